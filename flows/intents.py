@@ -1,0 +1,114 @@
+"""What the switches should achieve, in the site's terms: the compiler's input.
+
+Intents are derived anew from site and state each time either changes; equal input gives equal
+intents, and equal intents and graph give equal rule sets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from topology.model import Address, Attachment, Subnet
+
+
+@dataclass(frozen=True)
+class ServiceAddress:
+    """Addresses that users know on one segment, and the virtual MAC that never changes."""
+
+    role: str
+    segment: str
+    mac: str
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way a role's packets can be delivered: a card and the role's own MAC on it."""
+
+    role: str
+    server: str
+    interface: str
+    segment: str
+    attachment: Attachment
+    mac: str
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Send packets for a service address to the first of `order` whose way is alive.
+
+    `order` begins with the live server's cards, the better first; cards of its peer follow only
+    where the role owns nothing that must be fenced. Empty: nobody serves, and packets are
+    dropped and counted.
+    """
+
+    address: ServiceAddress
+    order: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
+class Speak:
+    """A candidate that may send with its role's service address to everybody, not only to the
+    prober (port security)."""
+
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Packets from the prober with this source reach this candidate, live or not, and its
+    answers come back."""
+
+    source: Address
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Permit:
+    """Who may open a connection to a role's service. `sources` empty: anybody on the segment
+    or beyond it; else service addresses of other roles, and networks."""
+
+    name: str
+    address: ServiceAddress
+    protocol: str
+    port: int
+    sources: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True)
+class Connect:
+    """What a role may itself open. `destinations` empty: anybody but servers on the segment and
+    beyond it; else networks (service addresses of other roles as /32 and /128)."""
+
+    name: str
+    address: ServiceAddress
+    protocol: str
+    port: int
+    destinations: tuple[Subnet, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fence:
+    """Nothing enters or leaves at this card, not even probes.
+
+    `role` names the one role that is closed there; None closes the card for all.
+    """
+
+    interface: str
+    attachment: Attachment
+    mac: str
+    role: str | None = None
+
+
+@dataclass(frozen=True)
+class Intents:
+    """Everything, for all segments."""
+
+    addresses: tuple[ServiceAddress, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+    steers: tuple[Steer, ...] = ()
+    speaks: tuple[Speak, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    permits: tuple[Permit, ...] = ()
+    connects: tuple[Connect, ...] = ()
+    fences: tuple[Fence, ...] = ()

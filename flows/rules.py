@@ -1,0 +1,203 @@
+"""Rules, groups and meters as plain values: what a switch holds, or should hold.
+
+This is the meeting point of the compiler (which makes them), the diff (which compares them),
+the codec (which speaks them) and the walker (which obeys them). Field names and value forms
+are those of OpenFlow 1.3's OXM fields and of Open vSwitch's extensions; every value is an
+integer, also addresses and MACs, so that equal rules compare equal however they were written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
+Key = TypeVar("Key")
+
+#: Reserved port numbers of OpenFlow 1.3, section A.2.1.
+IN_PORT = 0xFFFFFFF8
+CONTROLLER = 0xFFFFFFFD
+ANY_PORT = 0xFFFFFFFF
+
+#: Our cookies: these 16 bits above, then 16 bits of kind, then 32 bits of the intent's digest.
+COOKIE_PREFIX = 0x4AC7 << 48
+COOKIE_MASK = 0xFFFF << 48
+
+#: Groups and meters carry no cookie, so ours are those within this range.
+OWN_IDS = range(0x4A_000000, 0x4B_000000)
+
+
+@dataclass(frozen=True, order=True)
+class Field:
+    """One match field: value and mask (None: exact)."""
+
+    name: str
+    value: int
+    mask: int | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """Fields, sorted by name; an empty one matches every packet."""
+
+    fields: tuple[Field, ...] = ()
+
+    @classmethod
+    def of(cls, **values: int | tuple[int, int]) -> Match:
+        """`Match.of(eth_type=0x800, ipv4_dst=(value, mask))`."""
+        return cls(
+            tuple(
+                sorted(
+                    Field(name, *(value if isinstance(value, tuple) else (value,)))
+                    for name, value in values.items()
+                )
+            )
+        )
+
+    def __iter__(self) -> Iterator[Field]:
+        return iter(self.fields)
+
+
+@dataclass(frozen=True)
+class Output:
+    """Send out of a port; `max_len` matters for CONTROLLER only."""
+
+    port: int
+    max_len: int = 0
+
+
+@dataclass(frozen=True)
+class ToGroup:
+    group: int
+
+
+@dataclass(frozen=True)
+class SetField:
+    """Set a whole field, or with a mask the masked bits."""
+
+    name: str
+    value: int
+    mask: int | None = None
+
+
+@dataclass(frozen=True)
+class Move:
+    """Copy `bits` bits from one field's start to another's (Nicira NXAST_REG_MOVE)."""
+
+    source: str
+    destination: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Resubmit:
+    """Look the packet up again in a table, then go on with the next action (Nicira)."""
+
+    table: int
+
+
+@dataclass(frozen=True)
+class Learn:
+    """Add a rule in `table` that sends `eth_dst` = this packet's `eth_src` to its port of entry.
+
+    Nicira NXAST_LEARN, in the one shape that we use. Learnt rules carry `cookie`.
+    """
+
+    table: int
+    priority: int
+    idle_timeout: int
+    hard_timeout: int
+    cookie: int
+
+
+Action = Output | ToGroup | SetField | Move | Resubmit | Learn
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One flow entry. `intent` says in words which intent it serves; it is not sent."""
+
+    table: int
+    priority: int
+    match: Match
+    apply: tuple[Action, ...] = ()
+    write: tuple[Action, ...] = ()
+    goto: int | None = None
+    meter: int | None = None
+    cookie: int = COOKIE_PREFIX
+    intent: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> tuple[int, int, Match]:
+        """What identifies a flow entry on a switch."""
+        return (self.table, self.priority, self.match)
+
+
+class GroupType(Enum):
+    ALL = 0
+    SELECT = 1
+    INDIRECT = 2
+    FAST_FAILOVER = 3
+
+
+@dataclass(frozen=True)
+class Bucket:
+    actions: tuple[Action, ...]
+    watch_port: int | None = None
+    weight: int = 0
+
+
+@dataclass(frozen=True)
+class Group:
+    id: int
+    type: GroupType
+    buckets: tuple[Bucket, ...]
+    intent: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Drops above `rate` packets a second, with a burst of `burst` packets."""
+
+    id: int
+    rate: int
+    burst: int
+    intent: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class RuleSet:
+    """All that one switch holds of ours. Keys are `Rule.key`, group ids and meter ids."""
+
+    rules: Mapping[tuple[int, int, Match], Rule] = field(default_factory=dict)
+    groups: Mapping[int, Group] = field(default_factory=dict)
+    meters: Mapping[int, Meter] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        rules: Iterable[Rule] = (),
+        groups: Iterable[Group] = (),
+        meters: Iterable[Meter] = (),
+    ) -> RuleSet:
+        """Collect.
+
+        Raises:
+            ValueError: two different entries claim the same key.
+        """
+        return cls(
+            _unique(rules, lambda r: r.key),
+            _unique(groups, lambda g: g.id),
+            _unique(meters, lambda m: m.id),
+        )
+
+
+def _unique(items: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, Entry]:
+    collected: dict[Key, Entry] = {}
+    for item in items:
+        other = collected.setdefault(key(item), item)
+        if other != item:
+            raise ValueError(f"two entries claim {key(item)}: {other} and {item}")
+    return collected

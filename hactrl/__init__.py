@@ -1,0 +1,1 @@
+"""hactrl keeps application servers, first of all mail, available on OpenFlow switches."""

@@ -1,0 +1,125 @@
+"""What the engine wants done. The shell carries it out; its result comes back as an event.
+
+Rules are no effect: the shell compiles them from the state whenever `State.version` grew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hactrl.engine.events import Proof
+
+
+class Verb(Enum):
+    ASSUME = "assume"
+    RELEASE = "release"
+    STATUS = "status"
+
+
+@dataclass(frozen=True)
+class AskAgent:
+    """`proof` goes with ASSUME: POWER and RELEASED allow the agent to clear a mount guard
+    that the last owner left, LEASE does not."""
+
+    operation: int
+    server: str
+    verb: Verb
+    role: str
+    epoch: int
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True)
+class FencePower:
+    operation: int
+    server: str
+
+
+@dataclass(frozen=True)
+class StorePlacement:
+    """Write durably, before anything else of this placement happens (law 6)."""
+
+    operation: int
+    role: str
+    server: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class GrantLease:
+    """Answer a guard's renewal. `granted` false: it must give up at once."""
+
+    request: str
+    granted: bool
+    duration: float
+
+
+@dataclass(frozen=True)
+class ProbeEagerly:
+    """Probe the role's services on this server as fast as sensible, until `until` (clock of
+    `now`): somebody waits for the answer."""
+
+    role: str
+    server: str
+    until: float
+
+
+class Reason(Enum):
+    """Why something was refused, is waited for, or cannot be. Shown by API, command line and
+    journal alike, each with its own words."""
+
+    UNKNOWN_ROLE = "unknown_role"
+    UNKNOWN_SERVER = "unknown_server"
+    NOT_A_CANDIDATE = "not_a_candidate"
+    ALREADY_THERE = "already_there"
+    BUSY = "busy"
+    SERVER_DISABLED = "server_disabled"
+    SERVER_FENCED = "server_fenced"
+    AGENT_NOT_CONNECTED = "agent_not_connected"
+    NO_LIVE_INTERFACE = "no_live_interface"
+    SERVICE_UNHEALTHY = "service_unhealthy"
+    SERVICE_UNKNOWN = "service_unknown"
+    NO_PROOF = "no_proof"
+    NO_CANDIDATE = "no_candidate"
+    DEADLINE = "deadline"
+    STORE_FAILED = "store_failed"
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """A reason, and the name of what it is about (server, segment, interface or service)."""
+
+    reason: Reason
+    subject: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To an operator's request: accepted (with the epoch that the placement will have), or the
+    obstacles. `steps` is what would be done, in order."""
+
+    request: str
+    accepted: bool
+    obstacles: tuple[Obstacle, ...] = ()
+    steps: tuple[str, ...] = ()
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """One journal entry. `kind` and the values of `details` are names and numbers, not prose."""
+
+    kind: str
+    role: str
+    details: tuple[tuple[str, str | int | float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Wake:
+    """Send a `Tick` at this moment (clock of `now`); a later `Wake` replaces it."""
+
+    at: float
+
+
+Effect = AskAgent | FencePower | StorePlacement | GrantLease | ProbeEagerly | Answer | Record | Wake

@@ -1,0 +1,196 @@
+"""What the engine is told. Every event is a small frozen value; none holds prose.
+
+`operation` is the number that an effect carried; the result of an effect comes back with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from topology.model import Attachment
+
+
+class Proof(Enum):
+    """Why a resource may be given to a new owner (law 4)."""
+
+    NEVER_OWNED = "never_owned"
+    RELEASED = "released"
+    POWER = "power"
+    LEASE = "lease"
+
+
+class Outcome(Enum):
+    DONE = "done"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class SwitchConnected:
+    """With the ports that are up, as read back on connect."""
+
+    switch: str
+    ports_up: frozenset[int]
+
+
+@dataclass(frozen=True)
+class SwitchLost:
+    switch: str
+
+
+@dataclass(frozen=True)
+class PortChanged:
+    attachment: Attachment
+    up: bool
+
+
+@dataclass(frozen=True)
+class RulesInstalled:
+    """The switch confirmed (barrier) all rules of this version of the state; see
+    `State.version`."""
+
+    switch: str
+    version: int
+
+
+class Verdict(Enum):
+    """What a probe saw. READY: the service answers that it has no resource yet, as a standby
+    should. UNKNOWN: not enough probes yet."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+
+
+@dataclass(frozen=True)
+class ProbeChanged:
+    """The verdict on a role's service through one card; the server is the card's.
+    `reason` is a word of a closed list (refused, timeout, reset, bad_greeting, ...)."""
+
+    role: str
+    service: str
+    interface: str
+    verdict: Verdict
+    reason: str = ""
+
+
+class Holding(Enum):
+    """What a server's agent says of a role. FAILED: a daemon of it ended by itself."""
+
+    NOTHING = "nothing"
+    ASSUMING = "assuming"
+    HELD = "held"
+    RELEASING = "releasing"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Held:
+    role: str
+    holding: Holding
+    epoch: int
+
+
+@dataclass(frozen=True)
+class AgentConnected:
+    """`boot` changes when the server has been started anew: what it held before is gone."""
+
+    server: str
+    boot: str
+    roles: tuple[Held, ...]
+
+
+@dataclass(frozen=True)
+class AgentLost:
+    server: str
+
+
+@dataclass(frozen=True)
+class AgentReported:
+    """A change that the agent reports by itself, a daemon's end above all."""
+
+    server: str
+    held: Held
+
+
+@dataclass(frozen=True)
+class AgentAnswered:
+    """The result of `AskAgent`. A refusal because of a lower epoch carries the epoch that the
+    agent knows, so that the controller can go above it."""
+
+    operation: int
+    server: str
+    role: str
+    outcome: Outcome
+    known_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class PowerFenced:
+    operation: int
+    server: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class LeaseAsked:
+    """A guard asks to renew. It gets an answer only by the effect `GrantLease`."""
+
+    request: str
+    server: str
+    role: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class EpochStored:
+    """The placement that `StorePlacement` carried is on disk."""
+
+    operation: int
+    outcome: Outcome
+
+
+class RequestKind(Enum):
+    FAILOVER = "failover"
+    FAILBACK = "failback"
+    ENABLE = "enable"
+    DISABLE = "disable"
+
+
+@dataclass(frozen=True)
+class Requested:
+    """An operator's request. `target`: a server, None for the best. ENABLE and DISABLE are of
+    the server `target`, in every role, and leave `role` empty."""
+
+    request: str
+    kind: RequestKind
+    role: str
+    target: str | None
+    reason: str
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Time has passed: at the moment that the last `Wake` asked for, or later."""
+
+
+Event = (
+    SwitchConnected
+    | SwitchLost
+    | PortChanged
+    | RulesInstalled
+    | ProbeChanged
+    | AgentConnected
+    | AgentLost
+    | AgentReported
+    | AgentAnswered
+    | PowerFenced
+    | LeaseAsked
+    | EpochStored
+    | Requested
+    | Tick
+)

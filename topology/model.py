@@ -1,0 +1,131 @@
+"""The site's network as plain values.
+
+Names are the site file's names. A `Network` is checked when the site file is read, so the
+functions that use it assume that every name in it resolves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+Address = IPv4Address | IPv6Address
+Subnet = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, order=True)
+class Attachment:
+    """A switch, by name, and one of its OpenFlow port numbers."""
+
+    switch: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.switch}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Switch:
+    """An OpenFlow switch; `datapath_id` is the 64-bit number that it announces."""
+
+    name: str
+    datapath_id: int
+    segment: str
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cable between two switches of one segment; `cost` is what a path pays to cross it."""
+
+    a: Attachment
+    b: Attachment
+    cost: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.a}-{self.b}"
+
+
+@dataclass(frozen=True)
+class Prober:
+    """Where the prober is plugged into a segment, its MAC, and its source address pool.
+
+    `sources` gives, for each interface of the segment by name, the prober's source addresses
+    (at most one of each family) that mean "steer this probe to that interface".
+    """
+
+    segment: str
+    attachment: Attachment
+    mac: str
+    sources: dict[str, tuple[Address, ...]]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A layer-2 domain of one or more switches."""
+
+    name: str
+    networks: tuple[Subnet, ...]
+    prober: Prober | None = None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A server's network card. Names are unique in the site.
+
+    `redundant_for` names the peer's primary interface that this one stands in for, or is None
+    for a primary interface.
+    """
+
+    name: str
+    server: str
+    segment: str
+    attachment: Attachment
+    mac: str
+    redundant_for: str | None = None
+
+    def role_mac(self, role: str) -> str:
+        """The MAC of the role's own virtual interface (macvlan) on this card.
+
+        Derived, so that servers and controller agree without being told: a locally
+        administered unicast address (IEEE 802, U/L bit set) from a digest of card and role.
+        """
+        return derived_mac(f"card {self.mac} role {role}")
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    interfaces: tuple[Interface, ...]
+
+    def on_segment(self, segment: str) -> tuple[Interface, ...]:
+        return tuple(i for i in self.interfaces if i.segment == segment)
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that is plugged together, by name."""
+
+    segments: dict[str, Segment]
+    switches: dict[str, Switch]
+    links: tuple[Link, ...]
+    servers: dict[str, Server] = field(default_factory=dict)
+
+    @cached_property
+    def interfaces(self) -> dict[str, Interface]:
+        return {i.name: i for s in self.servers.values() for i in s.interfaces}
+
+    @cached_property
+    def trunk_ports(self) -> frozenset[Attachment]:
+        """The ports that join two switches; every other port is an edge port."""
+        return frozenset(end for link in self.links for end in (link.a, link.b))
+
+    def switches_of(self, segment: str) -> tuple[Switch, ...]:
+        return tuple(s for s in self.switches.values() if s.segment == segment)
+
+
+def derived_mac(text: str) -> str:
+    """A stable, locally administered unicast MAC from a digest of `text`."""
+    octets = bytes([0x02]) + sha256(text.encode()).digest()[:5]
+    return ":".join(f"{octet:02x}" for octet in octets)
