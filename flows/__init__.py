@@ -1,1 +1,1 @@
-"""What the switches must do: pipeline, intents, compiler, diff, OpenFlow codec and packet walker."""
+"""What switches must do: pipeline, intents, compiler, diff, OpenFlow codec, packet walker."""
