@@ -1,0 +1,216 @@
+"""Keep one switch at the wanted rules: read back, compare, send the difference.
+
+A session lives as long as the switch's connection. It first asks what the switch holds, then
+sends only what differs, so that a controller's restart changes nothing on a switch that is
+right. From then on it knows what the switch must hold (what it read, with what it has sent
+since applied to it) and compares against that without asking, so that a failover waits for no
+reading. Now and then it audits: reads again and mends what somebody changed behind its back.
+
+        want ──► [wanted]                ┌──► changes, barriers ──► switch
+                     └──► diff ──────────┤
+     replies ──► [installed] ◄── apply ──┘
+
+All input comes through one queue and is handled by one greenlet; nothing else sends.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from eventlet.queue import Empty, LightQueue
+
+from flows.diff import Change, apply, diff
+from flows.rules import RuleSet
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two audits of a switch that nobody complained about.
+AUDIT_INTERVAL = 5.0
+#: Seconds before a switch is read again that refused a change: no tight loop of refusals.
+REFUSAL_PAUSE = 1.0
+
+
+class Wire(Protocol):
+    """What a session needs of the connection; messages leave in the order of the calls."""
+
+    def send(self, change: Change) -> list[int]:
+        """Send a change; the transaction ids of its messages."""
+
+    def barrier(self) -> int:
+        """Ask for a barrier; its transaction id."""
+
+    def read(self) -> int:
+        """Ask for all that the switch holds of ours; comes back, with the number returned here,
+        as `Session.read_back`."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    rules: RuleSet
+    version: int
+
+
+@dataclass(frozen=True)
+class _ReadBack:
+    reading: int
+    rules: RuleSet
+
+
+@dataclass(frozen=True)
+class _BarrierDone:
+    xid: int
+
+
+@dataclass(frozen=True)
+class _Refused:
+    xid: int
+    error: str
+
+
+@dataclass(frozen=True)
+class _Close:
+    pass
+
+
+_Item = _Wanted | _ReadBack | _BarrierDone | _Refused | _Close
+
+
+@dataclass
+class Counters:
+    """What was sent to a switch since the controller started; exported as metrics."""
+
+    changes: int = 0
+    refusals: int = 0
+    drifts: int = 0
+    readings: int = 0
+
+
+class Session:
+    """One switch's connection. `installed(version)` is called when the switch has confirmed all
+    rules of that version of the state."""
+
+    def __init__(
+        self,
+        switch: str,
+        wire: Wire,
+        installed: Callable[[int], None],
+        counters: Counters,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        audit_interval: float = AUDIT_INTERVAL,
+    ) -> None:
+        self.switch = switch
+        self.counters = counters
+        self._wire = wire
+        self._clock = clock
+        self._confirm = installed
+        self._audit_interval = audit_interval
+        self._inbox: LightQueue = LightQueue()
+        self._wanted: _Wanted | None = None
+        self._installed: RuleSet | None = None
+        self._reading: int | None = None
+        self._audit_at = 0.0
+        self._pending: dict[int, int] = {}  # barrier's xid: version
+        self._sent: dict[int, tuple[int, Change]] = {}  # xid: (barrier's xid after it, change)
+
+    # Called by others; each only puts a note into the queue.
+
+    def want(self, rules: RuleSet, version: int) -> None:
+        """The switch should hold exactly these rules; the latest call wins."""
+        self._inbox.put(_Wanted(rules, version))
+
+    def read_back(self, reading: int, rules: RuleSet) -> None:
+        self._inbox.put(_ReadBack(reading, rules))
+
+    def barrier_done(self, xid: int) -> None:
+        self._inbox.put(_BarrierDone(xid))
+
+    def refused(self, xid: int, error: str) -> None:
+        self._inbox.put(_Refused(xid, error))
+
+    def close(self) -> None:
+        self._inbox.put(_Close())
+
+    # The session's own greenlet.
+
+    def run(self) -> None:
+        """Serve the queue until `close`."""
+        self._read()
+        while True:
+            try:
+                item: _Item | None = self._inbox.get(
+                    timeout=max(0.0, self._audit_at - self._clock())
+                )
+            except Empty:
+                item = None
+            match item:
+                case _Close():
+                    return
+                case None:
+                    self._read()
+                case _Wanted():
+                    self._take_wanted(item)
+                case _ReadBack():
+                    self._take_reading(item)
+                case _BarrierDone():
+                    self._take_barrier(item.xid)
+                case _Refused():
+                    self._take_refusal(item)
+
+    def _read(self) -> None:
+        self._audit_at = self._clock() + self._audit_interval
+        self._reading = self._wire.read()
+
+    def _take_wanted(self, wanted: _Wanted) -> None:
+        if self._wanted is None or wanted.version >= self._wanted.version:
+            self._wanted = wanted
+            self._reconcile()
+
+    def _take_reading(self, found: _ReadBack) -> None:
+        """A reading that a change has overtaken says nothing; the next audit looks again."""
+        if found.reading != self._reading:
+            return
+        self._reading = None
+        self.counters.readings += 1
+        if self._installed is not None and found.rules != self._installed:
+            self.counters.drifts += 1
+            LOG.warning("switch %s holds other rules than we sent; mending", self.switch)
+        self._installed = found.rules
+        self._reconcile()
+
+    def _reconcile(self) -> None:
+        if self._wanted is None or self._installed is None:
+            return
+        version, wanted = self._wanted.version, self._wanted.rules
+        last_barrier: int | None = None
+        for stage in diff(self._installed, wanted):
+            sent = [(xid, change) for change in stage for xid in self._wire.send(change)]
+            last_barrier = self._wire.barrier()
+            self._sent.update({xid: (last_barrier, change) for xid, change in sent})
+            self.counters.changes += len(stage)
+            for change in stage:
+                self._installed = apply(self._installed, change)
+            self._reading = None
+        if last_barrier is None:
+            last_barrier = self._wire.barrier()
+        self._pending[last_barrier] = version
+
+    def _take_barrier(self, xid: int) -> None:
+        self._sent = {x: (b, c) for x, (b, c) in self._sent.items() if b != xid}
+        version = self._pending.pop(xid, None)
+        if version is not None:
+            self._confirm(version)
+
+    def _take_refusal(self, refusal: _Refused) -> None:
+        """What the switch holds is now unknown: nothing after it is confirmed, and it is read
+        again after a pause."""
+        self.counters.refusals += 1
+        _, change = self._sent.get(refusal.xid, (0, None))
+        LOG.error("switch %s refused %s: %s", self.switch, change, refusal.error)
+        self._pending.clear()
+        self._installed = self._reading = None
+        self._audit_at = self._clock() + REFUSAL_PAUSE
