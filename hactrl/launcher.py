@@ -1,0 +1,219 @@
+"""The console script `ryu-manager`: Ryu's own, started so that it runs today and runs hactrl.
+
+Ryu 4.34 is from 2020. Four things stand between it and a current Python, and all of them are
+put right here, in the running process; no file in site-packages is touched:
+
+1. `ryu.app.wsgi` imports `ALREADY_HANDLED` from `eventlet.wsgi`, which eventlet 0.30.3 dropped.
+2. `ryu-manager hactrl` in a checkout takes the name for the path of the folder `hactrl`, and
+   elsewhere loads the package and finds no application in it: the name means `hactrl.app`.
+3. OpenFlow over TLS works for the first connection only (`stream_server` says why).
+4. Everything listens on 0.0.0.0: the site file says where, and its default is loopback.
+
+A site file that is missing or wrong ends the program before Ryu starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import ssl
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hactrl.site.model import Site
+
+LOG = logging.getLogger(__name__)
+
+APPLICATION = "hactrl.app"
+"""The module that holds the Ryu application."""
+
+SITE_VARIABLE = "HACTRL_SITE"
+"""The environment variable that names the site file."""
+
+HANDSHAKE_TIMEOUT = 10.0
+"""Seconds that a switch gets for its TLS handshake."""
+
+DEFAULT_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]
+"""Where Ryu looks for its options when no `--config-file` is given."""
+
+
+class SiteNotNamedError(Exception):
+    """Nobody said which site file to use."""
+
+    def __str__(self) -> str:
+        return (
+            "hactrl needs a site file; name it by --hactrl-site FILE, by hactrl_site in the file"
+            f" that --config-file names, or by the environment variable {SITE_VARIABLE}"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run Ryu with these command line arguments (the process's own, if None).
+
+    Returns the exit code: 1 if the site file is missing or wrong, with the reason on stderr.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    manager = ryu_manager()
+    options = manager.CONF
+    register_options(options)
+    parse(manager, arguments)
+    applications = [application_module(name) for name in options.app]
+    listed = [application_module(name) for name in options.app_lists]
+    options.set_override("app", applications)
+    options.set_override("app_lists", listed)
+    if APPLICATION in applications + listed:
+        # Not before Ryu has made the standard library green, which what it imports must see.
+        from hactrl.site import SiteError
+
+        try:
+            use_site(options, configured_site(options))
+        except (SiteError, SiteNotNamedError, OSError) as error:
+            print(f"ryu-manager: {error}", file=sys.stderr)
+            return 1
+    manager.main(args=arguments, prog="ryu-manager")
+    return 0
+
+
+def ryu_manager() -> Any:
+    """Ryu's manager module, made to import and to serve TLS.
+
+    Importing it makes the standard library green (`eventlet.monkey_patch`), so nothing but the
+    controller's process should.
+    """
+    # Said at every start, of no use to who starts it, and Ryu leaves no choice.
+    warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    wsgi = importlib.import_module("eventlet.wsgi")
+    if not hasattr(wsgi, "ALREADY_HANDLED"):
+        # A list, because a WebSocket that closes is iterated over as its response.
+        wsgi.ALREADY_HANDLED = []  # type: ignore[attr-defined]
+    import ryu.cmd.manager
+    import ryu.controller.controller
+    from ryu.lib import hub
+
+    ryu.controller.controller.StreamServer = stream_server(hub.StreamServer)
+    return ryu.cmd.manager
+
+
+def register_options(options: Any) -> None:
+    """Add `--hactrl-site` (in a configuration file: `hactrl_site`) to Ryu's options."""
+    from ryu import cfg
+
+    options.register_cli_opts(
+        [
+            cfg.StrOpt(
+                "hactrl-site",
+                default=os.environ.get(SITE_VARIABLE),
+                help=f"hactrl's site file (default: the environment variable {SITE_VARIABLE})",
+            )
+        ]
+    )
+
+
+def parse(manager: Any, arguments: list[str]) -> None:
+    """Read command line and configuration files as `ryu.cmd.manager.main` will again."""
+    from ryu import cfg
+
+    manager._parse_user_flags()
+    known = {"args": arguments, "prog": "ryu-manager", "project": "ryu"}
+    known["version"] = f"ryu-manager {manager.version}"
+    try:
+        manager.CONF(**known, default_config_files=DEFAULT_CONFIG_FILES)
+    except cfg.ConfigFilesNotFoundError as error:
+        if set(error.config_files) - set(DEFAULT_CONFIG_FILES):
+            raise
+        manager.CONF(**known)
+
+
+def application_module(name: str) -> str:
+    """The module that an application's name on the command line means."""
+    return APPLICATION if name.rstrip("/") == "hactrl" else name
+
+
+def configured_site(options: Any) -> Site:
+    """The site that Ryu's options name.
+
+    Raises SiteNotNamedError, `hactrl.site.SiteError` with every error of the file, and OSError
+    if it cannot be read.
+    """
+    from hactrl.site import load
+
+    if not options.hactrl_site:
+        raise SiteNotNamedError
+    return load(options.hactrl_site)
+
+
+def use_site(options: Any, site: Site) -> None:
+    """Make the site's listening addresses the defaults of Ryu's options.
+
+    What the command line or a configuration file says goes before.
+    """
+    openflow, rest = site.controller.openflow, site.controller.rest
+    options.set_default("ofp_listen_host", openflow.host)
+    options.set_default("ofp_tcp_listen_port", openflow.port)
+    options.set_default("ofp_ssl_listen_port", openflow.port)
+    options.set_default("wsapi_host", rest.host)
+    options.set_default("wsapi_port", rest.port)
+
+
+Handler = Callable[[Any, Any], None]
+
+
+def stream_server(base: type[Any]) -> type[Any]:
+    """Ryu's `StreamServer`, with a TLS that outlives the first connection.
+
+    Ryu's own makes its context anew from a dictionary that all connections share, and takes
+    key and certificate out of it the first time. Here one context wraps every connection, and
+    a peer that is silent in the handshake is dropped after `HANDSHAKE_TIMEOUT`.
+    """
+
+    class StreamServer(base):  # type: ignore[misc]
+        def __init__(
+            self,
+            listen_info: tuple[str, int],
+            handle: Handler,
+            backlog: None = None,
+            spawn: str = "default",
+            **tls: Any,
+        ) -> None:
+            if tls:
+                handle = tls_handler(tls_context(**tls), handle)
+            super().__init__(listen_info, handle, backlog, spawn)
+
+    return StreamServer
+
+
+def tls_context(
+    *,
+    keyfile: str,
+    certfile: str,
+    cert_reqs: ssl.VerifyMode = ssl.CERT_NONE,
+    ca_certs: str | None = None,
+    **_replaced: Any,
+) -> ssl.SSLContext:
+    """A server's context, TLS 1.2 or newer, from the arguments that Ryu gives its server."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certfile, keyfile)
+    if ca_certs is not None:
+        context.load_verify_locations(ca_certs)
+    context.verify_mode = cert_reqs
+    return context
+
+
+def tls_handler(context: ssl.SSLContext, handle: Handler) -> Handler:
+    def shake_hands_and_handle(connection: Any, peer: Any) -> None:
+        connection.settimeout(HANDSHAKE_TIMEOUT)
+        try:
+            secured = context.wrap_socket(connection, server_side=True)
+        except OSError as error:  # ssl.SSLError and timeouts too
+            LOG.error("TLS handshake with %s failed: %s", peer, error)
+            connection.close()
+            return
+        secured.settimeout(None)
+        handle(secured, peer)
+
+    return shake_hands_and_handle

@@ -1,0 +1,55 @@
+"""Packaging of hactrl. Ryu 4.34 builds only with an older setuptools: see constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+README = Path(__file__).with_name("README.md")
+
+LAB = [
+    "mininet==2.3.0.dev6",
+]
+TEST = [
+    "hypothesis>=6.100",
+    "import-linter>=2.1",
+    "mypy>=1.11",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "ruff>=0.6",
+]
+
+setup(
+    name="hactrl",
+    version="0.1.0",
+    description="Keeps application servers available on ordinary OpenFlow switches",
+    long_description=README.read_text(encoding="utf-8") if README.exists() else "",
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    # An explicit root makes an editable install one .pth line, so that a new package is found.
+    package_dir={"": "."},
+    packages=find_packages(include=["topology*", "flows*", "hactrl*", "mininet_lab*"]),
+    include_package_data=True,
+    install_requires=[
+        "ryu==4.34",
+        "eventlet>=0.40",
+        "networkx>=3.2",
+        "WebOb>=1.8.8",
+        "ruamel.yaml>=0.18",
+        "pydantic>=2.6",
+        "typer>=0.12",
+        "rich>=13.7",
+        "httpx>=0.27",
+        "prometheus_client>=0.20",
+        # Ryu imports distutils, which Python 3.12 dropped and setuptools still carries.
+        'setuptools<68; python_version >= "3.12"',
+    ],
+    extras_require={"lab": LAB, "test": [*TEST, *LAB]},
+    entry_points={
+        "console_scripts": [
+            "ryu-manager=hactrl.launcher:main",
+            "hactl=hactrl.cli:main",
+            "hactrl-agent=hactrl.agent.main:main",
+            "hactrl-prober=hactrl.health.prober:main",
+        ],
+    },
+)
