@@ -1,0 +1,193 @@
+"""From a site file to a `Site`, whole or not at all."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path as FilePath
+from typing import Any
+
+from hactrl.site.check import ANYONE, check, virtual_mac
+from hactrl.site.document import Document, parse
+from hactrl.site.errors import Problem, SiteError
+from hactrl.site.model import (
+    Connection,
+    Controller,
+    PowerFence,
+    ProbeSettings,
+    Role,
+    RoleAddress,
+    Service,
+    Site,
+    Timers,
+)
+from hactrl.site.prober import assign, families
+from hactrl.site.schema import RolePart, ServicePart, SitePart
+from hactrl.site.structure import validate
+from topology.model import (
+    Address,
+    Interface,
+    Link,
+    Network,
+    Prober,
+    Segment,
+    Server,
+    Subnet,
+    Switch,
+)
+
+
+def load(path: str | FilePath) -> Site:
+    """Read a site file and check it.
+
+    Raises:
+        SiteError: it cannot be read, or something in it is wrong; with everything that is.
+    """
+    file = str(path)
+    try:
+        text = FilePath(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise SiteError(file, [Problem(file, 0, "", f"cannot be read: {reason}")]) from error
+    return loads(text, file)
+
+
+def loads(text: str, file: str = "site file") -> Site:
+    """Like `load`, of the file's text; `file` names it in messages.
+
+    Raises:
+        SiteError: see `load`.
+    """
+    document = parse(text, file)
+    sound = validate(document)
+    if sound is not None:
+        check(document, sound)
+    if document.problems or sound is None:
+        raise SiteError(file, document.problems)
+    return _site(sound.site, document)
+
+
+def _site(part: SitePart, document: Document) -> Site:
+    timers = part.effective_timers()
+    return Site(
+        name=part.site,
+        network=_network(part),
+        roles={name: _role(name, role, timers) for name, role in part.roles.items()},
+        resources=tuple(part.resources),
+        power_fences={
+            name: PowerFence(
+                tuple(server.power_fence.command),
+                server.power_fence.timeout or timers.fence_deadline,
+            )
+            for name, server in part.servers.items()
+            if server.power_fence is not None
+        },
+        timers=timers,
+        controller=Controller(
+            openflow=part.controller.openflow.listen,
+            agents=part.controller.agents.listen,
+            rest=part.controller.rest.listen,
+            agent_tokens=part.controller.agents.tokens,
+            operator_token=part.controller.rest.token,
+            store=part.controller.store,
+        ),
+        path=document.file,
+    )
+
+
+def _network(part: SitePart) -> Network:
+    servers = {
+        name: Server(
+            name,
+            tuple(
+                Interface(card, name, at.segment, at.attachment, at.mac, at.redundant_for)
+                for card, at in server.interfaces.items()
+            ),
+        )
+        for name, server in part.servers.items()
+    }
+    return Network(
+        segments={
+            name: Segment(name, tuple(segment.networks), _prober(part, name, servers))
+            for name, segment in part.segments.items()
+        },
+        switches={
+            switch: Switch(switch, described.datapath_id, name)
+            for name, segment in part.segments.items()
+            for switch, described in segment.switches.items()
+        },
+        links=tuple(
+            Link(link.ends[0], link.ends[1], link.cost)
+            for segment in part.segments.values()
+            for link in segment.links
+        ),
+        servers=servers,
+    )
+
+
+def _prober(part: SitePart, segment: str, servers: dict[str, Server]) -> Prober | None:
+    described = part.segments[segment]
+    if described.prober is None:
+        return None
+    service: list[Address] = [
+        address
+        for role in part.roles.values()
+        for name, on_segment in role.addresses.items()
+        if name == segment
+        for address in on_segment.addresses
+    ]
+    cards = [card.name for server in servers.values() for card in server.on_segment(segment)]
+    pools = described.prober.addresses
+    sources: dict[str, tuple[Address, ...]] = {card: () for card in cards}
+    for version in families(service):
+        found = assign(pools, version, cards, described.networks, service)
+        sources = {card: (*sources[card], found[card]) for card in cards}
+    return Prober(segment, described.prober.attachment, described.prober.mac, sources)
+
+
+def _role(name: str, part: RolePart, timers: Timers) -> Role:
+    return Role(
+        name=name,
+        servers=tuple(part.servers),
+        addresses=tuple(
+            RoleAddress(segment, at.mac or virtual_mac(name, segment), tuple(at.addresses))
+            for segment, at in part.addresses.items()
+        ),
+        services=tuple(
+            Service(
+                name=service,
+                segment=at.segment,
+                protocol=at.protocol,
+                port=at.port,
+                probe=_probe(at, timers),
+                **_peers(at.sources),
+            )
+            for service, at in part.services.items()
+        ),
+        connects=tuple(
+            Connection(to.segment, to.protocol, to.port, **_peers(to.destinations))
+            for to in part.connects
+        ),
+        owns=tuple(part.owns),
+        lease=part.lease,
+        failback=part.failback,
+    )
+
+
+def _peers(names: list[str]) -> dict[str, Any]:
+    """'anyone', roles and networks apart, as `Service` and `Connection` have them."""
+    networks: tuple[Subnet, ...] = tuple(
+        ip_network(n) for n in names if any(mark in n for mark in "./:")
+    )
+    roles = tuple(n for n in names if n != ANYONE and not any(mark in n for mark in "./:"))
+    return {"anyone": ANYONE in names, "roles": roles, "networks": networks}
+
+
+def _probe(service: ServicePart, timers: Timers) -> ProbeSettings:
+    probe = service.probe
+    return ProbeSettings(
+        kind=probe.kind or ("tcp" if service.protocol == "tcp" else "icmp"),
+        interval=probe.interval or timers.probe_interval,
+        timeout=probe.timeout or timers.probe_timeout,
+        rise=probe.rise or timers.probe_rise,
+        fall=probe.fall or timers.probe_fall,
+    )

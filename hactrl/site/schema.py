@@ -1,0 +1,312 @@
+"""The shape of a site file. What names refer to is checked in `hactrl.site.check`.
+
+Every key that may be left out has its default here, except the timers, whose defaults are those
+of `hactrl.site.model.Timers`, and probe settings, which are taken from the timers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    StringConstraints,
+    create_model,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from hactrl.site.model import Listen, Timers
+from topology.model import Address, Attachment, Subnet
+
+#: Units of durations, in seconds.
+UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+#: What a probe can be; see `hactrl.site.model.ProbeSettings`.
+PROBE_KINDS = ("tcp", "smtp", "submission", "pop3", "imap", "http", "icmp", "arp")
+
+#: Port numbers above are reserved, OpenFlow 1.3.5, section A.2.1 (OFPP_MAX).
+HIGHEST_PORT = 0xFFFFFF00
+
+
+def _wrong(what: str, expected: str) -> PydanticCustomError:
+    return PydanticCustomError("wrong", "{what}", {"what": what, "expected": expected})
+
+
+def _duration(value: object) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]+)", value) if isinstance(value, str) else None
+    if match is None or match[2] not in UNITS:
+        units = ", ".join(UNITS)
+        raise _wrong(f"{value!r} is no duration", f"a number with a unit ({units}), like 250ms")
+    return round(float(match[1]) * UNITS[match[2]], 6)
+
+
+def _positive_duration(value: object) -> float:
+    seconds = _duration(value)
+    if not 0.001 <= seconds <= 86400:
+        raise _wrong(f"{value!r} is out of range", "a duration from 1ms to 24h")
+    return seconds
+
+
+def _lease(value: object) -> float | None:
+    if value is None or value == "none":
+        return None
+    seconds = _duration(value)
+    if not 0.5 <= seconds <= 3600:
+        raise _wrong(f"{value!r} is out of range", "a lease from 500ms to 1h, or none")
+    return seconds
+
+
+def _mac(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"(?i)[0-9a-f]{2}(:[0-9a-f]{2}){5}", value):
+        raise _wrong(f"{value!r} is no MAC address", "six octets like 02:00:00:00:01:0a")
+    if int(value[:2], 16) & 1 or not int(value.replace(":", ""), 16):
+        raise _wrong(f"{value!r} is not the address of one card", "a unicast MAC address")
+    return value.lower()
+
+
+def _attachment(value: object) -> Attachment:
+    match = re.fullmatch(r"(.+):(\d{1,10})", value) if isinstance(value, str) else None
+    if match is None:
+        raise _wrong(f"{value!r} is no attachment", "switch:port, like o1:2")
+    if not 1 <= int(match[2]) <= HIGHEST_PORT:
+        raise _wrong(f"{match[2]} is no port of a switch", f"a port from 1 to {HIGHEST_PORT}")
+    return Attachment(match[1], int(match[2]))
+
+
+def _address(value: object) -> Address:
+    try:
+        address = ip_address(value) if isinstance(value, str) else None
+    except ValueError:
+        address = None
+    if address is None:
+        raise _wrong(f"{value!r} is no IP address", "an IPv4 or IPv6 address")
+    if address.is_multicast or address.is_loopback or address.is_unspecified:
+        raise _wrong(f"{address} is not the address of one host", "a unicast address")
+    return address
+
+
+def _subnet(value: object) -> Subnet:
+    try:
+        return ip_network(value if isinstance(value, str) else "", strict=True)
+    except ValueError:
+        pass
+    try:
+        network = ip_network(value if isinstance(value, str) else "", strict=False)
+    except ValueError:
+        raise _wrong(f"{value!r} is no network", "like 10.0.0.0/24 or 2001:db8::/64") from None
+    raise _wrong(f"{value} has bits set behind its prefix", str(network))
+
+
+def _datapath(value: object) -> int:
+    if type(value) is int and 1 <= value < 1 << 64:
+        return value
+    raise _wrong(f"{value!r} is no datapath id", "a number from 1 to 64 bits, like 0x11")
+
+
+def _listen(value: object) -> Listen:
+    match = (
+        re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+)):(\d{1,5})", value)
+        if isinstance(value, str)
+        else None
+    )
+    if match is None or not 1 <= int(match[3]) <= 65535:
+        raise _wrong(f"{value!r} is no place to listen", "host:port, like 127.0.0.1:6653")
+    return Listen(match[1] or match[2], int(match[3]))
+
+
+def _probe_kind(value: object) -> str:
+    if value not in PROBE_KINDS:
+        raise _wrong(f"{value!r} is no kind of probe", "one of " + ", ".join(PROBE_KINDS))
+    return str(value)
+
+
+def _protocol(value: object) -> str:
+    if value not in ("tcp", "udp"):
+        raise _wrong(f"{value!r} is no protocol", "tcp or udp")
+    return str(value)
+
+
+def _failback(value: object) -> str:
+    if value not in ("manual", "automatic"):
+        raise _wrong(f"{value!r} is no way of failback", "manual or automatic")
+    return str(value)
+
+
+Duration = Annotated[float, BeforeValidator(_positive_duration)]
+Lease = Annotated[float | None, BeforeValidator(_lease)]
+Mac = Annotated[str, BeforeValidator(_mac)]
+Place = Annotated[InstanceOf[Attachment], BeforeValidator(_attachment)]
+IpAddress = Annotated[Any, BeforeValidator(_address)]
+IpNetwork = Annotated[Any, BeforeValidator(_subnet)]
+Socket = Annotated[InstanceOf[Listen], BeforeValidator(_listen)]
+DatapathId = Annotated[int, BeforeValidator(_datapath)]
+TcpPort = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1, le=100)]
+Text = Annotated[str, Field(min_length=1)]
+
+#: Names of sites, segments, switches, servers, roles, services and resources: they become parts
+#: of URLs, of namespaces' and of files' names.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,31}$")]
+
+#: Names of cards may carry primes, as in the report.
+CardName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_.'-]{0,31}$")]
+
+
+class Part(BaseModel):
+    """A mapping of the file: no unknown key, and no value converted from another kind."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+class SwitchPart(Part):
+    """`ports`: how many the switch has, if attachments shall be checked against it."""
+
+    datapath_id: DatapathId
+    ports: Annotated[int, Field(ge=1, le=HIGHEST_PORT)] | None = None
+
+
+class LinkPart(Part):
+    """A link is written [switch:port, switch:port], or with `ends` and a `cost`."""
+
+    ends: Annotated[list[Place], Field(min_length=2, max_length=2)]
+    cost: Annotated[int, Field(ge=1, le=65535)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"ends": value} if isinstance(value, list) else value
+
+
+class ProberPart(Part):
+    attachment: Place
+    mac: Mac
+    addresses: Annotated[list[IpNetwork], Field(min_length=1)]
+
+
+class SegmentPart(Part):
+    networks: Annotated[list[IpNetwork], Field(min_length=1)]
+    switches: Annotated[dict[Name, SwitchPart], Field(min_length=1)]
+    links: list[LinkPart] = []
+    prober: ProberPart | None = None
+
+
+class InterfacePart(Part):
+    segment: str
+    attachment: Place
+    mac: Mac
+    redundant_for: str | None = None
+
+
+class PowerFencePart(Part):
+    """`timeout` is `fence_deadline` of the timers where it is left out."""
+
+    command: Annotated[list[Text], Field(min_length=1)]
+    timeout: Duration | None = None
+
+
+class ServerPart(Part):
+    interfaces: Annotated[dict[CardName, InterfacePart], Field(min_length=1)]
+    power_fence: PowerFencePart | None = None
+
+
+class ResourcePart(Part):
+    """A resource has a name only; what it is, the agents' own files say."""
+
+
+class RoleAddressPart(Part):
+    """`mac` is derived from role and segment where it is left out."""
+
+    addresses: Annotated[list[IpAddress], Field(min_length=1)]
+    mac: Mac | None = None
+
+
+class ProbePart(Part):
+    """`kind` is tcp for a TCP service and icmp for others where it is left out."""
+
+    kind: Annotated[str, BeforeValidator(_probe_kind)] | None = None
+    interval: Duration | None = None
+    timeout: Duration | None = None
+    rise: Count | None = None
+    fall: Count | None = None
+
+
+class ServicePart(Part):
+    segment: str
+    protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
+    port: TcpPort
+    sources: Annotated[list[str], Field(min_length=1, alias="from")]
+    probe: ProbePart = ProbePart()
+
+
+class ConnectionPart(Part):
+    segment: str
+    protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
+    port: TcpPort
+    destinations: Annotated[list[str], Field(min_length=1, alias="to")]
+
+
+class RolePart(Part):
+    servers: Annotated[list[str], Field(min_length=1)]
+    addresses: Annotated[dict[str, RoleAddressPart], Field(min_length=1)]
+    services: Annotated[dict[Name, ServicePart], Field(min_length=1)]
+    connects: list[ConnectionPart] = []
+    owns: list[str] = []
+    lease: Lease = None
+    failback: Annotated[str, BeforeValidator(_failback)] = "manual"
+
+
+class OpenFlowPart(Part):
+    listen: Socket = Listen("127.0.0.1", 6653)
+
+
+class AgentsPart(Part):
+    listen: Socket = Listen("127.0.0.1", 6655)
+    tokens: Text = "/etc/hactrl/agent-tokens"
+
+
+class RestPart(Part):
+    listen: Socket = Listen("127.0.0.1", 8080)
+    token: Text = "/etc/hactrl/operator-token"
+
+
+class ControllerPart(Part):
+    openflow: OpenFlowPart = OpenFlowPart()
+    agents: AgentsPart = AgentsPart()
+    rest: RestPart = RestPart()
+    store: Text = "/var/lib/hactrl/hactrl.sqlite"
+
+
+_TIMERS: dict[str, Any] = {
+    timer.name: (Count if isinstance(timer.default, int) else Duration, timer.default)
+    for timer in dataclasses.fields(Timers)
+}
+
+if TYPE_CHECKING:
+    TimersPart = Part
+else:
+    #: One key for each field of `Timers`, so that neither can know one that the other does not.
+    TimersPart = create_model("TimersPart", __base__=Part, **_TIMERS)
+
+
+class SitePart(Part):
+    """The whole file."""
+
+    site: Name
+    segments: Annotated[dict[Name, SegmentPart], Field(min_length=1)]
+    servers: Annotated[dict[Name, ServerPart], Field(min_length=1)]
+    resources: dict[Name, ResourcePart] = {}
+    roles: Annotated[dict[Name, RolePart], Field(min_length=1)]
+    controller: ControllerPart = ControllerPart()
+    timers: TimersPart = TimersPart()
+
+    def effective_timers(self) -> Timers:
+        """What the file says of timers, over their defaults."""
+        return Timers(**self.timers.model_dump())

@@ -1,0 +1,196 @@
+"""Is the file of the right shape? Every fault is noted, and the sound rest goes on.
+
+One wrong value must not hide what is wrong elsewhere. So after each round of validation the
+faults are cut out (a misspelt key is read as the key that it resembles, any other fault takes
+the smallest item of a list or mapping with it), and the rest is validated again. What lost
+something is `incomplete`: later checks draw no conclusion from what is missing there.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from hactrl.site.document import Document
+from hactrl.site.errors import Path, closest
+from hactrl.site.schema import SitePart
+
+_KINDS = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "bool_type": "true or false",
+}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What of the file is of the right shape, and the parts that something was cut from."""
+
+    site: SitePart
+    incomplete: frozenset[Path]
+
+    def complete(self, *path: str) -> bool:
+        """Nothing was cut out of, around or below this part of the file."""
+        return not any(
+            cut[: len(path)] == path or path[: len(cut)] == cut for cut in self.incomplete
+        )
+
+
+def validate(document: Document) -> Sound | None:
+    """Note all faults of shape in `document.problems`.
+
+    Returns None if the rest is too little to go on with.
+    """
+    data = copy.deepcopy(document.data)
+    incomplete: set[Path] = set()
+    while True:
+        try:
+            return Sound(SitePart.model_validate(data), frozenset(incomplete))
+        except ValidationError as error:
+            faults = error.errors(include_url=False)
+        for fault in faults:
+            _note(document, fault)
+        # From the back, so that the numbers of list items before stay what they are.
+        for fault in sorted(faults, key=lambda f: [str(p).zfill(9) for p in f["loc"]])[::-1]:
+            cut = _cut(data, fault)
+            if cut is None:
+                return None
+            incomplete.add(cut)
+
+
+def _note(document: Document, fault: ErrorDetails) -> None:
+    path = _in_file(fault["loc"])
+    kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        keys = _keys(_owner(path[:-1]))
+        document.add(
+            path, "unknown key", "one of " + ", ".join(sorted(keys)), closest(path[-1], keys)
+        )
+    elif kind == "missing":
+        document.add(
+            path, "missing", "this key in " + (".".join(map(str, path[:-1])) or "the file")
+        )
+    elif kind == "wrong":
+        document.add(path, str(context["what"]), str(context["expected"]))
+    elif kind in _KINDS:
+        shown = "a mapping" if isinstance(value, dict) else repr(value)
+        document.add(path, f"{shown} stands here", _KINDS[kind])
+    elif kind == "string_pattern_mismatch":
+        document.add(
+            path, f"{value!r} is no name", "a letter, then up to 31 letters, digits, _ . -"
+        )
+    elif kind in ("greater_than_equal", "less_than_equal"):
+        sign = "at least" if kind.startswith("greater") else "at most"
+        document.add(path, f"{value!r} is out of range", f"{sign} {next(iter(context.values()))}")
+    elif kind in ("too_short", "too_long"):
+        limit = context.get("min_length", context.get("max_length"))
+        side = "at least" if kind == "too_short" else "at most"
+        document.add(path, f"{context['actual_length']} entries", f"{side} {limit}")
+    else:
+        document.add(path, fault["msg"])
+
+
+def _in_file(loc: Path) -> Path:
+    """The path as the file has it: a name that is wrong is marked '[key]' by pydantic."""
+    return loc[:-1] if loc and loc[-1] == "[key]" else loc
+
+
+def _cut(data: Any, fault: ErrorDetails) -> Path | None:
+    """Take the fault out of `data`; returns what was cut, None if that cannot be done."""
+    path = _in_file(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        owner = _value(data, path[:-1])
+        if isinstance(owner, dict) and path[-1] in owner:
+            value = owner.pop(path[-1])
+            meant = closest(path[-1], _keys(_owner(path[:-1])) - owner.keys())
+            if meant:
+                owner[meant] = value
+        return path
+    item = _item(path)
+    if item is None:
+        return None
+    holder = _value(data, item[:-1])
+    if isinstance(holder, dict):
+        holder.pop(item[-1], None)
+    elif isinstance(holder, list) and isinstance(item[-1], int) and item[-1] < len(holder):
+        del holder[item[-1]]
+    return item
+
+
+def _value(data: Any, path: Path) -> Any:
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _item(path: Path) -> Path | None:
+    """The innermost item of a mapping of names or list that `path` lies in; a section that has
+    defaults counts as one."""
+    found: Path | None = None
+    kind: Any = SitePart
+    for depth, part in enumerate(path):
+        if _is_part(kind):
+            known = _field(kind, part)
+            if known is None:
+                break
+            if depth == 0 and not known.is_required():
+                found = path[:1]
+            kind = _plain(known.annotation)
+        else:
+            arguments = typing.get_args(kind)
+            if typing.get_origin(kind) not in (dict, list):
+                break
+            found = path[: depth + 1]
+            kind = _plain(arguments[-1])
+    return found
+
+
+def _owner(path: Path) -> Any:
+    """The model that describes the mapping at `path`."""
+    kind: Any = SitePart
+    for part in path:
+        if _is_part(kind):
+            known = _field(kind, part)
+            kind = _plain(known.annotation) if known else None
+        else:
+            kind = _plain(typing.get_args(kind)[-1])
+    return kind
+
+
+def _field(model: type[BaseModel], key: str | int) -> FieldInfo | None:
+    for name, known in model.model_fields.items():
+        if (known.alias or name) == key:
+            return known
+    return None
+
+
+def _keys(model: Any) -> set[str]:
+    if not _is_part(model):
+        return set()
+    return {known.alias or name for name, known in model.model_fields.items()}
+
+
+def _is_part(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _plain(kind: Any) -> Any:
+    """Without `Annotated` and without `| None`."""
+    if typing.get_origin(kind) is typing.Annotated:
+        return _plain(typing.get_args(kind)[0])
+    if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+        return _plain(next(a for a in typing.get_args(kind) if a is not type(None)))
+    return kind
