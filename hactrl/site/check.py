@@ -317,6 +317,8 @@ class Checker:
         part = self.site.servers.get(server)
         if part is None or self._cut("servers", server):
             return
+        if any(card.segment not in self.site.segments for card in part.interfaces.values()):
+            return
         for segment in role.addresses:
             if segment in self.site.segments and not any(
                 card.segment == segment for card in part.interfaces.values()

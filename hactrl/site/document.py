@@ -25,13 +25,21 @@ class Document:
     lines: dict[Path, int]
     problems: list[Problem] = field(default_factory=list)
 
-    def add(self, path: Path, message: str, expected: str = "", suggestion: str = "") -> None:
+    def add(
+        self,
+        path: Path,
+        message: str,
+        expected: str = "",
+        suggestion: str = "",
+        line: int | None = None,
+    ) -> None:
         """Note a problem at `path`, or at the nearest part above it that the file has."""
         known = path
         while known not in self.lines and known:
             known = known[:-1]
         text = ".".join(str(part) for part in path)
-        problem = Problem(self.file, self.lines.get(known, 1), text, message, expected, suggestion)
+        at = line or self.lines.get(known, 1)
+        problem = Problem(self.file, at, text, message, expected, suggestion)
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -66,7 +74,7 @@ def parse(text: str, file: str) -> Document:
     for path, node, line, note in _walk(root, (), 1):
         document.lines.setdefault(path, line)
         if note:
-            document.add(path, note, "each key once")
+            document.add(path, note, "each key once", line=line)
         if id(node) in seen:
             message = "an alias (*name) stands here"
             raise SiteError(
@@ -89,7 +97,7 @@ def _walk(node: Node, path: Path, line: int) -> Iterator[tuple[Path, Node, int, 
             name = str(key.value)
             if name in first:
                 note = f"key written twice, first on line {first[name]}"
-                yield (*path, f"{name}"), key, at, note
+                yield (*path, name), key, at, note
                 continue
             first[name] = at
             yield from _walk(value, (*path, name), at)

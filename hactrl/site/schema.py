@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Sized
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     InstanceOf,
     StringConstraints,
+    ValidationInfo,
     create_model,
     model_validator,
 )
@@ -122,6 +125,13 @@ def _listen(value: object) -> Listen:
     return Listen(match[1] or match[2], int(match[3]))
 
 
+def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
+    """Unless faults have been cut out, which may have emptied it."""
+    if not value and not (info.context or {}).get("cut"):
+        raise _wrong("nothing stands here", "at least one")
+    return value
+
+
 def _probe_kind(value: object) -> str:
     if value not in PROBE_KINDS:
         raise _wrong(f"{value!r} is no kind of probe", "one of " + ", ".join(PROBE_KINDS))
@@ -140,6 +150,7 @@ def _failback(value: object) -> str:
     return str(value)
 
 
+NOT_EMPTY = AfterValidator(_not_empty)
 Duration = Annotated[float, BeforeValidator(_positive_duration)]
 Lease = Annotated[float | None, BeforeValidator(_lease)]
 Mac = Annotated[str, BeforeValidator(_mac)]
@@ -188,12 +199,12 @@ class LinkPart(Part):
 class ProberPart(Part):
     attachment: Place
     mac: Mac
-    addresses: Annotated[list[IpNetwork], Field(min_length=1)]
+    addresses: Annotated[list[IpNetwork], NOT_EMPTY]
 
 
 class SegmentPart(Part):
-    networks: Annotated[list[IpNetwork], Field(min_length=1)]
-    switches: Annotated[dict[Name, SwitchPart], Field(min_length=1)]
+    networks: Annotated[list[IpNetwork], NOT_EMPTY]
+    switches: Annotated[dict[Name, SwitchPart], NOT_EMPTY]
     links: list[LinkPart] = []
     prober: ProberPart | None = None
 
@@ -208,12 +219,12 @@ class InterfacePart(Part):
 class PowerFencePart(Part):
     """`timeout` is `fence_deadline` of the timers where it is left out."""
 
-    command: Annotated[list[Text], Field(min_length=1)]
+    command: Annotated[list[Text], NOT_EMPTY]
     timeout: Duration | None = None
 
 
 class ServerPart(Part):
-    interfaces: Annotated[dict[CardName, InterfacePart], Field(min_length=1)]
+    interfaces: Annotated[dict[CardName, InterfacePart], NOT_EMPTY]
     power_fence: PowerFencePart | None = None
 
 
@@ -224,7 +235,7 @@ class ResourcePart(Part):
 class RoleAddressPart(Part):
     """`mac` is derived from role and segment where it is left out."""
 
-    addresses: Annotated[list[IpAddress], Field(min_length=1)]
+    addresses: Annotated[list[IpAddress], NOT_EMPTY]
     mac: Mac | None = None
 
 
@@ -242,7 +253,7 @@ class ServicePart(Part):
     segment: str
     protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
     port: TcpPort
-    sources: Annotated[list[str], Field(min_length=1, alias="from")]
+    sources: Annotated[list[str], NOT_EMPTY, Field(alias="from")]
     probe: ProbePart = ProbePart()
 
 
@@ -250,13 +261,13 @@ class ConnectionPart(Part):
     segment: str
     protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
     port: TcpPort
-    destinations: Annotated[list[str], Field(min_length=1, alias="to")]
+    destinations: Annotated[list[str], NOT_EMPTY, Field(alias="to")]
 
 
 class RolePart(Part):
-    servers: Annotated[list[str], Field(min_length=1)]
-    addresses: Annotated[dict[str, RoleAddressPart], Field(min_length=1)]
-    services: Annotated[dict[Name, ServicePart], Field(min_length=1)]
+    servers: Annotated[list[str], NOT_EMPTY]
+    addresses: Annotated[dict[str, RoleAddressPart], NOT_EMPTY]
+    services: Annotated[dict[Name, ServicePart], NOT_EMPTY]
     connects: list[ConnectionPart] = []
     owns: list[str] = []
     lease: Lease = None
@@ -300,10 +311,10 @@ class SitePart(Part):
     """The whole file."""
 
     site: Name
-    segments: Annotated[dict[Name, SegmentPart], Field(min_length=1)]
-    servers: Annotated[dict[Name, ServerPart], Field(min_length=1)]
+    segments: Annotated[dict[Name, SegmentPart], NOT_EMPTY]
+    servers: Annotated[dict[Name, ServerPart], NOT_EMPTY]
     resources: dict[Name, ResourcePart] = {}
-    roles: Annotated[dict[Name, RolePart], Field(min_length=1)]
+    roles: Annotated[dict[Name, RolePart], NOT_EMPTY]
     controller: ControllerPart = ControllerPart()
     timers: TimersPart = TimersPart()
 

@@ -55,14 +55,22 @@ def validate(document: Document) -> Sound | None:
     incomplete: set[Path] = set()
     while True:
         try:
-            return Sound(SitePart.model_validate(data), frozenset(incomplete))
+            site = SitePart.model_validate(data, context={"cut": bool(incomplete)})
         except ValidationError as error:
             faults = error.errors(include_url=False)
-        for fault in faults:
+        else:
+            return Sound(site, frozenset(incomplete))
+        # Keys first: a misspelt one must not also count as missing.
+        keys = [fault for fault in faults if fault["type"] == "extra_forbidden"]
+        for fault in keys or faults:
             _note(document, fault)
+        if keys:
+            for fault in keys:
+                _respell(data, fault["loc"])
+            continue
         # From the back, so that the numbers of list items before stay what they are.
         for fault in sorted(faults, key=lambda f: [str(p).zfill(9) for p in f["loc"]])[::-1]:
-            cut = _cut(data, fault)
+            cut = _cut(data, _in_file(fault["loc"]))
             if cut is None:
                 return None
             incomplete.add(cut)
@@ -105,17 +113,17 @@ def _in_file(loc: Path) -> Path:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _cut(data: Any, fault: ErrorDetails) -> Path | None:
-    """Take the fault out of `data`; returns what was cut, None if that cannot be done."""
-    path = _in_file(fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        owner = _value(data, path[:-1])
-        if isinstance(owner, dict) and path[-1] in owner:
-            value = owner.pop(path[-1])
-            meant = closest(path[-1], _keys(_owner(path[:-1])) - owner.keys())
-            if meant:
-                owner[meant] = value
-        return path
+def _respell(data: Any, path: Path) -> None:
+    """Read an unknown key as the one that it resembles, or leave it out."""
+    owner = _value(data, path[:-1])
+    value = owner.pop(path[-1])
+    meant = closest(path[-1], _keys(_owner(path[:-1])) - owner.keys())
+    if meant:
+        owner[meant] = value
+
+
+def _cut(data: Any, path: Path) -> Path | None:
+    """Take the fault at `path` out of `data`; returns what was cut, None if that cannot be."""
     item = _item(path)
     if item is None:
         return None
@@ -137,8 +145,8 @@ def _value(data: Any, path: Path) -> Any:
 
 
 def _item(path: Path) -> Path | None:
-    """The innermost item of a mapping of names or list that `path` lies in; a section that has
-    defaults counts as one."""
+    """The innermost part that `path` lies in and that can be left out: an item of a list or of a
+    mapping of names, or a key that has a default."""
     found: Path | None = None
     kind: Any = SitePart
     for depth, part in enumerate(path):
@@ -146,8 +154,8 @@ def _item(path: Path) -> Path | None:
             known = _field(kind, part)
             if known is None:
                 break
-            if depth == 0 and not known.is_required():
-                found = path[:1]
+            if not known.is_required():
+                found = path[: depth + 1]
             kind = _plain(known.annotation)
         else:
             arguments = typing.get_args(kind)
