@@ -36,7 +36,7 @@ from hactrl.engine.effects import (
 )
 from hactrl.engine.events import Event, Requested, Tick
 from hactrl.engine.state import State
-from hactrl.wanted import intents, ports_down
+from hactrl.wanted import intents
 from topology.graph import LiveGraph
 
 LOG = logging.getLogger(__name__)
@@ -136,5 +136,6 @@ class Runtime:
 def wanted_rules(state: State) -> dict[str, RuleSet]:
     """What every switch should hold: a function of the state alone (law 2)."""
     network = state.site.network
-    graph = LiveGraph.of(network, ports_down(state))
+    ports_up = {name: switch.ports_up for name, switch in state.switches.items()}
+    graph = LiveGraph.of(network, ports_up=ports_up)
     return compile_rules(network, graph, intents(state.site, state))

@@ -1,0 +1,176 @@
+"""The Ryu application: OpenFlow events in, OpenFlow messages out, and all parts wired together.
+
+    ryu-manager hactrl --hactrl-site site.yaml
+
+What is decided is decided in `hactrl.engine`; what a switch must hold is compiled in `flows`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import eventlet
+from ryu import cfg
+from ryu.app.wsgi import ControllerBase, WSGIApplication
+from ryu.base import app_manager
+from ryu.controller import ofp_event
+from ryu.controller.handler import (
+    CONFIG_DISPATCHER,
+    DEAD_DISPATCHER,
+    MAIN_DISPATCHER,
+    set_ev_cls,
+)
+from ryu.ofproto import ofproto_v1_3
+
+from flows import openflow
+from hactrl.assembly import Assembly
+from hactrl.engine.events import PortChanged, RulesInstalled, SwitchConnected, SwitchLost
+from hactrl.site import load
+from hactrl.switches import Session
+from hactrl.wire import RyuWire
+from topology.model import Attachment
+
+LOG = logging.getLogger(__name__)
+
+
+def boot_time() -> float:
+    """Seconds since boot, suspend included: a clock that never jumps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
+    """One for each controller. A defect in it ends the process: the rules in the switches keep
+    working, and whoever supervises the controller starts it again, which changes no rule."""
+
+    OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]  # noqa: RUF012 - Ryu's way to say it
+    _CONTEXTS = {"wsgi": WSGIApplication}  # noqa: RUF012
+
+    def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        site = load(cfg.CONF.hactrl_site)
+        self._assembly = Assembly(site, boot_time, self._want)
+        self._runtime = self._assembly.runtime
+        self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
+        self._connections: dict[str, tuple[RyuWire, Session]] = {}
+        mount(wsgi, self._assembly.api)
+
+    def start(self) -> None:
+        super().start()
+        supervised("engine", self._runtime.run)
+        self._assembly.start()
+
+    def _want(self, switch: str, *wanted: Any) -> None:
+        if connection := self._connections.get(switch):
+            connection[1].want(*wanted)
+
+    def _of(self, datapath: Any) -> tuple[RyuWire, Session] | None:
+        """The connection that this datapath is; None if another one has taken its place."""
+        connection = self._connections.get(self._names.get(datapath.id, ""))
+        return connection if connection and connection[0].datapath is datapath else None
+
+    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    def _state_changed(self, event: Any) -> None:
+        if event.state == MAIN_DISPATCHER:
+            self._connected(event.datapath)
+        else:
+            self._lost(event.datapath)
+
+    def _connected(self, datapath: Any) -> None:
+        name = self._names.get(datapath.id)
+        if name is None:
+            LOG.error(
+                "a switch with datapath id 0x%x at %s is not in the site file: not touched",
+                datapath.id,
+                datapath.address,
+            )
+            datapath.close()
+            return
+        if former := self._connections.get(name):
+            former[1].close()
+        wire = RyuWire(datapath)
+        session = Session(
+            name,
+            wire,
+            lambda version: self._runtime.post(RulesInstalled(name, version)),
+            self._assembly.counters(name),
+        )
+        self._connections[name] = (wire, session)
+        wire.take_master_role(self._assembly.generation_id)
+        supervised(f"session of {name}", session.run)
+        ports = datapath.ports.values()
+        up = frozenset(p.port_no for p in ports if openflow.port_is_up(p))
+        self._runtime.post(SwitchConnected(name, up))
+        session.want(self._runtime.rule_sets[name], self._runtime.state.version)
+
+    def _lost(self, datapath: Any) -> None:
+        if datapath.id is not None and (connection := self._of(datapath)):
+            name = self._names[datapath.id]
+            connection[1].close()
+            del self._connections[name]
+            self._runtime.post(SwitchLost(name))
+
+    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
+    def _port_status(self, event: Any) -> None:
+        message = event.msg
+        if self._of(message.datapath):
+            deleted = message.reason == message.datapath.ofproto.OFPPR_DELETE
+            up = not deleted and openflow.port_is_up(message.desc)
+            switch = self._names[message.datapath.id]
+            self._runtime.post(PortChanged(Attachment(switch, message.desc.port_no), up))
+
+    @set_ev_cls(
+        [
+            ofp_event.EventOFPFlowStatsReply,
+            ofp_event.EventOFPGroupDescStatsReply,
+            ofp_event.EventOFPMeterConfigStatsReply,
+        ],
+        MAIN_DISPATCHER,
+    )
+    def _statistics(self, event: Any) -> None:
+        if (connection := self._of(event.msg.datapath)) and (
+            reading := connection[0].take_reply(event.msg)
+        ):
+            connection[1].read_back(*reading)
+
+    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
+    def _barrier(self, event: Any) -> None:
+        if connection := self._of(event.msg.datapath):
+            connection[1].barrier_done(event.msg.xid)
+
+    @set_ev_cls(ofp_event.EventOFPErrorMsg, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
+    def _error(self, event: Any) -> None:
+        if connection := self._of(event.msg.datapath):
+            connection[1].refused(event.msg.xid, openflow.error_text(event.msg))
+
+
+def supervised(name: str, function: Callable[[], None]) -> None:
+    """Run in a greenlet whose unexpected end is the end of the controller."""
+
+    def run() -> None:
+        try:
+            function()
+        except Exception:
+            die(name)
+
+    eventlet.spawn(run)
+
+
+def die(name: str) -> NoReturn:
+    LOG.critical("%s failed; the controller ends:\n%s", name, traceback.format_exc())
+    logging.shutdown()
+    os._exit(70)  # EX_SOFTWARE of sysexits(3)
+
+
+def mount(wsgi: WSGIApplication, api: Callable[..., Any]) -> None:
+    """Hand every request of Ryu's WSGI server to our own router."""
+
+    class Gateway(ControllerBase):  # type: ignore[misc]
+        def index(self, request: Any, **_route: Any) -> Any:
+            return request.get_response(api)
+
+    wsgi.mapper.connect("hactrl", "/{path:.*}", controller=Gateway, action="index")
