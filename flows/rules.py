@@ -25,6 +25,12 @@ ANY_PORT = 0xFFFFFFFF
 COOKIE_PREFIX = 0x4AC7 << 48
 COOKIE_MASK = 0xFFFF << 48
 
+#: Cookies of rules that switches learnt by themselves (`Learn`): ours, of this kind. Their low 32
+#: bits are a digest of the tree that the segment floods along: when it changes, on whichever
+#: switch, the diff sees another `Learn` and flushes what was learnt under the old tree.
+LEARNT_COOKIE = COOKIE_PREFIX | 0xFFFF << 32
+LEARNT_MASK = 0xFFFF_FFFF << 32
+
 #: Groups and meters carry no cookie, so ours are those within this range.
 OWN_IDS = range(0x4A_000000, 0x4B_000000)
 
@@ -102,7 +108,8 @@ class Resubmit:
 class Learn:
     """Add a rule in `table` that sends `eth_dst` = this packet's `eth_src` to its port of entry.
 
-    Nicira NXAST_LEARN, in the one shape that we use. Learnt rules carry `cookie`.
+    Nicira NXAST_LEARN, in the one shape that we use. Learnt rules carry `cookie`, which is of
+    the kind `LEARNT_COOKIE`.
     """
 
     table: int
