@@ -3,7 +3,8 @@
 `load` reads and checks it; `SiteError` says all that is wrong with it.
 """
 
+from hactrl.site.dump import dumps
 from hactrl.site.errors import Problem, SiteError
 from hactrl.site.reader import load, loads
 
-__all__ = ["Problem", "SiteError", "load", "loads"]
+__all__ = ["Problem", "SiteError", "dumps", "load", "loads"]

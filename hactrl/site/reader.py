@@ -6,7 +6,8 @@ from ipaddress import ip_network
 from pathlib import Path as FilePath
 from typing import Any
 
-from hactrl.site.check import ANYONE, check, virtual_mac
+from hactrl.site.check import check
+from hactrl.site.derived import assign, families, virtual_mac
 from hactrl.site.document import Document, parse
 from hactrl.site.errors import Problem, SiteError
 from hactrl.site.model import (
@@ -20,7 +21,7 @@ from hactrl.site.model import (
     Site,
     Timers,
 )
-from hactrl.site.prober import assign, families
+from hactrl.site.reach import ANYONE, is_network
 from hactrl.site.schema import RolePart, ServicePart, SitePart
 from hactrl.site.structure import validate
 from topology.model import (
@@ -175,10 +176,8 @@ def _role(name: str, part: RolePart, timers: Timers) -> Role:
 
 def _peers(names: list[str]) -> dict[str, Any]:
     """'anyone', roles and networks apart, as `Service` and `Connection` have them."""
-    networks: tuple[Subnet, ...] = tuple(
-        ip_network(n) for n in names if any(mark in n for mark in "./:")
-    )
-    roles = tuple(n for n in names if n != ANYONE and not any(mark in n for mark in "./:"))
+    networks: tuple[Subnet, ...] = tuple(ip_network(n) for n in names if is_network(n))
+    roles = tuple(n for n in names if n != ANYONE and not is_network(n))
     return {"anyone": ANYONE in names, "roles": roles, "networks": networks}
 
 

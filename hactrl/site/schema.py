@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from hactrl.site.errors import closest
 from hactrl.site.model import Listen, Timers
 from topology.model import Address, Attachment, Subnet
 
@@ -35,12 +36,26 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 #: What a probe can be; see `hactrl.site.model.ProbeSettings`.
 PROBE_KINDS = ("tcp", "smtp", "submission", "pop3", "imap", "http", "icmp", "arp")
 
+PROTOCOLS = ("tcp", "udp")
+FAILBACKS = ("manual", "automatic")
+
 #: Port numbers above are reserved, OpenFlow 1.3.5, section A.2.1 (OFPP_MAX).
 HIGHEST_PORT = 0xFFFFFF00
 
 
-def _wrong(what: str, expected: str) -> PydanticCustomError:
-    return PydanticCustomError("wrong", "{what}", {"what": what, "expected": expected})
+def _wrong(what: str, expected: str, suggestion: str = "") -> PydanticCustomError:
+    context = {"what": what, "expected": expected, "suggestion": suggestion}
+    return PydanticCustomError("wrong", "{what}", context)
+
+
+def _one_of(choices: tuple[str, ...], what: str) -> BeforeValidator:
+    def check(value: object) -> str:
+        if value not in choices:
+            expected = "one of " + ", ".join(choices)
+            raise _wrong(f"{value!r} is no {what}", expected, closest(value, choices))
+        return str(value)
+
+    return BeforeValidator(check)
 
 
 def _duration(value: object) -> float:
@@ -130,24 +145,6 @@ def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
     if not value and not (info.context or {}).get("cut"):
         raise _wrong("nothing stands here", "at least one")
     return value
-
-
-def _probe_kind(value: object) -> str:
-    if value not in PROBE_KINDS:
-        raise _wrong(f"{value!r} is no kind of probe", "one of " + ", ".join(PROBE_KINDS))
-    return str(value)
-
-
-def _protocol(value: object) -> str:
-    if value not in ("tcp", "udp"):
-        raise _wrong(f"{value!r} is no protocol", "tcp or udp")
-    return str(value)
-
-
-def _failback(value: object) -> str:
-    if value not in ("manual", "automatic"):
-        raise _wrong(f"{value!r} is no way of failback", "manual or automatic")
-    return str(value)
 
 
 NOT_EMPTY = AfterValidator(_not_empty)
@@ -242,7 +239,7 @@ class RoleAddressPart(Part):
 class ProbePart(Part):
     """`kind` is tcp for a TCP service and icmp for others where it is left out."""
 
-    kind: Annotated[str, BeforeValidator(_probe_kind)] | None = None
+    kind: Annotated[str, _one_of(PROBE_KINDS, "kind of probe")] | None = None
     interval: Duration | None = None
     timeout: Duration | None = None
     rise: Count | None = None
@@ -251,7 +248,7 @@ class ProbePart(Part):
 
 class ServicePart(Part):
     segment: str
-    protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
+    protocol: Annotated[str, _one_of(PROTOCOLS, "protocol")] = "tcp"
     port: TcpPort
     sources: Annotated[list[str], NOT_EMPTY, Field(alias="from")]
     probe: ProbePart = ProbePart()
@@ -259,7 +256,7 @@ class ServicePart(Part):
 
 class ConnectionPart(Part):
     segment: str
-    protocol: Annotated[str, BeforeValidator(_protocol)] = "tcp"
+    protocol: Annotated[str, _one_of(PROTOCOLS, "protocol")] = "tcp"
     port: TcpPort
     destinations: Annotated[list[str], NOT_EMPTY, Field(alias="to")]
 
@@ -271,7 +268,7 @@ class RolePart(Part):
     connects: list[ConnectionPart] = []
     owns: list[str] = []
     lease: Lease = None
-    failback: Annotated[str, BeforeValidator(_failback)] = "manual"
+    failback: Annotated[str, _one_of(FAILBACKS, "way of failback")] = "manual"
 
 
 class OpenFlowPart(Part):

@@ -66,7 +66,7 @@ def validate(document: Document) -> Sound | None:
             _note(document, fault)
         if keys:
             for fault in keys:
-                _respell(data, fault["loc"])
+                _respell(document, data, fault["loc"])
             continue
         # From the back, so that the numbers of list items before stay what they are.
         for fault in sorted(faults, key=lambda f: [str(p).zfill(9) for p in f["loc"]])[::-1]:
@@ -89,7 +89,9 @@ def _note(document: Document, fault: ErrorDetails) -> None:
             path, "missing", "this key in " + (".".join(map(str, path[:-1])) or "the file")
         )
     elif kind == "wrong":
-        document.add(path, str(context["what"]), str(context["expected"]))
+        document.add(
+            path, str(context["what"]), str(context["expected"]), str(context["suggestion"])
+        )
     elif kind in _KINDS:
         shown = "a mapping" if isinstance(value, dict) else repr(value)
         document.add(path, f"{shown} stands here", _KINDS[kind])
@@ -113,13 +115,19 @@ def _in_file(loc: Path) -> Path:
     return loc[:-1] if loc and loc[-1] == "[key]" else loc
 
 
-def _respell(data: Any, path: Path) -> None:
+def _respell(document: Document, data: Any, path: Path) -> None:
     """Read an unknown key as the one that it resembles, or leave it out."""
     owner = _value(data, path[:-1])
     value = owner.pop(path[-1])
     meant = closest(path[-1], _keys(_owner(path[:-1])) - owner.keys())
     if meant:
         owner[meant] = value
+        length = len(path)
+        document.lines |= {
+            (*path[:-1], meant, *place[length:]): line
+            for place, line in document.lines.items()
+            if place[:length] == path
+        }
 
 
 def _cut(data: Any, path: Path) -> Path | None:

@@ -1,5 +1,6 @@
-"""The prober's source addresses: one of each family for every card of a segment.
+"""Addresses that the file need not give: virtual MACs, and the prober's sources.
 
+The prober has one source address of each family for every card of a segment.
 Destination says the role, source says the card (see `topology.model.Prober`), so cards get
 theirs in the order of the file, and always the same ones.
 """
@@ -8,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
-from topology.model import Address, Subnet
+from topology.model import Address, Subnet, derived_mac
+
+
+def virtual_mac(role: str, segment: str) -> str:
+    """The virtual MAC of a role on a segment, where the file gives none."""
+    return derived_mac(f"role {role} segment {segment}")
 
 
 def families(addresses: Iterable[Address]) -> list[int]:

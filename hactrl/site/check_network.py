@@ -1,0 +1,149 @@
+"""Segments, switches, links, ports and cards: does what is plugged together fit?"""
+
+from __future__ import annotations
+
+import networkx
+
+from hactrl.site.checker import Checker, listed
+from hactrl.site.errors import Path
+from hactrl.site.schema import InterfacePart, SegmentPart
+from topology.model import Attachment, Subnet
+
+
+class NetworkChecks(Checker):
+    """All that can be told without looking at roles."""
+
+    def run(self) -> None:
+        self._switches()
+        for name, segment in self.site.segments.items():
+            self._segment(name, segment)
+        self._networks_apart()
+        self._ports()
+        self._cards()
+
+    def _switches(self) -> None:
+        names: list[tuple[Path, str]] = []
+        numbers: list[tuple[Path, str]] = []
+        for segment, part in self.site.segments.items():
+            for switch, described in part.switches.items():
+                path: Path = ("segments", segment, "switches", switch)
+                names.append((path, switch))
+                numbers.append(((*path, "datapath_id"), f"{described.datapath_id:#x}"))
+        self.once(names, "the name")
+        self.once(numbers, "the datapath id")
+
+    def _segment(self, name: str, segment: SegmentPart) -> None:
+        path: Path = ("segments", name)
+        graph: networkx.Graph[str] = networkx.Graph()
+        graph.add_nodes_from(segment.switches)
+        for index, link in enumerate(segment.links):
+            ends = [(*path, "links", index, end) for end in (0, 1)]
+            if (*path, "links", index, "ends") in self.document.lines:
+                ends = [(*path, "links", index, "ends", end) for end in (0, 1)]
+            if all([self._attached(*pair, name) for pair in zip(ends, link.ends, strict=True)]):
+                if link.ends[0].switch == link.ends[1].switch:
+                    self.document.add(ends[1], "the link ends where it begins", "another switch")
+                graph.add_edge(link.ends[0].switch, link.ends[1].switch)
+        if self.sound.complete("segments", name) and len(segment.switches) > 1:
+            apart = sorted(networkx.connected_components(graph), key=len)[:-1]
+            for group in apart:
+                switch = min(group)
+                self.document.add(
+                    (*path, "switches", switch),
+                    f"no link leads from {', '.join(sorted(group))} to the rest of {name}",
+                    "links that join all switches of a segment",
+                )
+        if segment.prober is not None:
+            self._attached((*path, "prober", "attachment"), segment.prober.attachment, name)
+            for index, pool in enumerate(segment.prober.addresses):
+                if self.sound.complete("segments", name, "networks") and not any(
+                    pool.version == network.version and pool.subnet_of(network)
+                    for network in segment.networks
+                ):
+                    self.document.add(
+                        (*path, "prober", "addresses", index),
+                        f"{pool} is outside the networks of {name}",
+                        listed(segment.networks),
+                    )
+
+    def _attached(self, path: Path, at: Attachment, segment: str) -> bool:
+        """The attachment's switch is one of the segment, and has such a port."""
+        if at.switch not in self.switch_of:
+            here = self.written("segments", segment, "switches")
+            choices = here or sorted(self.written_switches)
+            return self.known(path, "switch", at.switch, choices)
+        home = self.switch_of[at.switch]
+        if home != segment:
+            self.document.add(
+                path,
+                f"{at.switch} is a switch of segment {home}, not of {segment}",
+                f"a switch of {segment}: {', '.join(self.site.segments[segment].switches)}",
+            )
+            return False
+        ports = self.site.segments[home].switches[at.switch].ports
+        if ports is not None and at.port > ports:
+            self.document.add(
+                path, f"{at.switch} has no port {at.port}", f"a port from 1 to {ports}"
+            )
+            return False
+        return True
+
+    def _networks_apart(self) -> None:
+        seen: list[tuple[str, Subnet]] = []
+        for name, segment in self.site.segments.items():
+            for index, network in enumerate(segment.networks):
+                for other, theirs in seen:
+                    if theirs.overlaps(network):
+                        self.document.add(
+                            ("segments", name, "networks", index),
+                            f"{network} overlaps {theirs} of {other}",
+                            "networks that do not overlap",
+                        )
+                seen.append((name, network))
+
+    def _ports(self) -> None:
+        places: list[tuple[Path, str]] = []
+        for name, segment in self.site.segments.items():
+            path: Path = ("segments", name)
+            for index, link in enumerate(segment.links):
+                for end in (0, 1):
+                    places.append(((*path, "links", index, end), str(link.ends[end])))
+            if segment.prober is not None:
+                places.append(((*path, "prober", "attachment"), str(segment.prober.attachment)))
+        places += [((*path, "attachment"), str(card.attachment)) for path, card in self.cards()]
+        self.once(places, "port")
+
+    def _cards(self) -> None:
+        cards = {str(path[-1]): (path, card) for path, card in self.cards()}
+        self.once(((path, str(path[-1])) for path, _ in self.cards()), "the name")
+        for path, card in self.cards():
+            known = self.known(
+                (*path, "segment"), "segment", card.segment, self.written("segments")
+            )
+            if known and card.segment in self.site.segments:
+                self._attached((*path, "attachment"), card.attachment, card.segment)
+            if card.redundant_for is not None:
+                self._stands_in(path, card, cards)
+
+    def _stands_in(
+        self, path: Path, card: InterfacePart, cards: dict[str, tuple[Path, InterfacePart]]
+    ) -> None:
+        here = (*path, "redundant_for")
+        name = str(card.redundant_for)
+        if not self.known(here, "interface", name, self.written_cards) or name not in cards:
+            return
+        other_path, other = cards[name]
+        primaries = [
+            n
+            for n, (p, c) in cards.items()
+            if c.redundant_for is None and c.segment == card.segment and p[1] != path[1]
+        ]
+        expected = "a primary interface of another server on this segment"
+        if primaries:
+            expected += f": {', '.join(primaries)}"
+        if other_path[1] == path[1]:
+            self.document.add(here, f"{name} is a card of the same server", expected)
+        elif other.redundant_for is not None:
+            self.document.add(here, f"{name} is itself redundant", expected)
+        elif other.segment != card.segment and other.segment in self.site.segments:
+            self.document.add(here, f"{name} is on segment {other.segment}", expected)
