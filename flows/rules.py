@@ -28,7 +28,7 @@ COOKIE_MASK = 0xFFFF << 48
 #: Cookies of rules that switches learnt by themselves (`Learn`): ours, of this kind. Their low 32
 #: bits are a digest of the tree that the segment floods along: when it changes, on whichever
 #: switch, the diff sees another `Learn` and flushes what was learnt under the old tree.
-LEARNT_COOKIE = COOKIE_PREFIX | 0xFFFF << 32
+LEARNT_COOKIE = COOKIE_PREFIX | 0xFF << 32
 LEARNT_MASK = 0xFFFF_FFFF << 32
 
 #: Groups and meters carry no cookie, so ours are those within this range.

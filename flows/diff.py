@@ -1,0 +1,248 @@
+"""What to send so that a switch that holds one rule set holds another.
+
+    installed ──┐
+                ├──► diff ──► stages: each is sent whole, then a barrier
+    wanted ─────┘
+
+1. Groups and meters that are new or changed, a group after those that it sends to.
+2. Rules that are new or changed.
+3. Rules that are no longer wanted, and what was learnt under a flood tree that is gone.
+4. Groups and meters that are no longer wanted, a group before those that it sends to.
+
+So no rule or group ever refers to what is not there, and at each moment a packet meets, in each
+table, a rule of the old set or of the new one: nothing is deleted before its successor stands.
+
+A changed rule is sent as an ADD, which in OpenFlow 1.3 replaces the entry of the same table,
+priority and match as a whole (section 6.4). MODIFY_STRICT would keep its counters, but it does
+not change the cookie, and the cookie says which intent the rule serves; counters of a rule that
+does something else now would mislead anyway. A changed group is a MODIFY, which replaces all
+buckets at once and keeps every rule that points to it; a group is never deleted to be changed,
+because a switch deletes the rules that point to it with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flows.rules import (
+    LEARNT_COOKIE,
+    LEARNT_MASK,
+    Action,
+    Entry,
+    Group,
+    GroupType,
+    Key,
+    Learn,
+    Meter,
+    Rule,
+    RuleSet,
+    ToGroup,
+)
+
+
+@dataclass(frozen=True)
+class AddRule:
+    """Also replaces a rule of the same key."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class DeleteRule:
+    """Exactly this one (DELETE_STRICT), and only if it still has the same cookie."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class AddGroup:
+    group: Group
+
+
+@dataclass(frozen=True)
+class ModifyGroup:
+    group: Group
+
+
+@dataclass(frozen=True)
+class DeleteGroup:
+    group: Group
+
+
+@dataclass(frozen=True)
+class AddMeter:
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class ModifyMeter:
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class DeleteMeter:
+    meter: Meter
+
+
+@dataclass(frozen=True)
+class FlushLearnt:
+    """Delete the learnt rules whose cookie has these bits. They are in no `RuleSet`."""
+
+    cookie: int
+    mask: int
+
+
+Change = (
+    AddRule
+    | DeleteRule
+    | AddGroup
+    | ModifyGroup
+    | DeleteGroup
+    | AddMeter
+    | ModifyMeter
+    | DeleteMeter
+    | FlushLearnt
+)
+
+#: Changes that may be carried out in this order without a barrier between them.
+Stage = tuple[Change, ...]
+
+
+def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
+    """The stages, none of them empty; no stage at all where nothing differs.
+
+    Raises:
+        ValueError: the wanted groups send to each other in a circle, which no switch takes.
+    """
+    stages: tuple[Stage, ...] = (
+        (*_meters(installed, wanted), *_groups(installed, wanted)),
+        tuple(AddRule(rule) for rule in _new(installed.rules, wanted.rules)),
+        (
+            *(DeleteRule(rule) for rule in _gone(installed.rules, wanted.rules)),
+            *_flushes(installed, wanted),
+        ),
+        (
+            *(DeleteGroup(group) for group in _groups_gone(installed, wanted)),
+            *(DeleteMeter(meter) for meter in _gone(installed.meters, wanted.meters)),
+        ),
+    )
+    return tuple(stage for stage in stages if stage)
+
+
+def apply(held: RuleSet, change: Change) -> RuleSet:
+    """What a switch holds after one change."""
+    return apply_all(held, (change,))
+
+
+def apply_all(held: RuleSet, changes: Iterable[Change]) -> RuleSet:
+    """What a switch holds after these changes, in order.
+
+    A switch that deletes a group deletes the rules that send to it with it (section 6.7), one
+    that deletes a meter likewise (section 6.8).
+    """
+    rules, groups, meters = dict(held.rules), dict(held.groups), dict(held.meters)
+    for change in changes:
+        match change:
+            case AddRule(rule):
+                rules[rule.key] = rule
+            case DeleteRule(rule):
+                if rules.get(rule.key, rule).cookie == rule.cookie:
+                    rules.pop(rule.key, None)
+            case AddGroup(group) | ModifyGroup(group):
+                groups[group.id] = group
+            case DeleteGroup(group):
+                groups.pop(group.id, None)
+                rules = {k: r for k, r in rules.items() if group.id not in _rule_groups(r)}
+            case AddMeter(meter) | ModifyMeter(meter):
+                meters[meter.id] = meter
+            case DeleteMeter(meter):
+                meters.pop(meter.id, None)
+                rules = {k: r for k, r in rules.items() if r.meter != meter.id}
+            case FlushLearnt():
+                pass
+    return RuleSet(rules, groups, meters)
+
+
+def missing(held: RuleSet) -> frozenset[int]:
+    """Groups and meters that are sent to, and are not there."""
+    groups = {group for rule in held.rules.values() for group in _rule_groups(rule)}
+    groups |= {inner for group in held.groups.values() for inner in _inner(group)}
+    meters = {rule.meter for rule in held.rules.values() if rule.meter is not None}
+    return frozenset((groups - held.groups.keys()) | (meters - held.meters.keys()))
+
+
+def _new(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
+    """Entries of `new` that are not in `old`, or differ there."""
+    return [entry for key, entry in new.items() if old.get(key) != entry]
+
+
+def _gone(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
+    return [entry for key, entry in old.items() if key not in new]
+
+
+def _meters(installed: RuleSet, wanted: RuleSet) -> list[Change]:
+    return [
+        ModifyMeter(meter) if meter.id in installed.meters else AddMeter(meter)
+        for meter in _new(installed.meters, wanted.meters)
+    ]
+
+
+def _groups(installed: RuleSet, wanted: RuleSet) -> list[Change]:
+    changed = _new(installed.groups, wanted.groups)
+    return [
+        ModifyGroup(group) if group.id in installed.groups else AddGroup(group)
+        for group in _inner_first(changed)
+    ]
+
+
+def _groups_gone(installed: RuleSet, wanted: RuleSet) -> list[Group]:
+    return _inner_first(_gone(installed.groups, wanted.groups))[::-1]
+
+
+def _inner_first(groups: Iterable[Group]) -> list[Group]:
+    """Each group after those of the others that it sends to."""
+    waiting = {group.id: group for group in groups}
+    done: list[Group] = []
+    while waiting:
+        ready = [g for g in waiting.values() if not _inner(g) & waiting.keys()]
+        if not ready:
+            raise ValueError(f"groups {sorted(waiting)} send to each other in a circle")
+        done += ready
+        for group in ready:
+            del waiting[group.id]
+    return done
+
+
+def _inner(group: Group) -> frozenset[int]:
+    return _sent_to(action for bucket in group.buckets for action in bucket.actions)
+
+
+def _rule_groups(rule: Rule) -> frozenset[int]:
+    return _sent_to((*rule.apply, *rule.write))
+
+
+def _sent_to(actions: Iterable[Action]) -> frozenset[int]:
+    return frozenset(action.group for action in actions if isinstance(action, ToGroup))
+
+
+def _flushes(installed: RuleSet, wanted: RuleSet) -> list[Change]:
+    """What was learnt holds for one flood tree. It is gone when no rule learns under its cookie
+    any longer, or when this switch floods to other ports."""
+    if _floods(installed) != _floods(wanted):
+        return [FlushLearnt(LEARNT_COOKIE, LEARNT_MASK)]
+    gone = _learning(installed) - _learning(wanted)
+    return [FlushLearnt(cookie, (1 << 64) - 1) for cookie in sorted(gone)]
+
+
+def _floods(held: RuleSet) -> dict[int, Group]:
+    return {g.id: g for g in held.groups.values() if g.type is GroupType.ALL}
+
+
+def _learning(held: RuleSet) -> frozenset[int]:
+    return frozenset(
+        action.cookie
+        for rule in held.rules.values()
+        for action in (*rule.apply, *rule.write)
+        if isinstance(action, Learn)
+    )
