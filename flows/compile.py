@@ -1,0 +1,47 @@
+"""From intents and the live graph to what every switch should hold.
+
+             ┌─► admit ──┐
+             ├─► arp ────┤
+    View ────┼─► policy ─┼──► RuleSet of one switch
+             ├─► steer ──┤
+             └─► forward ┘
+
+A pure function: equal input gives equal rule sets, in the same order.
+"""
+
+from __future__ import annotations
+
+from flows.intents import Intents
+from flows.rules import Meter, RuleSet
+from flows.tables import admit, arp, forward, policy, steer
+from flows.tables.view import View, all_ids
+from topology.graph import LiveGraph
+from topology.model import Network
+
+#: ICMP errors a second that the servers on one switch hear, and how many at once.
+ERROR_RATE = 100
+ERROR_BURST = 100
+
+
+def compile(network: Network, graph: LiveGraph, intents: Intents) -> dict[str, RuleSet]:
+    """The rule set of every switch, by its name.
+
+    Raises:
+        flows.pipeline.PipelineError: a rule does what its table has not declared (a defect).
+        ValueError: a protocol without ports, or two intents that contradict each other.
+    """
+    ids = all_ids(network, intents)
+    return {
+        switch.name: compile_switch(View(network, graph, intents, ids, switch))
+        for switch in network.switches.values()
+    }
+
+
+def compile_switch(view: View) -> RuleSet:
+    """The rule set of one switch."""
+    stages = (admit, arp, policy, steer, forward)
+    return RuleSet.of(
+        rules=(rule for stage in stages for rule in stage.rules(view)),
+        groups=(*steer.groups(view), *steer.announce_groups(view), *forward.groups(view)),
+        meters=(Meter(view.error_meter, ERROR_RATE, ERROR_BURST, f"errors on {view.segment}"),),
+    )

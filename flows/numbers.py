@@ -1,0 +1,55 @@
+"""Numbers that switches know our things by: cookies, group ids and meter ids.
+
+All are digests of names, so that they stay the same when anything else changes: a change of
+placement, a link that fails, another role in the site file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from hashlib import sha256
+
+from flows.rules import COOKIE_PREFIX, OWN_IDS
+
+
+class CookieKind(IntEnum):
+    """What a rule belongs to: the 16 bits behind the prefix."""
+
+    ADMIT = 1
+    ARP = 2
+    ADVERTISE = 3
+    POLICY = 4
+    SOURCE = 5
+    STEER = 6
+    FORWARD = 7
+    HOSTS = 8
+    TREE = 9
+    LEARNT = 0xFF
+
+
+#: The cookie of every rule that a switch learnt by itself.
+LEARNT_COOKIE = COOKIE_PREFIX | CookieKind.LEARNT << 32
+
+
+def cookie(kind: CookieKind, intent: str) -> int:
+    """The cookie of a rule that serves this intent, in words."""
+    return COOKIE_PREFIX | kind << 32 | _digest(intent)
+
+
+def own_ids(names: Iterable[str]) -> dict[str, int]:
+    """A group or meter id within our range for each name.
+
+    Where two digests fall together, the name that sorts later takes the next free number.
+    """
+    taken: dict[int, str] = {}
+    for name in sorted(set(names)):
+        place = _digest(name) % len(OWN_IDS)
+        while place in taken:
+            place = (place + 1) % len(OWN_IDS)
+        taken[place] = name
+    return {name: OWN_IDS[place] for place, name in taken.items()}
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(sha256(text.encode()).digest()[:4])

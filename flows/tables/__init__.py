@@ -1,0 +1,1 @@
+"""The rules of each table, one module for each stage of the pipeline."""

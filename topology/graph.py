@@ -1,0 +1,100 @@
+"""The network as it is now: what is plugged together, less what is down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import networkx as nx
+
+from topology.model import Attachment, Network
+from topology.paths import Distances, Hops, distances, flood_tree, hops
+
+#: Port numbers from here on are reserved (OpenFlow 1.3.5, section 7.2.1: OFPP_MAX).
+FIRST_RESERVED_PORT = 0xFFFFFF00
+
+
+@dataclass(frozen=True)
+class LiveGraph:
+    """A network and what is known to be down in it. Never changes: a new state, a new graph.
+
+    `down_ports` are ports known to be down. `ports_up` gives, for each switch that has told, all
+    of its ports that are up; it also says which ports exist beside those that the site file
+    names, which nothing else does. `absent` are switches known to be gone altogether (not merely
+    out of the controller's reach: such a switch goes on forwarding).
+    """
+
+    network: Network
+    down_ports: frozenset[Attachment] = frozenset()
+    ports_up: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    absent: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        down_ports: Set[Attachment] = frozenset(),
+        ports_up: Mapping[str, Set[int]] | None = None,
+        absent: Set[str] = frozenset(),
+    ) -> LiveGraph:
+        """See the class."""
+        told = {switch: frozenset(ports) for switch, ports in (ports_up or {}).items()}
+        return cls(network, frozenset(down_ports), told, frozenset(absent))
+
+    def port_up(self, attachment: Attachment) -> bool:
+        """Whether the port is up as far as known; a switch that has told nothing has all up."""
+        told = self.ports_up.get(attachment.switch)
+        return (
+            attachment not in self.down_ports
+            and attachment.switch not in self.absent
+            and (told is None or attachment.port in told)
+        )
+
+    @cached_property
+    def switches(self) -> nx.MultiGraph:
+        """Switches and the links between them that are up at both ends."""
+        graph = nx.MultiGraph()
+        graph.add_nodes_from(sorted(set(self.network.switches) - self.absent))
+        for link in sorted(self.network.links, key=lambda found: (found.a, found.b)):
+            if self.port_up(link.a) and self.port_up(link.b):
+                ports = {end.switch: end.port for end in (link.a, link.b)}
+                graph.add_edge(
+                    link.a.switch, link.b.switch, key=str(link), weight=link.cost, ports=ports
+                )
+        return graph
+
+    @cached_property
+    def distances(self) -> Distances:
+        return distances(self.switches)
+
+    def reaches(self, switch: str, target: str) -> bool:
+        return target in self.distances.get(switch, {})
+
+    def hops(self, switch: str, target: str) -> Hops:
+        """By which ports `switch` can send toward the switch `target`."""
+        return hops(self.switches, self.distances, switch, target)
+
+    @cached_property
+    def _tree(self) -> dict[str, tuple[int, ...]]:
+        return flood_tree(self.switches)
+
+    def tree_ports(self, switch: str) -> tuple[int, ...]:
+        """The trunk ports on which this switch floods: those on its segment's spanning tree."""
+        return self._tree.get(switch, ())
+
+    def trunk_ports(self, switch: str) -> tuple[int, ...]:
+        """All ports that join this switch to others, up or down."""
+        return tuple(sorted(end.port for end in self.network.trunk_ports if end.switch == switch))
+
+    def host_ports(self, switch: str) -> tuple[int, ...]:
+        """The ports that are up and at which neither a switch, a server nor the prober is."""
+        told = self.ports_up.get(switch, frozenset())
+        ours = {end.port for end in self._named_ports if end.switch == switch}
+        return tuple(sorted(port for port in told - ours if port < FIRST_RESERVED_PORT))
+
+    @cached_property
+    def _named_ports(self) -> frozenset[Attachment]:
+        cards = (card.attachment for card in self.network.interfaces.values())
+        probers = (s.prober.attachment for s in self.network.segments.values() if s.prober)
+        return self.network.trunk_ports | {*cards, *probers}
