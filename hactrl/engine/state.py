@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hactrl.engine.effects import Obstacle
-from hactrl.engine.events import Held, Proof, Verdict
+from hactrl.engine.events import Held, Outcome, Proof, Verdict
 from hactrl.site.model import Site
 from topology.model import Attachment
 
@@ -23,7 +23,7 @@ class Placement:
 
 class Step(Enum):
     """The steps of a change of placement, in order. A role that owns nothing goes from STORE
-    to SERVE."""
+    to SERVE. See `takeover.STEPS`."""
 
     STORE = "store"
     FENCE = "fence"
@@ -37,7 +37,9 @@ class Takeover:
     """A change of placement under way.
 
     `step_times` holds when each finished step ended; `waiting_for` what the engine waits for
-    now, for status and journal.
+    now, for status and journal. `entered` is when the step began, `deadline` when it ends.
+    `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
+    of the rules that STEER waits for.
     """
 
     role: str
@@ -49,7 +51,10 @@ class Takeover:
     step: Step
     started: float
     deadline: float
-    operation: int
+    operation: int = 0
+    entered: float = 0.0
+    tried: frozenset[str] = frozenset()
+    version: int = 0
     proof: Proof | None = None
     step_times: tuple[tuple[Step, float], ...] = ()
     waiting_for: tuple[Obstacle, ...] = ()
@@ -58,18 +63,66 @@ class Takeover:
 
 @dataclass(frozen=True)
 class Agent:
+    """`since`: when the connection was made or lost. What it said stays while it is away."""
+
     connected: bool
     boot: str
     roles: Mapping[str, Held]
+    since: float = 0.0
 
 
 @dataclass(frozen=True)
-class Lease:
-    """Until `expires` its holder may still be using the role's resources."""
+class Holder:
+    """A server that may be using a role's resources, until there is a proof that it does not.
 
-    server: str
+    `epoch` is the highest with which it may have been given them. `expires` is when its lease
+    ends at the latest, margin included; None where no lease binds it.
+    """
+
     epoch: int
-    expires: float
+    expires: float | None
+    proof: Proof | None = None
+
+
+class AskKind(Enum):
+    STORE = "store"
+    POWER = "power"
+    RELEASE = "release"
+    ASSUME = "assume"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """An operation that was started. It is forgotten when done; when it failed it stays with
+    its `outcome` until `deadline`, so that it is not repeated before.
+
+    `role` is empty for POWER. `boot` is the one that the server had when POWER was asked.
+    """
+
+    kind: AskKind
+    server: str
+    role: str
+    epoch: int
+    deadline: float
+    boot: str = ""
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """Proven off since `since`. An agent with another boot than `boot` ends it."""
+
+    since: float
+    boot: str
+
+
+@dataclass(frozen=True)
+class HoldDown:
+    """No automatic change of a role's placement before `until`. `pause` doubles with each
+    change, and is forgotten when nothing has happened for `Timers.failback_hold`."""
+
+    until: float
+    pause: float
 
 
 @dataclass(frozen=True)
@@ -90,22 +143,45 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """All of the state that the wanted rules depend on; see `hactrl.wanted`."""
+
+    orders: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # role, segment, cards
+    speakers: tuple[tuple[str, frozenset[str]], ...] = ()  # role, servers
+    fenced: frozenset[str] = frozenset()
+    down: frozenset[Attachment] = frozenset()
+
+
+@dataclass(frozen=True)
 class State:
-    """`version` grows with every change that could change the wanted rules."""
+    """`version` grows with every change that could change the wanted rules.
+
+    Keys: `health` by role, service, card; `holders` by role, then server; `epochs` the highest
+    known of each role; `asks` by operation; `ready_since` when the preferred server of a role
+    with automatic failback became able to take it; `waiting` why a role that nobody serves
+    well stays where it is; `wake` the last moment that was asked for; `outlook` that of
+    `version`.
+    """
 
     site: Site
     version: int = 1
     operation: int = 0
+    started: float = 0.0
     placements: Mapping[str, Placement] = field(default_factory=dict)
     takeovers: Mapping[str, Takeover] = field(default_factory=dict)
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict)
+    asks: Mapping[int, Ask] = field(default_factory=dict)
     switches: Mapping[str, SwitchState] = field(default_factory=dict)
-    health: Mapping[tuple[str, str, str], Health] = field(
-        default_factory=dict
-    )  # role, service, card
+    health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict)
     agents: Mapping[str, Agent] = field(default_factory=dict)
-    leases: Mapping[str, Lease] = field(default_factory=dict)  # by role
-    fenced: Mapping[str, float] = field(default_factory=dict)  # server: since
+    fenced: Mapping[str, Fenced] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
+    hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)
+    ready_since: Mapping[str, float] = field(default_factory=dict)
+    waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
+    wake: float | None = None
+    outlook: Outlook = field(default_factory=Outlook)
 
     def port_up(self, attachment: Attachment) -> bool:
         """Last known; a switch never seen counts as all up, so that its absence delays nothing."""

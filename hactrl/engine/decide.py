@@ -1,0 +1,241 @@
+"""The engine: which server plays which role, and what must be done for it.
+
+    event ─► facts ─► ┌─ deadlines, leases ─► takeovers ─► new takeovers ─► tidying ─┐ ─► effects
+                      └──────────────── until nothing changes ◄──────────────────────┘
+
+`decide` takes one event into the facts (`facts.NOTE`), and then goes round a few rules until
+none of them changes anything. The rules look at what is, never at what has just happened, so
+it does not matter in which order events came, or that the controller was started between two of
+them. The earliest moment at which a rule could answer otherwise becomes the next `Wake`.
+
+**What is watched.** A role's server fails (`candidates.failings`) when no card of it on one of
+the role's segments has a live port; when its agent says that a daemon of the role has ended;
+when a service answers on none of its live cards; when it is fenced; when it has lost what the
+role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
+or a switch, is losing sight, not the server. One bad card only changes the order of cards.
+
+**When it moves.** At once, to the first server in order of preference that has no obstacles
+(`candidates.obstacles`). What only probes have seen must last one probe interval: by then a
+fault of the prober or of a whole segment shows on the other candidates too, and a role stays
+where it is when nobody could do better. Then `State.waiting` says why. A server that has only
+lost its resource gets it again. After an automatic move, and after a failed one, the role is
+held down for a pause that doubles up to `failback_hold`, so that flapping settles.
+
+**How it moves.** Step by step (`takeover.STEPS`), each with its deadline and way back:
+
+    STORE   the new epoch is on disk
+    FENCE   the role's addresses are shut at once, and every proof is sought in parallel that
+            nobody uses what the role owns: release, power, end of lease (`ownership`)
+    ASSUME  the new owner takes it
+    SERVE   its services answer through its own cards
+    STEER   the switches send users there
+
+A role that owns nothing goes from STORE to SERVE: its daemons run everywhere, and a switch may
+have moved it already.
+
+**What an operator's request may do.** It never cuts the power of a server that is well; when
+the old server does not let go, it gets the role back.
+
+**Who comes back.** A server proven off stays fenced until its agent speaks after a new boot. An
+agent that has a role which is another's is asked to release it. One that has a role at a higher
+epoch than ours, while ours is held by nobody, is right: the store was lost, and we adopt it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hactrl.engine import ownership
+from hactrl.engine.candidates import (
+    best,
+    confirmed_at,
+    failings,
+    holding,
+    obstacles,
+    obstacles_again,
+)
+from hactrl.engine.effects import Effect, Obstacle, Reason, StorePlacement, Wake
+from hactrl.engine.events import Event, Holding, Requested, Tick
+from hactrl.engine.facts import NOTE, expire_asks
+from hactrl.engine.requests import requested
+from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
+from hactrl.engine.takeover import advance, ask_release, start
+from hactrl.engine.turn import Turn, with_item, without
+from hactrl.site.model import Role, Site
+
+#: More rounds than any event can need; going beyond is a defect, never a load.
+MOST_ROUNDS = 100
+
+#: What the placement's own server can put right by taking the role again.
+LOST_RESOURCE = frozenset({Reason.NOT_HELD, Reason.SERVICE_UNHEALTHY})
+
+
+def initial(site: Site, stored: Mapping[str, tuple[str, int]], now: float) -> State:
+    """The state of a controller that starts. `stored`: server and epoch of each role's last
+    placement, as far as the store knows any that the site still has."""
+    placements, epochs, holders = {}, {}, {}
+    for role in site.roles.values():
+        server, epoch = stored.get(role.name, (None, 0))
+        server = server if server in role.servers else None
+        if server is None and not role.needs_fence:
+            server = role.servers[0]
+        placements[role.name] = Placement(server, epoch, now)
+        epochs[role.name] = epoch
+        if role.needs_fence:
+            expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
+            holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
+    turn = Turn(
+        State(site=site, started=now, placements=placements, epochs=epochs, holders=holders), now
+    )
+    turn.refresh_version()
+    return turn.state
+
+
+def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:
+    """Take in one event. Pure: the same state, event and time give the same answer."""
+    turn = Turn(state, now)
+    if isinstance(event, Requested):
+        _look_round(turn)  # with what time has brought, before an operator's wish
+        requested(turn, event)
+    elif not isinstance(event, Tick):
+        NOTE[type(event)](turn, event)
+    _look_round(turn)
+    turn.refresh_version()
+    _set_wake(turn, isinstance(event, Tick))
+    return turn.state, tuple(turn.effects)
+
+
+def _look_round(turn: Turn) -> None:
+    for _ in range(MOST_ROUNDS):
+        before = turn.state
+        turn.moments.clear()
+        expire_asks(turn)
+        ownership.expire_leases(turn)
+        for role in turn.state.site.roles.values():
+            if role.name in turn.state.takeovers:
+                advance(turn, role.name)
+            else:
+                _adopt(turn, role)
+                _tidy(turn, role)
+                _consider(turn, role)
+        if turn.state is before:
+            return
+    raise AssertionError(f"rules of the engine do not come to rest: {turn.effects[-10:]}")
+
+
+def _consider(turn: Turn, role: Role) -> None:
+    """Begin a takeover if the role needs one and somebody could do better."""
+    state, name = turn.state, role.name
+    live = state.placements[name].server
+    reasons = failings(state, name, live) if live else (Obstacle(Reason.NOT_PLACED, name),)
+    if not reasons:
+        _note_waiting(turn, name, ())
+        _fail_back(turn, role)
+        return
+    if live is not None and not turn.reached(confirmed_at(state, name, live)):
+        return
+    if not held_down(turn, name):
+        target = _choose(state, role, live, reasons)
+        if target is not None:
+            _note_waiting(turn, name, ())
+            planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
+            start(turn, name, target, reasons[0].reason.value, planned=planned)
+            return
+    _note_waiting(turn, name, _why_nobody(state, role, live, reasons))
+
+
+def _choose(
+    state: State, role: Role, live: str | None, reasons: tuple[Obstacle, ...]
+) -> str | None:
+    """Who should have the role: its own server, if that lost only the resource; else the best
+    other; else, for an owner, its own server once more."""
+    own = live is not None and role.needs_fence and not obstacles_again(state, role.name, live)
+    what = {o.reason for o in reasons}
+    if own and Reason.NOT_HELD in what and what <= LOST_RESOURCE:
+        return live
+    other = best(state, role.name, frozenset({live} if live else ()))
+    if other is not None:
+        return other
+    can_mend = what & {Reason.NOT_HELD, Reason.ROLE_FAILED}
+    return live if own and can_mend else None
+
+
+def _why_nobody(
+    state: State, role: Role, live: str | None, reasons: tuple[Obstacle, ...]
+) -> tuple[Obstacle, ...]:
+    others = (server for server in role.servers if server != live)
+    each = (o for server in others for o in obstacles(state, role.name, server))
+    return tuple(dict.fromkeys((*reasons, *each)))
+
+
+def _note_waiting(turn: Turn, role: str, reasons: tuple[Obstacle, ...]) -> None:
+    if turn.state.waiting.get(role, ()) == reasons:
+        return
+    if reasons:
+        turn.update(waiting=with_item(turn.state.waiting, role, reasons))
+        turn.record("role.waiting", role, **{o.reason.value: o.subject for o in reasons})
+    else:
+        turn.update(waiting=without(turn.state.waiting, role))
+
+
+def held_down(turn: Turn, role: str) -> bool:
+    """Has the role moved, or failed to move, so lately that it must not move by itself yet?"""
+    hold_down = turn.state.hold_downs.get(role)
+    return hold_down is not None and not turn.reached(hold_down.until)
+
+
+def _fail_back(turn: Turn, role: Role) -> None:
+    """Return to the preferred server once it has been able to take the role for long enough."""
+    name, preferred = role.name, role.servers[0]
+    away = turn.state.placements[name].server != preferred
+    if role.failback != "automatic" or not away or obstacles(turn.state, name, preferred):
+        if name in turn.state.ready_since:
+            turn.update(ready_since=without(turn.state.ready_since, name))
+        return
+    since = turn.state.ready_since.get(name)
+    if since is None:
+        turn.update(ready_since=with_item(turn.state.ready_since, name, turn.now))
+        since = turn.now
+    hold = turn.state.site.timers.failback_hold
+    if turn.reached(since + hold) and not held_down(turn, name):
+        turn.update(ready_since=without(turn.state.ready_since, name))
+        start(turn, name, preferred, "failback", planned=True)
+
+
+def _adopt(turn: Turn, role: Role) -> None:
+    """An agent has the role at an epoch above the placement's: the store was behind."""
+    if not role.needs_fence:
+        return
+    state, name = turn.state, role.name
+    placement = state.placements[name]
+    for server in role.servers:
+        if holding(state, name, server) is not Holding.HELD:
+            continue
+        epoch = state.agents[server].roles[name].epoch
+        if epoch > placement.epoch and epoch == state.epochs[name]:
+            turn.update(
+                placements=with_item(state.placements, name, Placement(server, epoch, turn.now))
+            )
+            deadline = turn.now + state.site.timers.fence_deadline
+            ask = Ask(AskKind.STORE, server, name, epoch, deadline)
+            turn.do(StorePlacement(turn.start_ask(ask), name, server, epoch))
+            turn.record("placement.adopted", name, server=server, epoch=epoch)
+            return
+
+
+def _tidy(turn: Turn, role: Role) -> None:
+    """Whoever says that it has what is another's is asked to let go."""
+    if not role.needs_fence:
+        return
+    live = turn.state.placements[role.name].server
+    for server in role.servers:
+        said = holding(turn.state, role.name, server)
+        if server != live and live is not None and said not in (None, Holding.NOTHING):
+            ask_release(turn, role.name, server, turn.state.epochs[role.name])
+
+
+def _set_wake(turn: Turn, woken: bool) -> None:
+    at = min(turn.moments, default=None)
+    if at is not None and (woken or at != turn.state.wake):
+        turn.do(Wake(at))
+    turn.update(wake=at)

@@ -1,0 +1,232 @@
+"""What is known of the world, brought up to date by events. Nothing is decided here.
+
+One function for each event; `NOTE` is the table of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from hactrl.engine import ownership
+from hactrl.engine.events import (
+    AgentAnswered,
+    AgentConnected,
+    AgentLost,
+    AgentReported,
+    EpochStored,
+    Held,
+    Holding,
+    LeaseAsked,
+    Outcome,
+    PortChanged,
+    PowerFenced,
+    ProbeChanged,
+    Proof,
+    RulesInstalled,
+    SwitchConnected,
+    SwitchLost,
+)
+from hactrl.engine.state import Agent, Ask, AskKind, Fenced, Health, SwitchState
+from hactrl.engine.turn import Turn, with_item, without
+
+AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME})
+
+
+def switch_connected(turn: Turn, event: SwitchConnected) -> None:
+    """Its rules are not yet known to be ours, so `installed` starts again."""
+    _put_switch(turn, event.switch, SwitchState(True, event.ports_up))
+    turn.record("switch.connected", switch=event.switch)
+
+
+def switch_lost(turn: Turn, event: SwitchLost) -> None:
+    switch = turn.state.switches.get(event.switch, SwitchState())
+    _put_switch(turn, event.switch, replace(switch, connected=False))
+    turn.record("switch.lost", switch=event.switch)
+
+
+def port_changed(turn: Turn, event: PortChanged) -> None:
+    """A port of a switch that has not yet said what its ports are means nothing yet."""
+    switch = turn.state.switches.get(event.attachment.switch)
+    port = event.attachment.port
+    if switch is None or (port in switch.ports_up) == event.up:
+        return
+    ports = switch.ports_up | {port} if event.up else switch.ports_up - {port}
+    _put_switch(turn, event.attachment.switch, replace(switch, ports_up=ports))
+    turn.record("port.up" if event.up else "port.down", port=str(event.attachment))
+
+
+def rules_installed(turn: Turn, event: RulesInstalled) -> None:
+    switch = turn.state.switches.get(event.switch)
+    if switch is not None and event.version > switch.installed:
+        _put_switch(turn, event.switch, replace(switch, installed=event.version))
+
+
+def probe_changed(turn: Turn, event: ProbeChanged) -> None:
+    key = (event.role, event.service, event.interface)
+    known = turn.state.health.get(key)
+    if known is not None and (known.verdict, known.reason) == (event.verdict, event.reason):
+        return
+    same = known is not None and known.verdict is event.verdict
+    since = known.since if known is not None and same else turn.now
+    health = Health(event.verdict, event.reason, since)
+    turn.update(health=with_item(turn.state.health, key, health))
+    if not same:
+        details = {"service": event.service, "interface": event.interface}
+        turn.record(
+            "probe.changed",
+            event.role,
+            **details,
+            verdict=event.verdict.value,
+            reason=event.reason,
+        )
+
+
+def agent_connected(turn: Turn, event: AgentConnected) -> None:
+    """A new boot ends a fence. What a fenced boot says is older than the fence, and void."""
+    if event.server not in turn.state.site.network.servers:
+        return
+    roles = {held.role: held for held in event.roles}
+    agent = Agent(True, event.boot, roles, turn.now)
+    turn.update(agents=with_item(turn.state.agents, event.server, agent))
+    turn.record("agent.connected", server=event.server, boot=event.boot)
+    _forget_agent_asks(turn, event.server)
+    fence = turn.state.fenced.get(event.server)
+    if fence is not None:
+        if event.boot == fence.boot:
+            return
+        turn.update(fenced=without(turn.state.fenced, event.server))
+        turn.record("server.unfenced", server=event.server)
+    for held in event.roles:
+        ownership.hear(turn, event.server, held)
+    for role in turn.state.site.roles:
+        if role not in roles:
+            ownership.hear(turn, event.server, Held(role, Holding.NOTHING, 0))
+
+
+def agent_lost(turn: Turn, event: AgentLost) -> None:
+    """Losing the agent is not losing the server. What it was asked will not be answered."""
+    agent = turn.state.agents.get(event.server)
+    if agent is None or not agent.connected:
+        return
+    agent = replace(agent, connected=False, since=turn.now)
+    turn.update(agents=with_item(turn.state.agents, event.server, agent))
+    for operation, ask in turn.state.asks.items():
+        if ask.kind in AGENT_ASKS and ask.server == event.server and ask.outcome is None:
+            fail_ask(turn, operation, ask, Outcome.FAILED)
+    turn.record("agent.lost", server=event.server)
+
+
+def agent_reported(turn: Turn, event: AgentReported) -> None:
+    agent = turn.state.agents.get(event.server)
+    if agent is None or not agent.connected or event.server in turn.state.fenced:
+        return
+    _agent_says(turn, event.server, event.held)
+    turn.record(
+        "agent.reported",
+        event.held.role,
+        server=event.server,
+        holding=event.held.holding.value,
+        epoch=event.held.epoch,
+    )
+
+
+def agent_answered(turn: Turn, event: AgentAnswered) -> None:
+    """An answer to something that we no longer wait for says nothing: what it was true of may
+    have changed since."""
+    ask = turn.state.asks.get(event.operation)
+    if ask is None or ask.kind not in AGENT_ASKS or ask.outcome is not None:
+        return
+    if event.known_epoch > turn.state.epochs.get(ask.role, 0):
+        turn.update(epochs=with_item(turn.state.epochs, ask.role, event.known_epoch))
+    if event.outcome is not Outcome.DONE:
+        fail_ask(turn, event.operation, ask, event.outcome)
+        return
+    turn.update(asks=without(turn.state.asks, event.operation))
+    result = Holding.NOTHING if ask.kind is AskKind.RELEASE else Holding.HELD
+    _agent_says(turn, ask.server, Held(ask.role, result, ask.epoch))
+
+
+def power_fenced(turn: Turn, event: PowerFenced) -> None:
+    """Whatever the server held is gone. If it runs again already, it is not fenced any more."""
+    ask = turn.state.asks.get(event.operation)
+    if ask is None or ask.kind is not AskKind.POWER or ask.outcome is not None:
+        return
+    if event.outcome is not Outcome.DONE:
+        fail_ask(turn, event.operation, ask, event.outcome)
+        return
+    turn.update(asks=without(turn.state.asks, event.operation))
+    for role in turn.state.site.roles:
+        ownership.prove(turn, role, ask.server, Proof.POWER)
+    turn.record("server.fenced", server=ask.server)
+    agent = turn.state.agents.get(ask.server)
+    if agent is None or not agent.connected or agent.boot == ask.boot:
+        fence = Fenced(turn.now, ask.boot)
+        turn.update(fenced=with_item(turn.state.fenced, ask.server, fence))
+
+
+def epoch_stored(turn: Turn, event: EpochStored) -> None:
+    ask = turn.state.asks.get(event.operation)
+    if ask is None or ask.kind is not AskKind.STORE or ask.outcome is not None:
+        return
+    if event.outcome is Outcome.DONE:
+        turn.update(asks=without(turn.state.asks, event.operation))
+    else:
+        fail_ask(turn, event.operation, ask, event.outcome)
+
+
+def fail_ask(turn: Turn, operation: int, ask: Ask, outcome: Outcome) -> None:
+    """Keep it for a pause, so that it is not asked again at once."""
+    until = turn.now + turn.state.site.timers.retry_pause
+    failed = replace(ask, outcome=outcome, deadline=until)
+    turn.update(asks=with_item(turn.state.asks, operation, failed))
+    turn.record(f"{ask.kind.value}.failed", ask.role, server=ask.server, outcome=outcome.value)
+
+
+def expire_asks(turn: Turn) -> None:
+    """What was not answered in time has failed; what failed a pause ago may be asked again."""
+    for operation, ask in turn.state.asks.items():
+        if not turn.reached(ask.deadline):
+            continue
+        if ask.outcome is None:
+            fail_ask(turn, operation, ask, Outcome.TIMED_OUT)
+        else:
+            turn.update(asks=without(turn.state.asks, operation))
+
+
+def _agent_says(turn: Turn, server: str, held: Held) -> None:
+    agent = turn.state.agents[server]
+    agent = replace(agent, roles=with_item(agent.roles, held.role, held))
+    turn.update(agents=with_item(turn.state.agents, server, agent))
+    ownership.hear(turn, server, held)
+
+
+def _forget_agent_asks(turn: Turn, server: str) -> None:
+    """A new connection: nothing asked on the old one will be answered, all may be asked anew."""
+    kept = {
+        operation: ask
+        for operation, ask in turn.state.asks.items()
+        if ask.server != server or ask.kind not in AGENT_ASKS
+    }
+    turn.update(asks=kept)
+
+
+def _put_switch(turn: Turn, name: str, switch: SwitchState) -> None:
+    turn.update(switches=with_item(turn.state.switches, name, switch))
+
+
+NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
+    SwitchConnected: switch_connected,
+    SwitchLost: switch_lost,
+    PortChanged: port_changed,
+    RulesInstalled: rules_installed,
+    ProbeChanged: probe_changed,
+    AgentConnected: agent_connected,
+    AgentLost: agent_lost,
+    AgentReported: agent_reported,
+    AgentAnswered: agent_answered,
+    PowerFenced: power_fenced,
+    EpochStored: epoch_stored,
+    LeaseAsked: ownership.answer_lease,
+}

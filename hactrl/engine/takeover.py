@@ -1,0 +1,491 @@
+"""A change of placement, step by step.
+
+    owns something    STORE ─► FENCE ─► ASSUME ─► SERVE ─► STEER ─► finished
+    owns nothing      STORE ────────────────────► SERVE ─► STEER ─► finished
+
+Each step has a function that enters it, one that looks how far it is, and one for failure or
+deadline; `STEPS` is the table. The ways back:
+
+    STORE   nothing has happened yet: give up
+    FENCE   the target cannot take it any more, or a planned release failed: another target,
+            which is first of all the origin if the change was planned
+    ASSUME  the target is asked to release (as a suspect, in the next FENCE); another target,
+    SERVE   at last the origin again; when all have been tried: give up, and begin anew after a
+            pause
+    STEER   finish: who is not yet steered is told by its switch's own `installed`
+
+Another target means a new epoch, and so begins at STORE.
+
+Power is cut only by an unplanned change. A planned one becomes unplanned when nobody serves
+any more: its target has failed after it was asked to assume, or its release failed and the
+origin's agent is gone too, so that nobody knows who holds the resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from hactrl.engine import ownership
+from hactrl.engine.candidates import (
+    all_ports_down,
+    best,
+    confirmed_at,
+    connected,
+    failings,
+    holding,
+    obstacles,
+    obstacles_again,
+    serving,
+)
+from hactrl.engine.effects import (
+    AskAgent,
+    FencePower,
+    Obstacle,
+    ProbeEagerly,
+    Reason,
+    StorePlacement,
+    Verb,
+)
+from hactrl.engine.events import Holding
+from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
+from hactrl.engine.turn import Turn, with_item, without
+
+
+class Progress(Enum):
+    WAIT = "wait"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def start(
+    turn: Turn, role: str, target: str, cause: str, *, planned: bool, request: str | None = None
+) -> None:
+    """Begin to move `role` to `target`. `cause` is a word of the journal."""
+    takeover = Takeover(
+        role=role,
+        origin=turn.state.placements[role].server,
+        target=target,
+        epoch=0,
+        cause=cause,
+        planned=planned,
+        step=Step.STORE,
+        started=turn.now,
+        deadline=turn.now,
+        request=request,
+    )
+    _begin(turn, takeover, target)
+    turn.record(
+        "takeover.started",
+        role,
+        origin=takeover.origin or "",
+        target=target,
+        epoch=turn.state.epochs[role],
+        cause=cause,
+        request=request or "",
+    )
+
+
+def advance(turn: Turn, role: str) -> None:
+    """Go on as far as facts and time allow by one step."""
+    takeover = turn.state.takeovers[role]
+    rule = STEPS[takeover.step]
+    progress = rule.look(turn, takeover)
+    takeover = turn.state.takeovers[role]
+    if progress is Progress.WAIT and rule.ends and turn.reached(takeover.deadline):
+        progress = Progress.FAILED
+    if progress is Progress.DONE:
+        _go_on(turn, takeover)
+    elif progress is Progress.FAILED:
+        rule.fail(turn, takeover)
+
+
+def path(state: State, role: str) -> tuple[Step, ...]:
+    """The steps that a change of this role's placement takes."""
+    return OWNING if state.site.roles[role].needs_fence else FREE
+
+
+# STORE: the epoch is on disk before anybody hears of it.
+
+
+def _enter_store(turn: Turn, takeover: Takeover) -> None:
+    role, target, epoch = takeover.role, takeover.target, takeover.epoch
+    operation = turn.start_ask(Ask(AskKind.STORE, target, role, epoch, takeover.deadline))
+    turn.do(StorePlacement(operation, role, target, epoch))
+    turn.put_takeover(replace(takeover, operation=operation))
+
+
+def _stored(turn: Turn, takeover: Takeover) -> Progress:
+    ask = turn.state.asks.get(takeover.operation)
+    if ask is None:
+        return Progress.DONE
+    return Progress.WAIT if ask.outcome is None else Progress.FAILED
+
+
+def _store_failed(turn: Turn, takeover: Takeover) -> None:
+    give_up(turn, takeover, (Obstacle(Reason.STORE_FAILED, takeover.role),))
+
+
+# FENCE: entering it shuts the role's addresses (`wanted.closed`); all proofs are sought at once.
+
+
+def _proven(turn: Turn, takeover: Takeover) -> Progress:
+    role, target = takeover.role, takeover.target
+    if turn.state.epochs[role] > takeover.epoch:
+        _begin(turn, takeover, target)
+        return Progress.WAIT
+    others = sorted(ownership.suspects(turn.state, role) - {target})
+    for server in others:
+        ask_release(turn, role, server, takeover.epoch)
+        if may_cut_power(turn, takeover, server):
+            ask_power(turn, server)
+    if holding(turn.state, role, target) is Holding.FAILED:
+        ask_release(turn, role, target, takeover.epoch)
+    if hindrances := _hindrances(turn.state, takeover):
+        _wait_for(turn, takeover, hindrances)
+        return Progress.FAILED
+    if ownership.may_assume(turn.state, role, target):
+        busy = _being_released(turn.state, role, target)
+        return Progress.WAIT if busy else Progress.DONE
+    if takeover.planned and any(_release_failed(turn.state, takeover, server) for server in others):
+        return Progress.FAILED
+    _wait_for(turn, takeover, tuple(Obstacle(Reason.NO_PROOF, server) for server in others))
+    return Progress.FAILED if _origin_is_well(turn, takeover) else Progress.WAIT
+
+
+def _fence_failed(turn: Turn, takeover: Takeover) -> None:
+    state, origin = turn.state, takeover.origin
+    hindered = bool(_hindrances(state, takeover))
+    if takeover.planned and origin is not None and origin != takeover.target:
+        if not obstacles_again(state, takeover.role, origin):
+            _begin(turn, takeover, origin)
+            return
+        if not hindered:
+            turn.put_takeover(replace(takeover, planned=False, entered=turn.now))
+            turn.record("takeover.escalated", takeover.role, target=takeover.target)
+            return
+    if hindered:
+        _try_another(turn, takeover)
+    else:
+        give_up(turn, takeover, takeover.waiting_for)
+
+
+def may_cut_power(turn: Turn, takeover: Takeover, server: str) -> bool:
+    """The server looks dead; or it did not release when asked; or its agent stays away.
+
+    Never for a planned change, and never when nobody has yet been given the role: then only
+    the agents' first word is missing.
+    """
+    state, role = turn.state, takeover.role
+    if takeover.planned or server not in state.site.power_fences:
+        return False
+    if state.holders[role][server].epoch == 0:
+        return False
+    if all_ports_down(state, server) or _release_failed(state, takeover, server):
+        return True
+    if connected(state, server):
+        return False
+    silent = any(o.reason is Reason.SERVICE_UNHEALTHY for o in failings(state, role, server))
+    if silent and turn.reached(confirmed_at(state, role, server)):
+        return True
+    agent = state.agents.get(server)
+    away_since = max(takeover.entered, agent.since if agent else state.started)
+    return turn.reached(away_since + state.site.timers.release_deadline)
+
+
+def _origin_is_well(turn: Turn, takeover: Takeover) -> bool:
+    """Nothing is proven, time is up, and meanwhile the origin serves again as before."""
+    origin = takeover.origin
+    return (
+        origin is not None
+        and origin != takeover.target
+        and not failings(turn.state, takeover.role, origin)
+        and turn.reached(takeover.deadline)
+    )
+
+
+# ASSUME: the target takes the resource.
+
+
+def _enter_assume(turn: Turn, takeover: Takeover) -> None:
+    proof = ownership.combined_proof(turn.state, takeover.role)
+    ownership.assuming(turn, takeover.role, takeover.target, takeover.epoch)
+    _ask_assume(turn, replace(takeover, proof=proof))
+
+
+def _ask_assume(turn: Turn, takeover: Takeover) -> None:
+    role, target, epoch = takeover.role, takeover.target, takeover.epoch
+    operation = turn.start_ask(Ask(AskKind.ASSUME, target, role, epoch, takeover.deadline))
+    turn.put_takeover(replace(takeover, operation=operation))
+    turn.do(AskAgent(operation, target, Verb.ASSUME, role, epoch, takeover.proof))
+
+
+def _assumed(turn: Turn, takeover: Takeover) -> Progress:
+    state, role, target = turn.state, takeover.role, takeover.target
+    if state.epochs[role] > takeover.epoch:
+        _begin(turn, takeover, target)
+        return Progress.WAIT
+    hindrances = obstacles_again(state, role, target)
+    _wait_for(turn, takeover, hindrances or (Obstacle(Reason.NOT_HELD, target),))
+    if any(o.reason is not Reason.AGENT_NOT_CONNECTED for o in hindrances):
+        return Progress.FAILED
+    agent = state.agents[target]
+    if not agent.connected:
+        stays_away = turn.reached(agent.since + state.site.timers.agent_timeout)
+        return Progress.FAILED if stays_away else Progress.WAIT
+    held = agent.roles.get(role)
+    if held is not None and held.epoch == takeover.epoch and held.holding in ASSUME_ENDS:
+        return ASSUME_ENDS[held.holding]
+    ask = state.asks.get(takeover.operation)
+    if ask is None:  # forgotten, because the agent has connected anew
+        _ask_assume(turn, takeover)
+    return Progress.FAILED if ask is not None and ask.outcome is not None else Progress.WAIT
+
+
+ASSUME_ENDS = {Holding.HELD: Progress.DONE, Holding.FAILED: Progress.FAILED}
+
+
+# SERVE: its services answer through its own cards, before users are sent there.
+
+
+def _enter_serve(turn: Turn, takeover: Takeover) -> None:
+    turn.do(ProbeEagerly(takeover.role, takeover.target, takeover.deadline))
+
+
+def _serves(turn: Turn, takeover: Takeover) -> Progress:
+    state, role, target = turn.state, takeover.role, takeover.target
+    if serving(state, role, target):
+        return Progress.DONE
+    reasons = failings(state, role, target)
+    _wait_for(turn, takeover, reasons or (Obstacle(Reason.SERVICE_UNKNOWN, target),))
+    passing = {Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED}
+    return Progress.FAILED if any(o.reason not in passing for o in reasons) else Progress.WAIT
+
+
+def _try_another(turn: Turn, takeover: Takeover) -> None:
+    """The next target: one that has no obstacles, then the origin, each tried once."""
+    state, role, origin = turn.state, takeover.role, takeover.origin
+    tried = takeover.tried | {takeover.target}
+    own = {origin} if origin is not None else set()
+    target = best(state, role, tried | own)
+    owned = state.site.roles[role].needs_fence
+    if target is None and owned and own - tried and not obstacles_again(state, role, *own):
+        target = origin
+    if target is None:
+        give_up(turn, takeover, takeover.waiting_for)
+        return
+    unplanned = replace(takeover, planned=False, tried=tried)
+    _begin(turn, unplanned, target)
+
+
+# STEER: users' packets go to the new place.
+
+
+def _enter_steer(turn: Turn, takeover: Takeover) -> None:
+    role = takeover.role
+    placement = Placement(takeover.target, takeover.epoch, turn.now)
+    turn.update(placements=with_item(turn.state.placements, role, placement))
+    turn.refresh_version()
+    turn.put_takeover(replace(takeover, version=turn.state.version))
+
+
+def _steered(turn: Turn, takeover: Takeover) -> Progress:
+    behind = unsteered(turn.state, takeover.role, takeover.version)
+    _wait_for(turn, takeover, tuple(Obstacle(Reason.NOT_STEERED, name) for name in behind))
+    return Progress.WAIT if behind else Progress.DONE
+
+
+def unsteered(state: State, role: str, version: int) -> tuple[str, ...]:
+    """The connected switches of the role's segments that have not confirmed these rules."""
+    network = state.site.network
+    return tuple(
+        switch.name
+        for segment in state.site.roles[role].segments
+        for switch in network.switches_of(segment)
+        if (known := state.switches.get(switch.name))
+        and known.connected
+        and known.installed < version
+    )
+
+
+def _finish(turn: Turn, takeover: Takeover) -> None:
+    role = takeover.role
+    turn.update(takeovers=without(turn.state.takeovers, role))
+    if not takeover.planned:
+        _hold_down(turn, role)
+    durations: dict[str, float] = {}
+    begun = takeover.started
+    for step, ended in takeover.step_times:
+        durations[step.value] = durations.get(step.value, 0.0) + ended - begun
+        begun = ended
+    turn.record(
+        "takeover.finished",
+        role,
+        origin=takeover.origin or "",
+        target=takeover.target,
+        epoch=takeover.epoch,
+        cause=takeover.cause,
+        proof=takeover.proof.value if takeover.proof else "",
+        request=takeover.request or "",
+        total=turn.now - takeover.started,
+        **durations,
+    )
+
+
+# What the steps share.
+
+
+def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
+    """Leave the placement as it is, and begin nothing automatically for a pause."""
+    role = takeover.role
+    turn.update(
+        takeovers=without(turn.state.takeovers, role),
+        waiting=with_item(turn.state.waiting, role, reasons),
+    )
+    _hold_down(turn, role)
+    turn.record(
+        "takeover.failed",
+        role,
+        target=takeover.target,
+        epoch=takeover.epoch,
+        step=takeover.step.value,
+        request=takeover.request or "",
+        **_named(reasons),
+    )
+
+
+def ask_release(turn: Turn, role: str, server: str, epoch: int) -> None:
+    """Ask the server's agent, if it is there, unless it is being asked or failed just now."""
+    known = _ask_of(turn.state, AskKind.RELEASE, server, role, epoch)
+    if known is not None or not connected(turn.state, server):
+        return
+    deadline = turn.now + turn.state.site.timers.release_deadline
+    operation = turn.start_ask(Ask(AskKind.RELEASE, server, role, epoch, deadline))
+    turn.do(AskAgent(operation, server, Verb.RELEASE, role, epoch))
+
+
+def ask_power(turn: Turn, server: str) -> None:
+    """Cut the server's power, unless that is being done or failed just now."""
+    if _ask_of(turn.state, AskKind.POWER, server, "", 0):
+        return
+    site = turn.state.site
+    patience = max(site.timers.fence_deadline, site.power_fences[server].timeout)
+    agent = turn.state.agents.get(server)
+    boot = agent.boot if agent else ""
+    ask = Ask(AskKind.POWER, server, "", 0, turn.now + patience, boot)
+    turn.do(FencePower(turn.start_ask(ask), server))
+
+
+def _begin(turn: Turn, takeover: Takeover, target: str) -> None:
+    """(Again) from the first step, with an epoch above all others."""
+    role = takeover.role
+    epoch = ownership.next_epoch(turn.state, role)
+    turn.update(epochs=with_item(turn.state.epochs, role, epoch))
+    _enter(turn, replace(takeover, target=target, epoch=epoch), Step.STORE)
+
+
+def _enter(turn: Turn, takeover: Takeover, step: Step) -> None:
+    rule = STEPS[step]
+    deadline = turn.now + rule.patience(turn)
+    takeover = replace(takeover, step=step, entered=turn.now, deadline=deadline, waiting_for=())
+    turn.put_takeover(takeover)
+    if rule.enter:
+        rule.enter(turn, takeover)
+
+
+def _go_on(turn: Turn, takeover: Takeover) -> None:
+    times = (*takeover.step_times, (takeover.step, turn.now))
+    takeover = replace(takeover, step_times=times)
+    turn.record(
+        "takeover.step",
+        takeover.role,
+        step=takeover.step.value,
+        target=takeover.target,
+        epoch=takeover.epoch,
+        seconds=turn.now - takeover.entered,
+    )
+    steps = path(turn.state, takeover.role)
+    following = steps.index(takeover.step) + 1
+    if following < len(steps):
+        _enter(turn, takeover, steps[following])
+    else:
+        _finish(turn, takeover)
+
+
+def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
+    """Why the target cannot go on; its own earlier server need not be ready, only able."""
+    if takeover.target == takeover.origin:
+        return obstacles_again(state, takeover.role, takeover.target)
+    return obstacles(state, takeover.role, takeover.target)
+
+
+def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
+    if takeover.waiting_for != reasons:
+        turn.put_takeover(replace(turn.state.takeovers[takeover.role], waiting_for=reasons))
+
+
+def _ask_of(state: State, kind: AskKind, server: str, role: str, epoch: int) -> Ask | None:
+    for ask in state.asks.values():
+        if (ask.kind, ask.server, ask.role, ask.epoch) == (kind, server, role, epoch):
+            return ask
+    return None
+
+
+def _being_released(state: State, role: str, server: str) -> bool:
+    return any(
+        (ask.kind, ask.server, ask.role, ask.outcome) == (AskKind.RELEASE, server, role, None)
+        for ask in state.asks.values()
+    )
+
+
+def _release_failed(state: State, takeover: Takeover, server: str) -> bool:
+    ask = _ask_of(state, AskKind.RELEASE, server, takeover.role, takeover.epoch)
+    return ask is not None and ask.outcome is not None
+
+
+def _hold_down(turn: Turn, role: str) -> None:
+    timers = turn.state.site.timers
+    last = turn.state.hold_downs.get(role)
+    pause = timers.retry_pause
+    if last is not None and turn.now < last.until + timers.failback_hold:
+        pause = min(last.pause * 2, timers.failback_hold)
+    hold_down = HoldDown(turn.now + pause, pause)
+    turn.update(hold_downs=with_item(turn.state.hold_downs, role, hold_down))
+
+
+def _named(reasons: tuple[Obstacle, ...]) -> dict[str, str | int | float]:
+    return {obstacle.reason.value: obstacle.subject for obstacle in reasons}
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """`patience`: seconds until the step's deadline; `ends`: the deadline is a failure."""
+
+    enter: Callable[[Turn, Takeover], None] | None
+    look: Callable[[Turn, Takeover], Progress]
+    fail: Callable[[Turn, Takeover], None]
+    patience: Callable[[Turn], float]
+    ends: bool = True
+
+
+STEPS: Mapping[Step, StepRule] = {
+    Step.STORE: StepRule(
+        _enter_store, _stored, _store_failed, lambda turn: turn.state.site.timers.fence_deadline
+    ),
+    Step.FENCE: StepRule(
+        None, _proven, _fence_failed, lambda turn: turn.state.site.timers.fence_deadline, False
+    ),
+    Step.ASSUME: StepRule(
+        _enter_assume, _assumed, _try_another, lambda turn: turn.state.site.timers.assume_deadline
+    ),
+    Step.SERVE: StepRule(
+        _enter_serve, _serves, _try_another, lambda turn: turn.state.site.timers.serve_deadline
+    ),
+    Step.STEER: StepRule(
+        _enter_steer, _steered, _finish, lambda turn: turn.state.site.timers.steer_deadline
+    ),
+}
+
+OWNING = (Step.STORE, Step.FENCE, Step.ASSUME, Step.SERVE, Step.STEER)
+FREE = (Step.STORE, Step.SERVE, Step.STEER)
