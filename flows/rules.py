@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
+from flows.oxm import WIDTHS
+
 Entry = TypeVar("Entry")
 Key = TypeVar("Key")
 
@@ -52,18 +54,28 @@ class Match:
 
     @classmethod
     def of(cls, **values: int | tuple[int, int]) -> Match:
-        """`Match.of(eth_type=0x800, ipv4_dst=(value, mask))`."""
-        return cls(
-            tuple(
-                sorted(
-                    Field(name, *(value if isinstance(value, tuple) else (value,)))
-                    for name, value in values.items()
-                )
-            )
+        """`Match.of(eth_type=0x800, ipv4_dst=(value, mask))`, in the one form that equal matches
+        have: nothing outside of a mask, no mask that is all ones, no field that is all masked.
+
+        Raises:
+            ValueError: a name that is no field, or a value too large for it.
+        """
+        fields = (
+            _normal(name, *(value if isinstance(value, tuple) else (value, None)))
+            for name, value in values.items()
         )
+        return cls(tuple(sorted(field for field in fields if field.mask != 0)))
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
+
+
+def _normal(name: str, value: int, mask: int | None) -> Field:
+    every = (1 << WIDTHS.get(name, 0)) - 1
+    mask = every if mask is None else mask
+    if name not in WIDTHS or not 0 <= value <= every or not 0 <= mask <= every:
+        raise ValueError(f"nothing can match {name}={value:#x}/{mask:#x}")
+    return Field(name, value & mask, None if mask == every else mask)
 
 
 @dataclass(frozen=True)

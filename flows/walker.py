@@ -25,7 +25,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from flows.packet import REGISTERS, Packet, has_field, lacks_prerequisites
+from flows.oxm import REGISTERS
+from flows.packet import Packet, has_field, lacks_prerequisites
 from flows.rules import (
     CONTROLLER,
     IN_PORT,
