@@ -1,0 +1,164 @@
+"""The guard of a role seen from the agent: started or found again, spoken to, and seen to end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hactrl.agent.config import AgentConfig, RoleConfig
+from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
+from hactrl.agent.messages import LONGEST_LINE
+
+
+class Guarded:
+    """A guard and what it guards. `gone` is done when the kernel has ended both; the first
+    process of a PID namespace ends only after every other process in it."""
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        state: GuardState,
+        received: Callable[[Any], None],
+    ) -> None:
+        self.state = state
+        self._writer = writer
+        self._received = received
+        self._ends = [process_end(state.process), process_end(state.init)]
+        self.gone: asyncio.Future[Any] = asyncio.gather(*self._ends)
+        self._reading = asyncio.create_task(self._read(reader))
+
+    def send(self, order: Any) -> None:
+        """To the guard; lost if it has died, which `gone` tells."""
+        if not self._writer.is_closing():
+            self._writer.write(TO_GUARD.encode(order))
+
+    def kill(self) -> None:
+        """End it without any command. The guard's end kills what is inside."""
+        if not self._ends[0].done():
+            os.kill(self.state.process, signal.SIGKILL)
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while line := await reader.readline():
+                message = FROM_GUARD.decode(line)
+                if isinstance(message, GuardState):
+                    self.state = message
+                self._received(message)
+        except ConnectionError:
+            pass  # it has died: `gone` tells
+        finally:
+            self._writer.close()
+
+
+def process_end(process: int) -> asyncio.Future[None]:
+    """Done when the process has ended; reaps it if it is a child of ours."""
+    loop = asyncio.get_running_loop()
+    end: asyncio.Future[None] = loop.create_future()
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        end.set_result(None)
+        return end
+
+    def ended() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):  # a child of the guard or of an older agent
+            os.waitpid(process, os.WNOHANG)
+        if not end.done():
+            end.set_result(None)
+
+    loop.add_reader(descriptor, ended)
+    return end
+
+
+class Nest:
+    """Where the guard of a role is found by later agents, in the run directory."""
+
+    def __init__(self, config: AgentConfig, role: RoleConfig) -> None:
+        directory = Path(config.run_directory)
+        self._socket = directory / f"{role.name}.socket"
+        self._record = directory / f"{role.name}.processes"
+        self._spec = GuardSpec(config.server, config.controllers, config.token_file, role)
+
+    async def find(self, received: Callable[[Any], None]) -> Guarded | None:
+        """The guard that an agent before this one has left behind, if it is alive."""
+        try:
+            reader, writer = await asyncio.open_unix_connection(
+                str(self._socket), limit=LONGEST_LINE
+            )
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        return await self._greet(reader, writer, received)
+
+    async def start(self, received: Callable[[Any], None]) -> Guarded | None:
+        """A new guard, in a session of its own; None if it ended before it said anything."""
+        self._socket.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(str(self._socket))
+            self._socket.chmod(0o600)
+            door.listen()
+            child = subprocess.Popen(
+                [sys.executable, "-m", "hactrl.agent.guard", str(door.fileno())],
+                stdin=subprocess.PIPE,
+                pass_fds=[door.fileno()],
+                start_new_session=True,
+            )
+        assert child.stdin is not None
+        child.stdin.write(SPEC.encode(self._spec))
+        child.stdin.close()
+        child.returncode = 0  # `process_end` reaps it, not `subprocess`
+        reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=LONGEST_LINE)
+        guarded = await self._greet(reader, writer, received)
+        if guarded is None:
+            await process_end(child.pid)
+        return guarded
+
+    async def _greet(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        received: Callable[[Any], None],
+    ) -> Guarded | None:
+        try:
+            line = await reader.readline()
+        except ConnectionError:
+            line = b""
+        if not line:
+            writer.close()
+            return None
+        state = FROM_GUARD.decode(line)
+        self._record.write_text(f"{state.init} {_started(state.init)}\n", encoding="ascii")
+        return Guarded(reader, writer, state, received)
+
+    def left_behind(self) -> asyncio.Future[None]:
+        """Done when the first process that was recorded last has ended, if it still lives: its
+        guard may be dead, and a process that hangs in the kernel not yet."""
+        try:
+            number, started = self._record.read_text(encoding="ascii").split()
+        except FileNotFoundError:
+            number, started = "0", "0"
+        if number != "0" and _started(int(number)) == int(started):
+            return process_end(int(number))
+        nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        nobody.set_result(None)
+        return nobody
+
+
+def _started(process: int) -> int:
+    """When a process was started (ticks since boot), 0 if there is none; field 22 of proc(5)'s
+    stat. With the number it names a process for good."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])

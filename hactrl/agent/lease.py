@@ -1,0 +1,134 @@
+"""A guard's lease: renewed over its own connections, enforced by a timer of the kernel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from hactrl.agent import linux
+from hactrl.agent.config import read_token
+from hactrl.agent.connection import Send, keep_connected
+from hactrl.agent.messages import ProtocolError
+from hactrl.agent.protocol import VERSION, GuardHello, LeaseDenied, LeaseGranted, LeaseRenew
+
+RENEWALS = 5
+"""Renewals tried in one lease, so that some may be lost."""
+
+FIRST_INTERVAL = 0.2
+"""Seconds between requests until the first grant has told the duration."""
+
+
+class Lease:
+    """From `start` on this process dies at the end of the last lease granted. A grant counts
+    from sending its request (law 4): what the way took is lost to the holder."""
+
+    def __init__(
+        self,
+        server: str,
+        role: str,
+        controllers: tuple[str, ...],
+        token_file: str,
+        denied: Callable[[], None],
+    ) -> None:
+        """`denied` is called when a controller denies the lease for the present epoch."""
+        self._server = server
+        self._role = role
+        self._controllers = controllers
+        self._token_file = token_file
+        self._denied = denied
+        self._timer = linux.KillTimer()
+        self._ends = 0.0
+        self._interval = FIRST_INTERVAL
+        self._epoch = 0
+        self._number = 0
+        self._asked: dict[int, tuple[int, float]] = {}  # request: epoch, when it was sent
+        self._ways: list[Send] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._granted: asyncio.Future[bool] | None = None
+
+    async def first(self, epoch: int, timeout: float) -> bool:
+        """Ask for the lease of an epoch and wait for the answer. Nothing kills before that.
+
+        Raises TimeoutError if no controller answers.
+        """
+        self._epoch = epoch
+        self._asked.clear()
+        self._granted = asyncio.get_running_loop().create_future()
+        if not self._tasks:
+            self._tasks = [
+                asyncio.create_task(keep_connected(address, self)) for address in self._controllers
+            ]
+            self._tasks.append(asyncio.create_task(self._keep_renewing()))
+        else:
+            self._renew()
+        async with asyncio.timeout(timeout):
+            return await self._granted
+
+    def raise_epoch(self, epoch: int) -> None:
+        """Renew with this epoch from now on; answers to older requests no longer count."""
+        self._epoch = epoch
+        self._asked.clear()
+        self._renew()
+
+    def stop(self) -> None:
+        """Ask no more. A timer that runs goes on running."""
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+
+    def hello(self) -> GuardHello:
+        """See `connection.Peer`."""
+        return GuardHello(VERSION, self._server, read_token(self._token_file), self._role)
+
+    def welcomed(self, send: Send) -> None:
+        """See `connection.Peer`."""
+        self._ways.append(send)
+        self._renew()
+
+    def lost(self, send: Send) -> None:
+        """See `connection.Peer`."""
+        if send in self._ways:
+            self._ways.remove(send)
+
+    def received(self, message: Any, send: Send) -> None:  # noqa: ARG002 - see `connection.Peer`
+        """See `connection.Peer`."""
+        match message:
+            case LeaseGranted(request, duration):
+                if request in self._asked:
+                    _, sent = self._asked[request]
+                    self._grant(sent + duration, duration)
+            case LeaseDenied(request):
+                if request in self._asked:
+                    self._deny()
+            case _:
+                raise ProtocolError(f"{type(message).__name__} is not for a guard")
+
+    def _grant(self, ends: float, duration: float) -> None:
+        self._interval = duration / RENEWALS
+        if ends <= linux.boot_time() or ends <= self._ends:
+            return
+        self._ends = ends
+        self._timer.set(ends)
+        if self._granted is not None and not self._granted.done():
+            self._granted.set_result(True)
+
+    def _deny(self) -> None:
+        if self._granted is not None and not self._granted.done():
+            self._granted.set_result(False)
+        else:
+            self._denied()
+
+    def _renew(self) -> None:
+        now = linux.boot_time()
+        for send in self._ways:
+            self._number += 1
+            self._asked[self._number] = (self._epoch, now)
+            send(LeaseRenew(self._number, self._epoch))
+        while len(self._asked) > 10 * RENEWALS:
+            del self._asked[min(self._asked)]
+
+    async def _keep_renewing(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            self._renew()

@@ -1,0 +1,280 @@
+"""One role on this server, kept by the agent: its guard, its epoch, and what the verbs do to it.
+
+(verified free) ──start──► standby ──assume──► held ──release──► guard gone ──verify──► ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hactrl.agent import linux, verify
+from hactrl.agent.config import AgentConfig, RoleConfig
+from hactrl.agent.control import (
+    DrillEnded,
+    GiveUp,
+    GuardState,
+    Hold,
+    HoldAnswered,
+    Phase,
+    StartDrill,
+)
+from hactrl.agent.epochs import EpochFile
+from hactrl.agent.guarded import Guarded, Nest
+from hactrl.engine.events import Held, Holding, Outcome, Proof
+
+LOG = logging.getLogger(__name__)
+
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+UNWINDING = 1.0
+"""Seconds that the kernel may take to end what was killed."""
+
+NEXT_LOOK = 1.0
+"""Seconds between looks at resources that should be free and are not."""
+
+Result = tuple[Outcome, str]
+"""With an explanation for people."""
+
+HOLDING_IN = {
+    Phase.PREPARING: Holding.NOTHING,
+    Phase.STANDBY: Holding.NOTHING,
+    Phase.BROKEN: Holding.NOTHING,
+    Phase.ASSUMING: Holding.ASSUMING,
+    Phase.HELD: Holding.HELD,
+    Phase.FAILED: Holding.FAILED,
+    Phase.RELEASING: Holding.RELEASING,
+}
+
+
+class RoleKeeper:
+    """Use inside a running event loop; `run` never ends."""
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        role: RoleConfig,
+        epochs: EpochFile,
+        changed: Callable[[Held], None],
+    ) -> None:
+        self._role = role
+        self._epochs = epochs
+        self._changed = changed
+        self._nest = Nest(config, role)
+        self._guarded: Guarded | None = None
+        self._holding = Holding.RELEASING  # until the resources are verified to be free
+        self._told: Held | None = None
+        self._verdict: tuple[str, ...] | None = None
+        self._pause = 0.0
+        self._turn = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._answers: dict[int, str] = {}  # to `Hold`, by epoch
+        self._drills: dict[int, asyncio.Future[str]] = {}
+
+    @property
+    def held(self) -> Held:
+        """What this server does with the role now."""
+        holding = self._holding is not Holding.NOTHING and self._guarded is not None
+        if holding and not self._role.always and self._guarded is not None:
+            return Held(self._role.name, self._holding, self._guarded.state.epoch)
+        return Held(self._role.name, self._holding, self._epochs.known(self._role.name))
+
+    async def run(self) -> None:
+        """Keep a guard alive: the one that is found, else a new one whenever one has ended."""
+        guarded = await self._nest.find(self._received)
+        if guarded is None:
+            await self._nest.left_behind()
+        while True:
+            if guarded is None:
+                await self._become_free()
+                guarded = await self._start()
+            if guarded is not None:
+                await self._follow(guarded)
+                guarded = None
+
+    async def assume(self, epoch: int, proof: Proof, leased: bool) -> Result:
+        """Hold the role; see docs/agent.md for the steps."""
+        name = self._role.name
+        if self._overtaken(epoch):
+            return self._refusal(epoch)
+        self._epochs.raise_to(name, epoch)
+        if self._role.always:
+            return await self._always()
+        if self._holding is Holding.FAILED:
+            self._give_up(epoch)
+        self._hurry.set()
+        try:
+            async with asyncio.timeout(self._role.assume_timeout):
+                explanation = await self._hold(Hold(epoch, proof, leased))
+        except TimeoutError:
+            explanation = f"not held after {self._role.assume_timeout} s"
+        finally:
+            self._hurry.clear()
+        if self._overtaken(epoch):
+            return self._refusal(epoch)
+        if explanation:
+            LOG.error("%s: assume with epoch %d: %s", name, epoch, explanation)
+            self._give_up(epoch)
+            return Outcome.FAILED, explanation
+        return Outcome.DONE, ""
+
+    async def release(self, epoch: int) -> Result:
+        """Hold the role no more; DONE only if that is verified."""
+        if self._overtaken(epoch):
+            return self._refusal(epoch)
+        self._epochs.raise_to(self._role.name, epoch)
+        self._publish()
+        if self._role.always or self._holding is Holding.NOTHING:
+            return Outcome.DONE, ""
+        self._verdict = None
+        self._give_up(epoch)
+        patience = self._role.release_timeout + self._role.verify_timeout + UNWINDING
+        try:
+            async with asyncio.timeout(patience):
+                await self._until(lambda: self._verdict is not None)
+        except TimeoutError:
+            return Outcome.FAILED, f"processes are left after {patience} s"
+        if self._verdict:
+            return Outcome.FAILED, "; ".join(self._verdict)
+        return Outcome.DONE, ""
+
+    async def drill(self, number: int) -> Result:
+        """Run the role's drill inside its namespaces."""
+        if not self._role.drill:
+            return Outcome.REFUSED, "not configured"
+        if self._guarded is None:
+            return Outcome.FAILED, "the role is not prepared"
+        ended = self._drills[number] = asyncio.get_running_loop().create_future()
+        self._guarded.send(StartDrill(number))
+        try:
+            async with asyncio.timeout(self._role.assume_timeout):
+                explanation = await ended
+        except TimeoutError:
+            return Outcome.TIMED_OUT, f"not done after {self._role.assume_timeout} s"
+        finally:
+            del self._drills[number]
+        return (Outcome.FAILED if explanation else Outcome.DONE), explanation
+
+    async def _hold(self, order: Hold) -> str:
+        """Why the role is not held with the order's epoch; empty if it is."""
+        await self._until(lambda: self._phase in (Phase.STANDBY, Phase.ASSUMING, Phase.HELD))
+        if self._overtaken(order.epoch) or self._guarded is None:
+            return "overtaken"
+        guarded = self._guarded
+        self._answers.pop(order.epoch, None)
+        guarded.send(order)
+        await self._until(lambda: order.epoch in self._answers or self._guarded is not guarded)
+        return self._answers.get(order.epoch, "it was ended meanwhile")
+
+    async def _always(self) -> Result:
+        self._publish()
+        if self._holding is Holding.HELD:
+            return Outcome.DONE, ""
+        return Outcome.FAILED, "its daemons do not run"
+
+    async def _become_free(self) -> None:
+        while True:
+            self._verdict = await verify.problems(self._role)
+            if not self._verdict:
+                break
+            LOG.error("%s: not free: %s", self._role.name, "; ".join(self._verdict))
+            self._set(Holding.FAILED)
+            self._touch()
+            await asyncio.sleep(NEXT_LOOK)
+        if not (self._role.always and self._holding is Holding.FAILED):
+            self._set(Holding.NOTHING)
+        self._touch()
+
+    async def _start(self) -> Guarded | None:
+        """A new guard; after a pause if the last one came to nothing."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._pause):
+                await self._hurry.wait()
+        self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+        guarded = await self._nest.start(self._received)
+        if guarded is None:
+            LOG.error("%s: its guard ended at once, see above", self._role.name)
+            if self._role.always:
+                self._set(Holding.FAILED)
+        return guarded
+
+    async def _follow(self, guarded: Guarded) -> None:
+        self._guarded = guarded
+        self._answers.clear()
+        self._react(guarded.state)
+        began = linux.boot_time()
+        await guarded.gone
+        self._guarded = None
+        if self._holding in (Holding.ASSUMING, Holding.HELD):
+            LOG.error("%s: its guard has ended, and all that it guarded", self._role.name)
+            self._set(Holding.FAILED)
+        if self._holding is Holding.RELEASING or linux.boot_time() - began > LONGEST_PAUSE:
+            self._pause = 0.0
+        self._touch()
+
+    def _received(self, message: Any) -> None:
+        match message:
+            case GuardState():
+                self._react(message)
+            case HoldAnswered():
+                self._answers[message.epoch] = message.explanation
+            case DrillEnded() if message.number in self._drills:
+                self._drills[message.number].set_result(message.explanation)
+        self._touch()
+
+    def _react(self, state: GuardState) -> None:
+        guarded = self._guarded
+        if guarded is None:
+            return  # `_follow` looks at the state when it has the guard
+        if state.explanation:
+            LOG.error("%s: %s: %s", self._role.name, state.phase.value, state.explanation)
+        if self._role.always:
+            self._react_always(state, guarded)
+            return
+        self._set(HOLDING_IN[state.phase])
+        if state.phase is Phase.BROKEN:
+            guarded.kill()
+
+    def _react_always(self, state: GuardState, guarded: Guarded) -> None:
+        match state.phase:
+            case Phase.STANDBY:
+                guarded.send(Hold(self._epochs.known(self._role.name), None, False))
+            case Phase.HELD:
+                self._set(Holding.HELD)
+            case Phase.BROKEN | Phase.FAILED:
+                self._set(Holding.FAILED)
+                guarded.send(GiveUp(state.epoch))
+
+    @property
+    def _phase(self) -> Phase | None:
+        return self._guarded.state.phase if self._guarded else None
+
+    def _overtaken(self, epoch: int) -> bool:
+        return epoch < self._epochs.known(self._role.name)
+
+    def _refusal(self, epoch: int) -> Result:
+        return Outcome.REFUSED, f"epoch {epoch} is below {self._epochs.known(self._role.name)}"
+
+    def _give_up(self, epoch: int) -> None:
+        if self._guarded is not None:
+            self._guarded.send(GiveUp(epoch))
+
+    async def _until(self, happened: Callable[[], bool]) -> None:
+        while not happened():
+            await self._turn.wait()
+
+    def _touch(self) -> None:
+        self._turn.set()
+        self._turn = asyncio.Event()
+
+    def _set(self, holding: Holding) -> None:
+        self._holding = holding
+        self._publish()
+
+    def _publish(self) -> None:
+        if self.held != self._told:
+            self._told = self.held
+            self._changed(self._told)
