@@ -68,7 +68,7 @@ def test_from_holds_anyone_roles_and_networks_apart() -> None:
     service = site.roles["smtp_pop"].services[0]
     assert not service.anyone
     assert service.roles == ("mailrelay",)
-    assert service.networks == (ip_network("10.0.0.0/25"), ip_network("::1"))
+    assert service.networks == (ip_network("10.0.0.0/25"), ip_network("fd00::1"))
 
 
 def test_a_virtual_mac_is_derived_from_role_and_segment_unless_it_is_given() -> None:
