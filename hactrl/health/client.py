@@ -1,0 +1,166 @@
+"""The controller's side of the prober: starts it, tells it its targets, passes on its verdicts.
+
+                    ┌── orders ──► writer ──► stdin ┐
+    ProberClient ───┤                               ├── hactrl-prober
+                    └── post ◄──── reader ◄── stdout┘
+
+Nothing here blocks the caller: orders are queued, and greenlets of their own do the waiting.
+A prober that ends by itself is started again; until the new one has seen something for itself,
+everything is UNKNOWN, for the reason `prober_lost`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import eventlet
+from eventlet.green import subprocess
+from eventlet.queue import LightQueue
+
+from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.health.targets import (
+    Eager,
+    Note,
+    Target,
+    Targets,
+    decode_report,
+    encode,
+    targets,
+)
+from hactrl.site.model import Site
+
+LOG = logging.getLogger(__name__)
+
+COMMAND = (sys.executable, "-m", "hactrl.health.prober")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds before a prober that ended is started again; they double while it keeps ending."""
+
+LONG_LIFE = 10.0
+"""Seconds of life after which the pause is short again."""
+
+STOP_TIMEOUT = 2.0
+"""Seconds that the prober gets to end by itself when it is told to."""
+
+PROBER_LOST = "prober_lost"
+"""The reason of UNKNOWN verdicts while there is no prober."""
+
+__all__ = ["ProberClient", "targets"]
+
+
+class ProberClient:
+    """Probes the site's services from `start` to `stop`; call it from one eventlet hub only.
+
+    `post` gets every change of a verdict and must not block.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        post: Callable[[ProbeChanged], None],
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._targets = targets(site)
+        self._post = post
+        self._command = list(command)
+        self._orders: LightQueue = LightQueue()
+        self._eager: dict[tuple[str, str], Eager] = {}
+        self._process: Any = None
+        self._keeper: Any = None
+        self._stopping = False
+
+    def start(self) -> None:
+        """Start the prober, and again whenever it ends."""
+        self._keeper = eventlet.spawn(self._keep_running)
+
+    def replace(self, site: Site) -> None:
+        """Probe another site. What both have in common goes on undisturbed."""
+        self._targets = targets(site)
+        self._orders.put(Targets(self._targets))
+
+    def probe_eagerly(self, role: str, server: str, seconds: float) -> None:
+        """Probe this role on this server as fast as sensible for so long; somebody waits."""
+        until = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        self._eager[role, server] = Eager(role, server, until)
+        self._orders.put(self._eager[role, server])
+
+    def stop(self) -> None:
+        """End the prober and wait until it has ended; it is killed after STOP_TIMEOUT."""
+        if self._keeper is None:
+            return
+        self._stopping = True
+        if self._process is None:
+            self._keeper.kill()
+        self._orders.put(None)
+        killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
+        with suppress(eventlet.greenlet.GreenletExit):
+            self._keeper.wait()
+        killer.cancel()
+        self._keeper = None
+
+    def _kill(self) -> None:
+        LOG.error("the prober (process %s) does not end; killing it", self._process.pid)
+        self._process.kill()
+
+    def _keep_running(self) -> None:
+        pause = FIRST_PAUSE
+        while True:
+            started = time.monotonic()
+            self._run_once()
+            if self._stopping:
+                return
+            if time.monotonic() - started > LONG_LIFE:
+                pause = FIRST_PAUSE
+            LOG.error("the prober ended, exit code %s; starting it again", self._process.returncode)
+            self._process = None
+            self._forget()
+            eventlet.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _run_once(self) -> None:
+        """One prober, from its start to its end."""
+        self._orders = LightQueue()
+        self._orders.put(Targets(self._targets))
+        for eager in self._eager.values():
+            self._orders.put(eager)
+        self._process = process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        writer = eventlet.spawn(self._write, process.stdin, self._orders)
+        for line in process.stdout:
+            self._take(line)
+        writer.kill()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+
+    def _write(self, pipe: Any, orders: LightQueue) -> None:
+        # A broken pipe says that the prober has ended, as the reader learns too.
+        with suppress(BrokenPipeError):
+            while order := orders.get():
+                pipe.write(encode(order))
+                pipe.flush()
+            pipe.close()
+
+    def _take(self, line: bytes) -> None:
+        report = decode_report(line)
+        match report:
+            case ProbeChanged():
+                self._post(report)
+            case Note("stall", seconds):
+                LOG.warning("the prober did not run for %.0f ms", seconds * 1000)
+            case Note(kind, _, detail):
+                LOG.info("prober: %s: %s", kind, detail)
+
+    def _forget(self) -> None:
+        for target in self._targets:
+            self._post(_unknown(target))
+
+
+def _unknown(target: Target) -> ProbeChanged:
+    return ProbeChanged(target.role, target.service, target.interface, Verdict.UNKNOWN, PROBER_LOST)

@@ -1,0 +1,281 @@
+"""The console script `hactrl-prober`: probes what it is told on stdin, tells on stdout.
+
+Orders (`Targets`, `Eager`) come in and reports (`ProbeChanged`, `Note`) go out as JSON lines; see
+`targets`. It ends when stdin does, because then the controller has died.
+
+Probes of one target begin every `interval` and may overlap, so that a silent target costs
+timeout + (fall - 1) * interval to be found out, and not fall * timeout. While somebody waits
+for a target (`Eager`) they begin every EAGER_INTERVAL, and one good finding is enough.
+
+A process that did not get to run is no evidence against the network: a timeout that overlaps a
+stall of our own longer than the interval is not counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.health.dialogues import AbandonedError, converse
+from hactrl.health.raw import echo, resolve
+from hactrl.health.targets import (
+    Eager,
+    Note,
+    Route,
+    Target,
+    Targets,
+    decode_order,
+    encode,
+)
+from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge
+
+EAGER_INTERVAL = 0.02
+"""Seconds between probes that somebody waits for: what a role's service needs to start is ten
+times as much, and four services on two cards make 400 connections a second of it."""
+
+EAGER_PATIENCE = 0.1
+"""Seconds that an eager probe gives a connection before it tries another: the network answers a
+SYN within a few, and Linux sends a lost one again after 1 (RFC 6298)."""
+
+OVERLAP_LIMIT = 10
+"""Probes of one target under way at once: far below what servers allow one client (Postfix's
+smtpd_client_connection_count_limit is 50)."""
+
+GRACE = 0.01
+"""Seconds that the other family gets after one has failed, to be named in the reason."""
+
+TICK = 0.02
+"""Seconds between looks at our own clock."""
+
+STALL = 0.1
+"""Seconds of not running from which it is told."""
+
+PRIORITY = 20
+"""Of SCHED_FIFO: above everything ordinary, below the kernel's own threads (50)."""
+
+LINE_LIMIT = 1 << 24
+"""Bytes of an order: a large site's targets in one line."""
+
+Report = Callable[[ProbeChanged | Note], None]
+
+
+def boot_clock() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class StallWatch:
+    """Knows when this process did not run, from a timer that fires late."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._loop = asyncio.get_running_loop()
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=256)  # until, seconds
+        self._due = self._loop.time()
+        self._timer = self._loop.call_soon(self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def longest_since(self, moment: float) -> float:
+        """The longest stall that ended after `moment` (the loop's clock), in seconds."""
+        return max((seconds for until, seconds in self._stalls if until > moment), default=0.0)
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        late = now - self._due
+        if late > TICK:
+            self._stalls.append((now, late))
+        if late > STALL:
+            self._report(Note("stall", seconds=round(late, 3)))
+        self._due = now + TICK
+        self._timer = self._loop.call_at(self._due, self._look)
+
+
+async def probe(target: Target, route: Route, patience: float | None) -> Cause:
+    """Probe one route of the target once."""
+    match target.kind:
+        case "icmp":
+            return await echo(route, target.timeout)
+        case "arp":
+            return await resolve(route, target.timeout, target.device_mac)
+    return await converse(target.kind, route, target.port, target.timeout, patience)
+
+
+class Watch:
+    """One target's probes and the judgement on it."""
+
+    def __init__(self, target: Target, stalls: StallWatch, report: Report) -> None:
+        self.target = target
+        self._stalls = stalls
+        self._report = report
+        self._judgement = Judgement()
+        self._number = 0
+        self._eager_until = 0.0
+        self._woken = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def hurry(self, until: float) -> None:
+        """Probe eagerly until then (CLOCK_BOOTTIME)."""
+        self._eager_until = until
+        self._woken.set()
+
+    @property
+    def eager(self) -> bool:
+        return boot_clock() < self._eager_until
+
+    async def run(self, delay: float) -> None:
+        """Probe until cancelled, for the first time after `delay` seconds."""
+        async with asyncio.TaskGroup() as group:
+            running: set[asyncio.Task[None]] = set()
+            await self._pause(delay)
+            while True:
+                if len(running) < OVERLAP_LIMIT:
+                    self._number += 1
+                    task = group.create_task(self._probe_once(self._number))
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+                await self._pause(EAGER_INTERVAL if self.eager else self.target.interval)
+
+    async def _pause(self, seconds: float) -> None:
+        """Until the time has passed, or somebody is in a hurry."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
+
+    async def _probe_once(self, number: int) -> None:
+        started = self._loop.time()
+        finding = await self._find()
+        if finding is None:
+            return
+        stalled = self._stalls.longest_since(started) > self.target.interval
+        if finding.cause is Cause.TIMEOUT and stalled:
+            return
+        rise = 1 if self.eager else self.target.rise
+        before = self._judgement
+        self._judgement = judge(before, finding, number, rise, self.target.fall)
+        after = self._judgement
+        if (after.verdict, after.reason) != (before.verdict, before.reason):
+            self._report(
+                ProbeChanged(
+                    role=self.target.role,
+                    service=self.target.service,
+                    interface=self.target.interface,
+                    verdict=after.verdict,
+                    reason=after.reason,
+                )
+            )
+
+    async def _find(self) -> Finding | None:
+        """Probe every route once; None if one was given up before it could fail."""
+        patience = EAGER_PATIENCE if self.eager else None
+        probes = {
+            asyncio.ensure_future(probe(self.target, route, patience)): route
+            for route in self.target.routes
+        }
+        findings: list[Finding] = []
+        abandoned = failed = False
+        pending = set(probes)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending,
+                    timeout=GRACE if failed else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not done:
+                    break
+                for task in done:
+                    try:
+                        cause = task.result()
+                    except AbandonedError:
+                        abandoned = True
+                    else:
+                        findings.append(Finding(cause, f"ipv{probes[task].source.version}"))
+                failed = any(finding.verdict is Verdict.UNHEALTHY for finding in findings)
+        finally:
+            for task in pending:
+                task.cancel()
+        return None if abandoned and not failed else combine(findings, len(probes))
+
+
+class Prober:
+    """All watches. A defect in one of them ends the group that they run in."""
+
+    def __init__(self, group: asyncio.TaskGroup, report: Report) -> None:
+        self._group = group
+        self._report = report
+        self._stalls = StallWatch(report)
+        self._watches: dict[Target, tuple[Watch, asyncio.Task[None]]] = {}
+
+    def order(self, order: Targets | Eager) -> None:
+        """Do what the controller says."""
+        match order:
+            case Targets(targets):
+                self._replace(targets)
+            case Eager(role, server, until):
+                for target, (watch, _) in self._watches.items():
+                    if (target.role, target.server) == (role, server):
+                        watch.hurry(until)
+
+    def stop(self) -> None:
+        """Probe nothing any longer."""
+        self._replace(())
+        self._stalls.stop()
+
+    def _replace(self, targets: tuple[Target, ...]) -> None:
+        """Watch these. What stays the same keeps its judgement."""
+        for target in self._watches.keys() - set(targets):
+            _, task = self._watches.pop(target)
+            task.cancel()
+        for index, target in enumerate(targets):
+            if target not in self._watches:
+                watch = Watch(target, self._stalls, self._report)
+                # Spread over the interval, so that not all begin at once.
+                task = self._group.create_task(watch.run(target.interval * index / len(targets)))
+                self._watches[target] = (watch, task)
+
+
+def raise_priority() -> Note:
+    """Run before everything ordinary, if we may: the prober's own waiting blurs what it sees."""
+    try:
+        policy = os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
+        os.sched_setscheduler(0, policy, os.sched_param(PRIORITY))
+    except PermissionError as error:
+        return Note("scheduling", detail=f"ordinary: {error}")
+    return Note("scheduling", detail=f"SCHED_FIFO {PRIORITY}")
+
+
+def report_on_stdout(report: ProbeChanged | Note) -> None:
+    sys.stdout.buffer.write(encode(report))
+    sys.stdout.buffer.flush()
+
+
+async def serve() -> None:
+    """Do what stdin says until it ends."""
+    report_on_stdout(raise_priority())
+    orders = asyncio.StreamReader(limit=LINE_LIMIT)
+    protocol = asyncio.StreamReaderProtocol(orders)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    async with asyncio.TaskGroup() as group:
+        prober = Prober(group, report_on_stdout)
+        while line := await orders.readline():
+            prober.order(decode_order(line))
+        prober.stop()
+
+
+def main() -> int:
+    # An interrupt on the terminal is for the controller, which then closes our stdin.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(serve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

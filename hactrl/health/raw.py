@@ -1,0 +1,168 @@
+"""Probes below TCP: ICMP echo, and ARP or neighbour discovery. They need CAP_NET_RAW.
+
+Packets are built and recognised by pure functions; `echo` and `resolve` send and wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+
+from hactrl.health.dialogues import cause_of
+from hactrl.health.targets import Route
+from hactrl.health.verdicts import Cause
+from topology.model import Address
+
+ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
+ICMPV6, ICMP6_FILTER = socket.IPPROTO_ICMPV6, 1  # linux/icmpv6.h
+ECHO_REQUEST = {4: 8, 6: 128}  # RFC 792, RFC 4443 section 4.1
+ECHO_REPLY = {4: 0, 6: 129}
+SOLICITATION, ADVERTISEMENT = 135, 136  # RFC 4861 section 4.3 and 4.4
+ON_LINK_HOP_LIMIT = 255  # RFC 4861 section 7.1.2: only a neighbour can have sent it
+BROADCAST = b"\xff" * 6
+
+Accept = Callable[[bytes], bool]
+"""Is this packet the answer?"""
+
+
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+def echo_request(version: int, token: bytes) -> bytes:
+    """An echo request that carries `token`. For IPv6 the kernel fills in the checksum."""
+    header = struct.pack("!BBHHH", ECHO_REQUEST[version], 0, 0, 0, 1)
+    filled = checksum(header + token) if version == 4 else 0
+    return header[:2] + struct.pack("!H", filled) + header[4:] + token
+
+
+def echo_reply(version: int, token: bytes) -> Accept:
+    def accept(packet: bytes) -> bool:
+        # An IPv4 raw socket gives the IP header too, an IPv6 one does not.
+        start = (packet[0] & 0x0F) * 4 if version == 4 else 0
+        return packet[start : start + 2] == bytes([ECHO_REPLY[version], 0]) and (
+            packet[start + 8 :] == token
+        )
+
+    return accept
+
+
+def arp_request(mac: bytes, source: IPv4Address, target: IPv4Address) -> bytes:
+    """RFC 826: who has `target`?"""
+    ethernet = BROADCAST + mac + struct.pack("!H", ETH_P_ARP)
+    fields = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
+    return ethernet + fields + mac + source.packed + bytes(6) + target.packed
+
+
+def arp_reply(target: IPv4Address) -> Accept:
+    def accept(frame: bytes) -> bool:
+        return frame[20:22] == b"\x00\x02" and frame[28:32] == target.packed
+
+    return accept
+
+
+def solicitation(mac: bytes, source: IPv6Address, target: IPv6Address) -> bytes:
+    """RFC 4861 section 4.3, to the target's solicited-node address (RFC 4291 section 2.7.1)."""
+    node = target.packed[-3:]
+    destination = IPv6Address(IPv6Address("ff02::1:ff00:0").packed[:13] + node)
+    option = b"\x01\x01" + mac  # source link-layer address
+    body = struct.pack("!BBHI", SOLICITATION, 0, 0, 0) + target.packed + option
+    pseudo = source.packed + destination.packed + struct.pack("!II", len(body), ICMPV6)
+    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
+    ipv6 = struct.pack("!IHBB", 6 << 28, len(body), ICMPV6, ON_LINK_HOP_LIMIT)
+    ethernet = b"\x33\x33\xff" + node + mac + struct.pack("!H", ETH_P_IPV6)
+    return ethernet + ipv6 + source.packed + destination.packed + body
+
+
+def advertisement(target: IPv6Address) -> Accept:
+    def accept(frame: bytes) -> bool:
+        return (
+            frame[20:22] == bytes([ICMPV6, ON_LINK_HOP_LIMIT])
+            and frame[54:56] == bytes([ADVERTISEMENT, 0])
+            and frame[62:78] == target.packed
+        )
+
+    return accept
+
+
+async def echo(route: Route, timeout: float) -> Cause:
+    """Ping the destination from the source, once."""
+    version = route.source.version
+    family = socket.AF_INET6 if version == 6 else socket.AF_INET
+    protocol = ICMPV6 if version == 6 else socket.IPPROTO_ICMP
+    token = os.urandom(16)
+    try:
+        with socket.socket(family, socket.SOCK_RAW, protocol) as raw:
+            if version == 6:
+                passed = bytearray(b"\xff" * 32)  # a bit for each type: 1 blocks it
+                passed[ECHO_REPLY[6] // 8] ^= 1 << ECHO_REPLY[6] % 8
+                raw.setsockopt(ICMPV6, ICMP6_FILTER, native_words(passed))
+            raw.bind((str(route.source), 0))
+            raw.connect((str(route.destination), 0))
+            reply = echo_reply(version, token)
+            return await _ask(raw, echo_request(version, token), reply, timeout)
+    except OSError as error:
+        return cause_of(error)
+
+
+def native_words(bits: bytes | bytearray) -> bytes:
+    """A bit field as the kernel's array of 32-bit words (struct icmp6_filter)."""
+    return struct.pack(f"{len(bits) // 4}I", *struct.unpack(f"<{len(bits) // 4}I", bits))
+
+
+async def resolve(route: Route, timeout: float, device_mac: str) -> Cause:
+    """Ask for the destination's MAC once, from the prober's card with `device_mac`."""
+    device = device_with(device_mac)
+    if device is None:
+        return Cause.LOCAL_FAULT
+    mac = bytes.fromhex(device_mac.replace(":", ""))
+    protocol, question, accept = _neighbour_question(mac, route.source, route.destination)
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)) as raw:
+            raw.bind((device, protocol))
+            return await _ask(raw, question, accept, timeout)
+    except OSError as error:
+        return cause_of(error)
+
+
+def _neighbour_question(mac: bytes, source: Address, target: Address) -> tuple[int, bytes, Accept]:
+    if isinstance(source, IPv4Address) and isinstance(target, IPv4Address):
+        return ETH_P_ARP, arp_request(mac, source, target), arp_reply(target)
+    assert isinstance(source, IPv6Address), "a route has one family"
+    assert isinstance(target, IPv6Address), "a route has one family"
+    return ETH_P_IPV6, solicitation(mac, source, target), advertisement(target)
+
+
+def device_with(mac: str, devices: Path = Path("/sys/class/net")) -> str | None:
+    """The network device with this MAC, in this network namespace."""
+    for device in sorted(devices.iterdir()):
+        try:
+            found = (device / "address").read_text().strip()
+        except OSError:  # it went away while we looked, or (bonding_masters) is no device
+            continue
+        if found == mac.lower():
+            return device.name
+    return None
+
+
+async def _ask(raw: socket.socket, question: bytes, accept: Accept, timeout: float) -> Cause:
+    raw.setblocking(False)
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            await loop.sock_sendall(raw, question)
+            while not accept(await loop.sock_recv(raw, 2048)):
+                pass
+    except TimeoutError:
+        return Cause.TIMEOUT
+    return Cause.NONE

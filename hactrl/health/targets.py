@@ -1,0 +1,154 @@
+"""What the prober is told to probe, and the JSON lines that it and the controller exchange.
+
+Both run the same code on the same machine, so a line that cannot be read is a defect of ours:
+it raises, and is not answered.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from ipaddress import ip_address
+
+from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.site.model import Role, Service, Site
+from topology.model import Address, Interface
+
+
+@dataclass(frozen=True)
+class Route:
+    """One address family of a target. The source says the card, the destination the role."""
+
+    source: Address
+    destination: Address
+
+
+@dataclass(frozen=True)
+class Target:
+    """A role's service through one card. It is healthy if it is on every route.
+
+    `device_mac` is the MAC of the prober's own card in the segment, which ARP and neighbour
+    discovery need; durations are in seconds.
+    """
+
+    role: str
+    service: str
+    server: str
+    interface: str
+    kind: str
+    routes: tuple[Route, ...]
+    port: int
+    interval: float
+    timeout: float
+    rise: int
+    fall: int
+    device_mac: str = ""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """To the prober: these, and no longer the ones before."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True)
+class Eager:
+    """To the prober: somebody waits for this role on this server, `until` (CLOCK_BOOTTIME)."""
+
+    role: str
+    server: str
+    until: float
+
+
+@dataclass(frozen=True)
+class Note:
+    """From the prober, about itself. `kind` is one of
+
+    - `scheduling`: `detail` is the policy that it runs under, and why not a better one;
+    - `stall`: it did not run for `seconds`, and counted no timeout of that time.
+    """
+
+    kind: str
+    seconds: float = 0.0
+    detail: str = ""
+
+
+def targets(site: Site) -> tuple[Target, ...]:
+    """Everything that must be probed: each service of each role, through each card that could
+    carry it. A segment without a prober has nothing probed."""
+    return tuple(
+        target
+        for role in site.roles.values()
+        for service in role.services
+        for server in role.servers
+        for card in site.cards(role, server, service.segment)
+        for target in _through(site, role, service, card)
+    )
+
+
+def _through(site: Site, role: Role, service: Service, card: Interface) -> Iterator[Target]:
+    prober = site.network.segments[service.segment].prober
+    if prober is None:
+        return
+    routes = tuple(
+        Route(source, destination)
+        for addresses in role.addresses
+        if addresses.segment == service.segment
+        for destination in addresses.addresses
+        for source in prober.sources.get(card.name, ())
+        if source.version == destination.version
+    )
+    if routes:
+        probe = service.probe
+        yield Target(
+            role=role.name,
+            service=service.name,
+            server=card.server,
+            interface=card.name,
+            kind=probe.kind,
+            routes=routes,
+            port=service.port,
+            interval=probe.interval,
+            timeout=probe.timeout,
+            rise=probe.rise,
+            fall=probe.fall,
+            device_mac=prober.mac,
+        )
+
+
+def encode(message: Targets | Eager | ProbeChanged | Note) -> bytes:
+    """The message as one line."""
+    name = type(message).__name__
+    return json.dumps({name: asdict(message)}, default=str).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> Targets | Eager:
+    """What the controller sent. Raises ValueError, KeyError or TypeError on anything else."""
+    ((name, body),) = json.loads(line).items()
+    match name:
+        case "Targets":
+            return Targets(tuple(_target(target) for target in body["targets"]))
+        case "Eager":
+            return Eager(**body)
+    raise ValueError(f"no order to a prober: {name!r}")
+
+
+def decode_report(line: bytes) -> ProbeChanged | Note:
+    """What the prober sent. Raises ValueError, KeyError or TypeError on anything else."""
+    ((name, body),) = json.loads(line).items()
+    match name:
+        case "ProbeChanged":
+            verdict = Verdict[body.pop("verdict").removeprefix("Verdict.")]
+            return ProbeChanged(verdict=verdict, **body)
+        case "Note":
+            return Note(**body)
+    raise ValueError(f"no report of a prober: {name!r}")
+
+
+def _target(body: dict[str, object]) -> Target:
+    routes = body.pop("routes")
+    assert isinstance(routes, list)
+    pairs = ((ip_address(route["source"]), ip_address(route["destination"])) for route in routes)
+    return Target(routes=tuple(Route(*pair) for pair in pairs), **body)  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""From findings to verdicts."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hactrl.engine.events import Verdict
+from hactrl.health.verdicts import RANK, Cause, Finding, Judgement, combine, judge
+
+RISE, FALL = 2, 3
+GOOD = Finding(Cause.NONE)
+READY = Finding(Cause.TEMPORARY)
+SILENT = Finding(Cause.TIMEOUT)
+REFUSED = Finding(Cause.REFUSED)
+BLIND = Finding(Cause.LOCAL_FAULT)
+
+findings = st.sampled_from(Cause).map(Finding)
+several = st.lists(findings, max_size=20)
+counts = st.integers(1, 5)
+
+
+def after(*sequence: Finding, rise: int = RISE, fall: int = FALL) -> Judgement:
+    numbered = enumerate(sequence, start=1)
+    return reduce(lambda j, n: judge(j, n[1], n[0], rise, fall), numbered, Judgement())
+
+
+HEALTHY = (GOOD, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "verdict"),
+    [
+        ((), Verdict.UNKNOWN),
+        ((GOOD,), Verdict.UNKNOWN),
+        ((GOOD, GOOD), Verdict.HEALTHY),
+        ((READY, READY), Verdict.READY),
+        ((GOOD, READY), Verdict.READY),
+        ((GOOD, SILENT, GOOD), Verdict.UNKNOWN),
+        ((SILENT, SILENT, SILENT), Verdict.UNHEALTHY),
+        ((*HEALTHY, SILENT, SILENT), Verdict.HEALTHY),
+        ((*HEALTHY, SILENT, SILENT, SILENT), Verdict.UNHEALTHY),
+        ((*HEALTHY, SILENT, SILENT, GOOD, SILENT, SILENT), Verdict.HEALTHY),
+        ((*HEALTHY, READY, READY), Verdict.HEALTHY),
+        ((*HEALTHY, READY, READY, READY), Verdict.READY),
+        ((*HEALTHY, READY, SILENT, READY), Verdict.READY),
+        ((REFUSED,), Verdict.UNHEALTHY),
+        ((*HEALTHY, REFUSED), Verdict.UNHEALTHY),
+        ((READY, READY, GOOD), Verdict.READY),
+        ((READY, READY, GOOD, GOOD), Verdict.HEALTHY),
+        ((REFUSED, READY, GOOD), Verdict.READY),
+        ((*HEALTHY, BLIND, BLIND, BLIND), Verdict.UNKNOWN),
+    ],
+)
+def test_verdict_after_findings(sequence: tuple[Finding, ...], verdict: Verdict) -> None:
+    assert after(*sequence).verdict is verdict
+
+
+def test_the_reason_is_that_of_the_last_finding() -> None:
+    assert after(REFUSED).reason == "refused"
+    assert after(REFUSED, SILENT).reason == "timeout"
+    assert after(*HEALTHY).reason == ""
+
+
+def test_a_probe_that_began_before_the_newest_one_judged_changes_nothing() -> None:
+    newest = judge(after(*HEALTHY), GOOD, 9, RISE, FALL)
+    assert judge(newest, REFUSED, 8, RISE, FALL) == newest
+    assert judge(newest, REFUSED, 10, RISE, FALL).verdict is Verdict.UNHEALTHY
+
+
+@given(several, findings, counts, counts)
+def test_enough_of_one_finding_always_brings_its_verdict(
+    before: list[Finding], finding: Finding, rise: int, fall: int
+) -> None:
+    settled = after(*before, *[finding] * 2 * max(rise, fall), rise=rise, fall=fall)
+    assert settled.verdict is finding.verdict
+
+
+@given(several, counts, counts)
+def test_a_verdict_gets_better_only_after_as_many_findings_that_good(
+    before: list[Finding], rise: int, fall: int
+) -> None:
+    earlier = after(*before[:-1], rise=rise, fall=fall)
+    now = after(*before, rise=rise, fall=fall)
+    if RANK[now.verdict] > RANK[earlier.verdict]:
+        last = before[-rise:]
+        assert len(last) == rise
+        assert min(RANK[f.verdict] for f in last) == RANK[now.verdict]
+
+
+@given(several, counts, counts)
+def test_a_verdict_gets_worse_only_after_enough_worse_findings_or_a_refusal(
+    before: list[Finding], rise: int, fall: int
+) -> None:
+    earlier = after(*before[:-1], rise=rise, fall=fall)
+    now = after(*before, rise=rise, fall=fall)
+    if RANK[now.verdict] < RANK[earlier.verdict] and before[-1] != REFUSED:
+        last = before[-fall:]
+        assert len(last) == fall
+        assert all(RANK[f.verdict] < RANK[earlier.verdict] for f in last)
+
+
+class TestCombine:
+    def test_both_families_must_work(self) -> None:
+        found = combine([Finding(Cause.NONE, "ipv4"), Finding(Cause.REFUSED, "ipv6")], 2)
+        assert (found.verdict, found.reason) == (Verdict.UNHEALTHY, "refused_ipv6")
+
+    def test_families_that_fail_alike_are_not_named(self) -> None:
+        found = combine([Finding(Cause.TIMEOUT, "ipv4"), Finding(Cause.TIMEOUT, "ipv6")], 2)
+        assert found.reason == "timeout"
+
+    def test_a_family_that_has_not_answered_yet_leaves_the_other_named(self) -> None:
+        assert combine([Finding(Cause.REFUSED, "ipv4")], 2).reason == "refused_ipv4"
+
+    def test_a_single_family_is_not_named(self) -> None:
+        assert combine([Finding(Cause.REFUSED, "ipv4")], 1).reason == "refused"
+
+    def test_one_family_ready_and_one_healthy_is_ready(self) -> None:
+        found = combine([Finding(Cause.TEMPORARY, "ipv4"), Finding(Cause.NONE, "ipv6")], 2)
+        assert (found.verdict, found.reason) == (Verdict.READY, "temporary_ipv4")
