@@ -1,0 +1,284 @@
+"""The prober as a process, against scripted servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from ipaddress import ip_address
+from typing import Any
+
+from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.health.targets import Eager, Note, Route, Target, Targets, decode_report, encode
+
+PATIENCE = 20.0
+"""Seconds until a test gives up waiting."""
+
+IPV4 = Route(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
+IPV6 = Route(ip_address("::1"), ip_address("::1"))
+
+BASE = Target(
+    role="web",
+    service="http",
+    server="one",
+    interface="A",
+    kind="http",
+    routes=(IPV4,),
+    port=0,
+    interval=0.05,
+    timeout=2.0,
+    rise=2,
+    fall=3,
+)
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Process:
+    """A prober. `changed` and `noted` wait for its next report of that kind."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.changes: asyncio.Queue[ProbeChanged] = asyncio.Queue()
+        self.notes: asyncio.Queue[Note] = asyncio.Queue()
+
+    def order(self, order: Targets | Eager) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(encode(order))
+
+    def probe(self, *targets: Target) -> None:
+        self.order(Targets(targets))
+
+    async def read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            report = decode_report(line)
+            if isinstance(report, Note):
+                self.notes.put_nowait(report)
+            else:
+                self.changes.put_nowait(report)
+
+    async def changed(self) -> tuple[str, Verdict, str]:
+        change = await asyncio.wait_for(self.changes.get(), PATIENCE)
+        return change.interface, change.verdict, change.reason
+
+    async def noted(self, kind: str) -> Note:
+        while (note := await asyncio.wait_for(self.notes.get(), PATIENCE)).kind != kind:
+            pass
+        return note
+
+
+@asynccontextmanager
+async def prober() -> AsyncIterator[Process]:
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "hactrl.health.prober"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    process = Process(child)
+    reading = asyncio.create_task(process.read())
+    try:
+        yield process
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        assert await asyncio.wait_for(child.wait(), PATIENCE) == 0
+        await reading
+
+
+class WebServer:
+    """Answers a HEAD request with `status`; with None it takes the request and says nothing."""
+
+    def __init__(self, status: int | None = 200) -> None:
+        self.status = status
+        self.asked = asyncio.Event()
+        self.spoken = asyncio.Event()
+        self.port = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        self.asked.set()
+        if self.status is None:
+            await reader.read()
+        else:
+            writer.write(b"HTTP/1.1 %d As told\r\n\r\n" % self.status)
+        writer.close()
+
+    @asynccontextmanager
+    async def listening(self, port: int = 0) -> AsyncIterator[WebServer]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", port, backlog=1000)
+        async with server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield self
+
+
+def run(test: Callable[[], Any]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 2 * PATIENCE))
+
+
+def test_it_says_how_it_is_scheduled() -> None:
+    async def test() -> None:
+        async with prober() as process:
+            note = await process.noted("scheduling")
+            assert note.detail.startswith(("SCHED_FIFO 20", "ordinary: "))
+            fifo = os.sched_getscheduler(process.process.pid) & ~os.SCHED_RESET_ON_FORK
+            assert (fifo == os.SCHED_FIFO) == note.detail.startswith("SCHED_FIFO")
+
+    run(test)
+
+
+def test_a_service_that_answers_becomes_healthy_and_one_that_asks_to_wait_ready() -> None:
+    async def test() -> None:
+        async with (
+            WebServer(200).listening() as good,
+            WebServer(503).listening() as standby,
+            prober() as process,
+        ):
+            process.probe(
+                replace(BASE, interface="A", port=good.port),
+                replace(BASE, interface="B", port=standby.port),
+            )
+            changes = {await process.changed(), await process.changed()}
+        assert changes == {("A", Verdict.HEALTHY, ""), ("B", Verdict.READY, "temporary")}
+
+    run(test)
+
+
+def test_a_refusal_is_reported_without_a_second_one() -> None:
+    async def test() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        async with prober() as process:
+            # A second probe would come after the test has given up.
+            process.probe(replace(BASE, port=port, interval=3600.0))
+            assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused")
+
+    run(test)
+
+
+def test_probes_of_a_silent_service_overlap() -> None:
+    async def test() -> None:
+        async with WebServer(None).listening() as silent, prober() as process:
+            started = time.monotonic()
+            process.probe(replace(BASE, port=silent.port, timeout=1.0, fall=4))
+            assert await process.changed() == ("A", Verdict.UNHEALTHY, "timeout")
+            assert 1.0 <= time.monotonic() - started < 4 * 1.0
+
+    run(test)
+
+
+def test_both_families_must_work_and_the_reason_names_the_one_that_does_not() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as only_ipv4, prober() as process:
+            process.probe(replace(BASE, routes=(IPV4, IPV6), port=only_ipv4.port))
+            assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused_ipv6")
+
+    run(test)
+
+
+def test_a_prober_without_its_source_address_knows_nothing() -> None:
+    async def test() -> None:
+        elsewhere = Route(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
+        async with prober() as process:
+            process.probe(replace(BASE, routes=(elsewhere,), port=80))
+            assert await process.changed() == ("A", Verdict.UNKNOWN, "local_fault")
+
+    run(test)
+
+
+def test_a_change_is_reported_once_and_then_the_next() -> None:
+    async def test() -> None:
+        server = WebServer()
+        async with prober() as process:
+            async with server.listening():
+                process.probe(replace(BASE, port=server.port))
+                assert await process.changed() == ("A", Verdict.HEALTHY, "")
+                server.status = 500
+                assert await process.changed() == ("A", Verdict.UNHEALTHY, "bad_answer")
+                server.status = 200
+                assert await process.changed() == ("A", Verdict.HEALTHY, "")
+            assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused")
+
+    run(test)
+
+
+def test_new_targets_replace_the_old_ones_and_leave_what_stays_undisturbed() -> None:
+    async def test() -> None:
+        async with (
+            WebServer().listening() as kept,
+            WebServer().listening() as dropped,
+            WebServer().listening() as added,
+            prober() as process,
+        ):
+            stays = replace(BASE, interface="stays", port=kept.port)
+            goes = replace(BASE, interface="goes", port=dropped.port)
+            comes = replace(BASE, interface="comes", port=added.port)
+            process.probe(stays, goes)
+            assert {(await process.changed())[0] for _ in range(2)} == {"stays", "goes"}
+            process.probe(stays, comes)
+            assert await process.changed() == ("comes", Verdict.HEALTHY, "")
+            kept.status = dropped.status = 500
+            assert await process.changed() == ("stays", Verdict.UNHEALTHY, "bad_answer")
+            added.status = 500
+            assert await process.changed() == ("comes", Verdict.UNHEALTHY, "bad_answer")
+
+    run(test)
+
+
+def test_who_waits_for_a_service_has_it_at_its_first_good_answer() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as server, prober() as process:
+            # By itself it would take an hour and five answers.
+            slow = replace(BASE, port=server.port, interval=3600.0, rise=5)
+            process.probe(slow, replace(slow, interface="B", server="two"))
+            process.order(Eager("web", "one", time.clock_gettime(time.CLOCK_BOOTTIME) + 60))
+            assert await process.changed() == ("A", Verdict.HEALTHY, "")
+            assert process.changes.empty()
+
+    run(test)
+
+
+def test_an_eager_probe_finds_a_service_soon_after_it_begins_to_listen() -> None:
+    async def test() -> None:
+        server = WebServer()
+        async with server.listening():
+            pass
+        async with prober() as process:
+            process.probe(replace(BASE, port=server.port, interval=3600.0))
+            assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused")
+            process.order(Eager("web", "one", time.clock_gettime(time.CLOCK_BOOTTIME) + 60))
+            async with server.listening(server.port):
+                assert await process.changed() == ("A", Verdict.HEALTHY, "")
+
+    run(test)
+
+
+def test_a_stall_of_the_prober_s_own_is_reported_and_is_no_failure_of_the_service() -> None:
+    async def test() -> None:
+        async with WebServer(None).listening() as server, prober() as process:
+            process.probe(replace(BASE, port=server.port, timeout=0.5, fall=1, rise=1))
+            await server.asked.wait()
+            process.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(1.0)  # the stall: longer than the timeout
+            server.status = 200
+            process.process.send_signal(signal.SIGCONT)
+            assert (await process.noted("stall")).seconds > 0.5
+            assert await process.changed() == ("A", Verdict.HEALTHY, "")
+
+    run(test)
+
+
+def test_it_ends_when_its_controller_dies() -> None:
+    async def test() -> None:
+        async with WebServer(None).listening() as server, prober() as process:
+            process.probe(replace(BASE, port=server.port, timeout=3600.0))
+            await server.asked.wait()
+            # Leaving the block closes its stdin, and asserts that it ends with exit code 0.
+
+    run(test)
