@@ -1,0 +1,1 @@
+"""The lab: networks, real mail servers, faults and scenarios on one machine."""
