@@ -1,0 +1,80 @@
+"""`python -m mininet_lab`: list scenarios, run one, tidy up, or look around."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from mininet_lab import scenarios
+from mininet_lab.isolate import LabBusyError, LabLeftoverError, Workplace, run_isolated
+from mininet_lab.scenarios import Options, UnknownScenarioError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+#: Exit status for what was asked wrongly or cannot be done now; 1 is a scenario that failed.
+_REFUSED = 2
+
+
+@app.command("list")
+def list_scenarios() -> None:
+    """List the scenarios."""
+    for name in scenarios.names():
+        typer.echo(f"{name:12} {scenarios.find(name).summary}")
+
+
+@app.command()
+def run(
+    name: str,
+    runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,
+    control: Annotated[
+        bool, typer.Option("--control", help="Negative control: do not sync; losses must show.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
+) -> None:
+    """Play a scenario; exit 0 if everything that it promises held."""
+    try:
+        scenarios.find(name)
+    except UnknownScenarioError as error:
+        _refuse(str(error))
+    _run_inside(name, Options(runs, control, seed))
+
+
+@app.command()
+def shell() -> None:
+    """Build everything, start it, and open a shell inside."""
+    _run_inside("shell", Options())
+
+
+@app.command()
+def clean() -> None:
+    """Remove what a killed run left, and nothing that is not ours."""
+    workplace = Workplace.default()
+    try:
+        with workplace.locked():
+            workplace.remove_leftovers()
+    except (LabBusyError, LabLeftoverError) as error:
+        _refuse(str(error))
+
+
+def _run_inside(name: str, options: Options) -> None:
+    if os.geteuid() != 0:
+        _refuse("the lab makes network namespaces and mounts: run it as root")
+    try:
+        status = run_isolated(Workplace.default(), [name, json.dumps(asdict(options))])
+    except (LabBusyError, LabLeftoverError) as error:
+        _refuse(str(error))
+    sys.exit(status)
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"mininet_lab: {message}", err=True)
+    raise typer.Exit(_REFUSED)
+
+
+if __name__ == "__main__":
+    app()

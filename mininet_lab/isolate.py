@@ -1,0 +1,174 @@
+"""A run of the lab lives in namespaces of its own, so that it leaves nothing behind.
+
+    python -m mininet_lab run NAME        outer: holds the lock, waits, tidies up
+     └ unshare --net --mount --pid ...    dies with the outer process, and all below with it
+        └ process 1 inside                fresh /run and /sys, collects orphans
+           └ the run                      switches, servers, controller, mail
+
+However a run ends, also by SIGKILL of any of these, the kernel ends all processes inside, and
+with the last of them every network namespace, bridge and mount. Loop devices alone live outside
+of namespaces: those whose file lies in the run's directory are ours, and are detached.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+#: Fresh inside: what programs keep under /run (and /var/run, the same place), and a /sys that
+#: shows the network devices of the new network namespace.
+_INSIDE_MOUNTS = (("tmpfs", "/run"), ("sysfs", "/sys"))
+
+
+class LabBusyError(Exception):
+    """Another run of the lab has not ended yet."""
+
+
+class LabLeftoverError(Exception):
+    """Something of ours could not be removed."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the lab keeps its files: `root` for the lock, `run` for the one run there is."""
+
+    root: Path
+
+    @classmethod
+    def default(cls) -> Workplace:
+        """`HACTRL_LAB_DIRECTORY`, else `.lab` in the checkout."""
+        return cls(Path(os.environ.get("HACTRL_LAB_DIRECTORY", CHECKOUT / ".lab")).absolute())
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the lock, on a descriptor that the processes inside inherit: it is free again
+        when the last of them has gone.
+
+        Raises:
+            LabBusyError: a run has not ended yet.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(lock, 32).decode().strip()
+            os.close(lock)
+            raise LabBusyError(
+                f"another run of the lab (process {holder}) has not ended yet: one at a time"
+            ) from None
+        try:
+            os.truncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+            yield lock
+        finally:
+            os.close(lock)
+
+    def remove_leftovers(self, *, keep_logs: bool = False) -> None:
+        """Detach loop devices on files of the last run and remove its directory; with
+        `keep_logs` only what is large: the disks.
+
+        Raises:
+            LabLeftoverError: a loop device is still in use.
+        """
+        for device in loop_devices(self.run):
+            detached = subprocess.run(
+                ["losetup", "--detach", device], capture_output=True, text=True, check=False
+            )
+            if detached.returncode and device in loop_devices(self.run):
+                raise LabLeftoverError(f"{device} cannot be detached: {detached.stderr.strip()}")
+        if keep_logs:
+            for disk in self.run.rglob("*.img"):
+                disk.unlink()
+        else:
+            shutil.rmtree(self.run, ignore_errors=False) if self.run.exists() else None
+
+
+def loop_devices(below: Path, sys_block: Path = Path("/sys/block")) -> list[str]:
+    """Loop devices whose backing file lies, or lay until it was deleted, below a directory."""
+    found = []
+    for backing in sorted(sys_block.glob("loop*/loop/backing_file")):
+        try:
+            file = Path(backing.read_text().strip().removesuffix(" (deleted)"))
+        except OSError:  # detached at this moment
+            continue
+        if file.is_relative_to(below):
+            found.append(f"/dev/{backing.parent.parent.name}")
+    return found
+
+
+def run_isolated(workplace: Workplace, main: list[str]) -> int:
+    """Run `python -m mininet_lab.isolate DIRECTORY MODULE ARGUMENTS...` inside; its exit status.
+
+    Raises:
+        LabBusyError: a run has not ended yet.
+    """
+    with workplace.locked() as lock:
+        workplace.remove_leftovers()
+        workplace.run.mkdir(parents=True)
+        namespaces = ("--net", "--mount", "--pid", "--ipc", "--uts")
+        with subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL"),
+                *("unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"),
+                *(sys.executable, "-m", "mininet_lab.isolate", str(workplace.run), *main),
+            ],
+            pass_fds=(lock,),
+        ) as inside:
+            status = _wait(inside)
+        workplace.remove_leftovers(keep_logs=True)
+        return status
+
+
+def _wait(inside: subprocess.Popen[bytes]) -> int:
+    """A terminal's Ctrl-C reaches the run by itself, and it tidies up; SIGTERM and SIGHUP, which
+    reach only us, end it at once."""
+
+    def end(_signal: int, _frame: object) -> None:
+        inside.kill()
+
+    restore = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    restore[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        status = inside.wait()
+    finally:
+        for number, handler in restore.items():
+            signal.signal(number, handler)
+    return status if status >= 0 else 128 - status
+
+
+def process_one(run: Callable[[], int]) -> int:
+    """Be process 1 of the namespaces: prepare them, start the run, collect whoever ends."""
+    for kind, place in _INSIDE_MOUNTS:
+        subprocess.run(["mount", "-t", kind, kind, place], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    child = os.fork()
+    if child == 0:
+        return run()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        ended, status = os.wait()
+        if ended == child:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    from mininet_lab.runner import main
+
+    sys.exit(process_one(lambda: main(Path(sys.argv[1]), sys.argv[2:])))

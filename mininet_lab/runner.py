@@ -1,0 +1,24 @@
+"""What happens inside: one scenario, from its name to its results file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from mininet_lab import scenarios
+from mininet_lab.report import Story
+from mininet_lab.scenarios import Options, Scenario
+
+
+def main(directory: Path, arguments: list[str]) -> int:
+    """`arguments`: the scenario's name, and its options as JSON. Returns the exit status: 0 if
+    the scenario showed what it promises."""
+    name, options = arguments[0], Options(**json.loads(arguments[1]))
+    scenario: Scenario = scenarios.find(name)
+    story = Story(name)
+    try:
+        scenario.play(directory, options, story)
+    except KeyboardInterrupt:
+        story.interrupted()
+        return 130
+    return story.finish()
