@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 
-from flows.rules import COOKIE_PREFIX, OWN_IDS
+from flows.rules import COOKIE_PREFIX, LEARNT_COOKIE, OWN_IDS
 
 
 class CookieKind(IntEnum):
@@ -25,16 +26,17 @@ class CookieKind(IntEnum):
     FORWARD = 7
     HOSTS = 8
     TREE = 9
-    LEARNT = 0xFF
-
-
-#: The cookie of every rule that a switch learnt by itself.
-LEARNT_COOKIE = COOKIE_PREFIX | CookieKind.LEARNT << 32
 
 
 def cookie(kind: CookieKind, intent: str) -> int:
     """The cookie of a rule that serves this intent, in words."""
     return COOKIE_PREFIX | kind << 32 | _digest(intent)
+
+
+def learnt_cookie(links: Iterable[str]) -> int:
+    """The cookie of what switches learn while these links of their segment are up: other links,
+    another flood tree, another cookie, and the diff flushes what was learnt before."""
+    return LEARNT_COOKIE | _digest(" ".join(sorted(links)))
 
 
 def own_ids(names: Iterable[str]) -> dict[str, int]:
@@ -51,5 +53,6 @@ def own_ids(names: Iterable[str]) -> dict[str, int]:
     return {name: OWN_IDS[place] for place, name in taken.items()}
 
 
+@lru_cache(maxsize=4096)
 def _digest(text: str) -> int:
     return int.from_bytes(sha256(text.encode()).digest()[:4])

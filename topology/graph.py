@@ -64,6 +64,11 @@ class LiveGraph:
                 )
         return graph
 
+    def links_up(self, segment: str) -> tuple[str, ...]:
+        """The links of a segment that are up, by name."""
+        members = {switch.name for switch in self.network.switches_of(segment)}
+        return tuple(key for a, _, key in self.switches.edges(keys=True) if a in members)
+
     @cached_property
     def distances(self) -> Distances:
         return distances(self.switches)

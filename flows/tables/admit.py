@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 
 from flows.intents import Candidate
-from flows.numbers import LEARNT_COOKIE
 from flows.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
 from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE, TREE, Table
 from flows.rules import Learn, Rule, SetField
@@ -64,12 +63,12 @@ def rules(view: View) -> Iterator[Rule]:
     yield from _prober(view)
     yield from _cards(view)
     yield from _guard(view)
-    yield ADMIT.rule(_EDGE, "let hosts talk", {}, *_learn(HOSTS, TREE), goto=ARP)
+    yield ADMIT.rule(_EDGE, "let hosts talk", {}, *_learn(view, HOSTS, TREE), goto=ARP)
 
 
-def _learn(*tables: Table) -> tuple[Learn, ...]:
+def _learn(view: View, *tables: Table) -> tuple[Learn, ...]:
     return tuple(
-        Learn(t.number, priority=1, idle_timeout=_AGEING, hard_timeout=0, cookie=LEARNT_COOKIE)
+        Learn(t.number, priority=1, idle_timeout=_AGEING, hard_timeout=0, cookie=view.learnt_cookie)
         for t in tables
     )
 
@@ -99,7 +98,9 @@ def _trunks(view: View) -> Iterator[Rule]:
             match: Fields = {"in_port": port, "eth_src": mac(source)}
             yield ADMIT.rule(_OURS_ON_TRUNK, "trust trunks", match, goto=FORWARD)
         tables = (HOSTS, TREE) if port in view.tree_ports else (HOSTS,)
-        yield ADMIT.rule(_TRUNK, "trust trunks", {"in_port": port}, *_learn(*tables), goto=FORWARD)
+        yield ADMIT.rule(
+            _TRUNK, "trust trunks", {"in_port": port}, *_learn(view, *tables), goto=FORWARD
+        )
 
 
 def _prober(view: View) -> Iterator[Rule]:

@@ -30,6 +30,11 @@ def ip(version: int) -> Fields:
 
 def address(side: Side, which: Address | Subnet) -> Fields:
     """Packets from or to an address, or one of a network's."""
+    return dict(_address(side, which))
+
+
+@cache
+def _address(side: Side, which: Address | Subnet) -> Fields:
     subnet = ip_network(which)
     found = ip(subnet.version)
     if subnet.prefixlen == subnet.max_prefixlen:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from flows.intents import Candidate, Connect, Fence, Intents, Permit, Probe, ServiceAddress, Steer
-from flows.numbers import own_ids
+from flows.numbers import learnt_cookie, own_ids
 from topology.graph import LiveGraph
 from topology.model import Address, Attachment, Interface, Network, Prober, Switch
 
@@ -118,6 +118,10 @@ class View:
     @cached_property
     def off_tree_ports(self) -> tuple[int, ...]:
         return tuple(p for p in self.trunk_ports if p not in self.tree_ports)
+
+    @cached_property
+    def learnt_cookie(self) -> int:
+        return learnt_cookie(self.graph.links_up(self.segment))
 
     # Ids of groups and meters, by name.
 
