@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-import traceback
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import eventlet
 from ryu import cfg
@@ -32,10 +31,19 @@ from hactrl.assembly import Assembly
 from hactrl.engine.events import PortChanged, RulesInstalled, SwitchConnected, SwitchLost
 from hactrl.site import load
 from hactrl.switches import Session
-from hactrl.wire import RyuWire
+from hactrl.wire import DatapathWire
 from topology.model import Attachment
 
 LOG = logging.getLogger(__name__)
+
+
+Handler = TypeVar("Handler", bound=Callable[..., None])
+
+
+def handles(events: Any, states: Any) -> Callable[[Handler], Handler]:
+    """Ryu's `set_ev_cls`, with a type."""
+    decorator: Callable[[Handler], Handler] = set_ev_cls(events, states)
+    return decorator
 
 
 def boot_time() -> float:
@@ -56,24 +64,24 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         self._assembly = Assembly(site, boot_time, self._want)
         self._runtime = self._assembly.runtime
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
-        self._connections: dict[str, tuple[RyuWire, Session]] = {}
+        self._connections: dict[str, tuple[DatapathWire, Session]] = {}
         mount(wsgi, self._assembly.api)
 
     def start(self) -> None:
         super().start()
         supervised("engine", self._runtime.run)
-        self._assembly.start()
+        self._assembly.start(supervised)
 
     def _want(self, switch: str, *wanted: Any) -> None:
         if connection := self._connections.get(switch):
             connection[1].want(*wanted)
 
-    def _of(self, datapath: Any) -> tuple[RyuWire, Session] | None:
+    def _of(self, datapath: Any) -> tuple[DatapathWire, Session] | None:
         """The connection that this datapath is; None if another one has taken its place."""
         connection = self._connections.get(self._names.get(datapath.id, ""))
         return connection if connection and connection[0].datapath is datapath else None
 
-    @set_ev_cls(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:
         if event.state == MAIN_DISPATCHER:
             self._connected(event.datapath)
@@ -92,7 +100,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             return
         if former := self._connections.get(name):
             former[1].close()
-        wire = RyuWire(datapath)
+        wire = DatapathWire(datapath)
         session = Session(
             name,
             wire,
@@ -102,10 +110,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         self._connections[name] = (wire, session)
         wire.take_master_role(self._assembly.generation_id)
         supervised(f"session of {name}", session.run)
-        ports = datapath.ports.values()
-        up = frozenset(p.port_no for p in ports if openflow.port_is_up(p))
+        up = openflow.ports_up(datapath.ports.values())
+        self._runtime.hand_out(name)
         self._runtime.post(SwitchConnected(name, up))
-        session.want(self._runtime.rule_sets[name], self._runtime.state.version)
 
     def _lost(self, datapath: Any) -> None:
         if datapath.id is not None and (connection := self._of(datapath)):
@@ -114,16 +121,15 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             del self._connections[name]
             self._runtime.post(SwitchLost(name))
 
-    @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
+    @handles(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def _port_status(self, event: Any) -> None:
         message = event.msg
         if self._of(message.datapath):
-            deleted = message.reason == message.datapath.ofproto.OFPPR_DELETE
-            up = not deleted and openflow.port_is_up(message.desc)
+            port, up = openflow.port_change(message)
             switch = self._names[message.datapath.id]
-            self._runtime.post(PortChanged(Attachment(switch, message.desc.port_no), up))
+            self._runtime.post(PortChanged(Attachment(switch, port), up))
 
-    @set_ev_cls(
+    @handles(
         [
             ofp_event.EventOFPFlowStatsReply,
             ofp_event.EventOFPGroupDescStatsReply,
@@ -137,12 +143,12 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         ):
             connection[1].read_back(*reading)
 
-    @set_ev_cls(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
+    @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
             connection[1].barrier_done(event.msg.xid)
 
-    @set_ev_cls(ofp_event.EventOFPErrorMsg, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
+    @handles(ofp_event.EventOFPErrorMsg, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
     def _error(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
             connection[1].refused(event.msg.xid, openflow.error_text(event.msg))
@@ -155,15 +161,11 @@ def supervised(name: str, function: Callable[[], None]) -> None:
         try:
             function()
         except Exception:
-            die(name)
+            LOG.exception("%s failed; the controller ends", name)
+            logging.shutdown()
+            os._exit(os.EX_SOFTWARE)
 
     eventlet.spawn(run)
-
-
-def die(name: str) -> NoReturn:
-    LOG.critical("%s failed; the controller ends:\n%s", name, traceback.format_exc())
-    logging.shutdown()
-    os._exit(70)  # EX_SOFTWARE of sysexits(3)
 
 
 def mount(wsgi: WSGIApplication, api: Callable[..., Any]) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 
 import eventlet
 from eventlet.event import Event as Answered
@@ -34,12 +33,20 @@ from hactrl.engine.effects import (
     StorePlacement,
     Wake,
 )
-from hactrl.engine.events import Event, Requested, Tick
+from hactrl.engine.events import Event, Requested, Tick, Verdict
 from hactrl.engine.state import State
-from hactrl.wanted import intents
+from hactrl.health.targets import targets
+from hactrl.wanted import intents, ports_up
 from topology.graph import LiveGraph
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds that a starting controller looks round before it changes what a switch holds: what it
+#: does not know yet (a probe's verdict, an agent) would look like a change. Longer than a probe
+#: takes to rise, or an agent to connect again.
+LOOK_ROUND = 3.0
+#: Seconds that an operator's request waits for the engine, which answers at once.
+ANSWER_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -52,20 +59,24 @@ class Outlets:
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
     record: Callable[[Record, float], None]
-    want: Callable[[str, RuleSet, int], None]
+    want: Callable[[str, RuleSet, int, bool], None]
 
 
 class Runtime:
-    """`clock` gives seconds that never jump and go on during suspend (CLOCK_BOOTTIME)."""
+    """`events` is the queue that everybody puts events into. `clock` gives seconds that never
+    jump and go on during suspend (CLOCK_BOOTTIME)."""
 
-    def __init__(self, state: State, outlets: Outlets, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, state: State, events: LightQueue, outlets: Outlets, clock: Callable[[], float]
+    ) -> None:
         self.state = state
         self.clock = clock
         self.rule_sets: Mapping[str, RuleSet] = wanted_rules(state)
         self._outlets = outlets
-        self._events: LightQueue = LightQueue()
+        self._events = events
         self._answers: dict[str, Answered] = {}
-        self._numbers = count(1)
+        self._settled = False
+        self._probes = targets(state.site)
         self._wake: eventlet.greenthread.GreenThread | None = None
 
     def post(self, event: Event) -> None:
@@ -73,22 +84,24 @@ class Runtime:
         self._events.put(event)
 
     def submit(self, request: Requested) -> Answer:
-        """Put an operator's request to the engine and wait for its answer."""
+        """Put an operator's request to the engine and wait for its answer.
+
+        Raises:
+            TimeoutError: no answer after `ANSWER_TIMEOUT`; it may yet be carried out.
+        """
         answered = self._answers[request.request] = Answered()
         try:
             self.post(request)
-            answer: Answer = answered.wait()
+            with eventlet.Timeout(ANSWER_TIMEOUT, TimeoutError()):
+                answer: Answer = answered.wait()
         finally:
             del self._answers[request.request]
         return answer
 
-    def new_request(self) -> str:
-        """A name for the next request, unique in this run."""
-        return f"request-{next(self._numbers)}"
-
     def run(self) -> None:
         """Serve events for ever. An exception is a defect and ends the controller: the rules in
         the switches keep working, and a new start takes over from them."""
+        eventlet.spawn_after(LOOK_ROUND, self.post, Tick())
         while True:
             self._serve(self._events.get())
 
@@ -98,14 +111,30 @@ class Runtime:
         self.state, effects = decide(self.state, event, now)
         for effect in effects:
             self._carry_out(effect, now)
-        if self.state.version != version:
+        if self.state.version != version or (not self._settled and self._has_settled(now)):
             self.publish()
 
     def publish(self) -> None:
         """Compile the wanted rules and hand every switch its own."""
         self.rule_sets = wanted_rules(self.state)
-        for switch, rules in self.rule_sets.items():
-            self._outlets.want(switch, rules, self.state.version)
+        for switch in self.rule_sets:
+            self.hand_out(switch)
+
+    def hand_out(self, switch: str) -> None:
+        """Hand one switch what it should hold now, as when it has just connected."""
+        rules, version = self.rule_sets[switch], self.state.version
+        self._outlets.want(switch, rules, version, not self._settled)
+
+    def _has_settled(self, now: float) -> bool:
+        """Does the controller know enough to change a switch that some earlier one set up?"""
+        state = self.state
+        known = state.agents.keys() >= state.site.network.servers.keys() and all(
+            (found := state.health.get((probe.role, probe.service, probe.interface)))
+            and found.verdict is not Verdict.UNKNOWN
+            for probe in self._probes
+        )
+        self._settled = known or bool(state.takeovers) or now >= state.started + LOOK_ROUND
+        return self._settled
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:
@@ -136,6 +165,5 @@ class Runtime:
 def wanted_rules(state: State) -> dict[str, RuleSet]:
     """What every switch should hold: a function of the state alone (law 2)."""
     network = state.site.network
-    ports_up = {name: switch.ports_up for name, switch in state.switches.items()}
-    graph = LiveGraph.of(network, ports_up=ports_up)
+    graph = LiveGraph.of(network, ports_up=ports_up(state))
     return compile_rules(network, graph, intents(state.site, state))

@@ -23,7 +23,7 @@ from typing import Protocol
 
 from eventlet.queue import Empty, LightQueue
 
-from flows.diff import Change, apply, diff
+from flows.diff import Change, apply_all, diff
 from flows.rules import RuleSet
 
 LOG = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ class Wire(Protocol):
 class _Wanted:
     rules: RuleSet
     version: int
+    provisional: bool
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,12 @@ class Session:
 
     # Called by others; each only puts a note into the queue.
 
-    def want(self, rules: RuleSet, version: int) -> None:
-        """The switch should hold exactly these rules; the latest call wins."""
-        self._inbox.put(_Wanted(rules, version))
+    def want(self, rules: RuleSet, version: int, provisional: bool = False) -> None:
+        """The switch should hold exactly these rules; the latest call wins.
+
+        Provisional ones are better than none, and no reason to change what a switch has.
+        """
+        self._inbox.put(_Wanted(rules, version, provisional))
 
     def read_back(self, reading: int, rules: RuleSet) -> None:
         self._inbox.put(_ReadBack(reading, rules))
@@ -185,6 +189,8 @@ class Session:
     def _reconcile(self) -> None:
         if self._wanted is None or self._installed is None:
             return
+        if self._wanted.provisional and self._installed.rules:
+            return
         version, wanted = self._wanted.version, self._wanted.rules
         last_barrier: int | None = None
         for stage in diff(self._installed, wanted):
@@ -192,8 +198,7 @@ class Session:
             last_barrier = self._wire.barrier()
             self._sent.update({xid: (last_barrier, change) for xid, change in sent})
             self.counters.changes += len(stage)
-            for change in stage:
-                self._installed = apply(self._installed, change)
+            self._installed = apply_all(self._installed, stage)
             self._reading = None
         if last_barrier is None:
             last_barrier = self._wire.barrier()

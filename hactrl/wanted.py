@@ -2,7 +2,7 @@
 
     state ──► outlook ──┬──► intents ──┐
                         │              ├──► (flows.compile) rule sets
-              site ─────┘   ports_down ┘
+              site ─────┘   ports_up ┘
 
 `outlook` picks out of the state all that the rules depend on, and nothing else: the engine
 raises `State.version` exactly when the outlook changes.
@@ -28,7 +28,7 @@ from flows.intents import (
 from hactrl.engine.candidates import card_works, obstacles
 from hactrl.engine.state import Outlook, State, Step
 from hactrl.site.model import Connection, Role, Service, Site
-from topology.model import Address, Attachment, Interface, Network, Subnet
+from topology.model import Address, Interface, Subnet
 
 #: While these steps last nobody can be the owner for certain, so nobody gets or sends anything.
 CLOSED = frozenset({Step.FENCE, Step.ASSUME, Step.SERVE})
@@ -81,19 +81,13 @@ def intents(site: Site, state: State) -> Intents:
     )
 
 
-def ports_down(state: State) -> frozenset[Attachment]:
-    """The site's attachments whose ports are down, for the live graph. Ports that the site file
-    does not name matter to nobody."""
-    known = state.switches
-    return frozenset(
-        attachment
-        for attachment in _attachments(state.site.network)
-        if attachment.switch in known and not state.port_up(attachment)
-    )
+def ports_up(state: State) -> dict[str, frozenset[int]]:
+    """The ports that are up on each switch that has told, for the live graph."""
+    return {name: switch.ports_up for name, switch in state.switches.items()}
 
 
 def outlook(state: State) -> Outlook:
-    """All of the state that `intents` and `ports_down` depend on."""
+    """All of the state that `intents` and `ports_up` depend on."""
     roles = state.site.roles.values()
     return Outlook(
         orders=tuple(
@@ -103,7 +97,7 @@ def outlook(state: State) -> Outlook:
         ),
         speakers=tuple((role.name, speakers(state, role)) for role in roles),
         fenced=frozenset(state.fenced),
-        down=ports_down(state),
+        ports_up=ports_up(state),
     )
 
 
@@ -201,12 +195,3 @@ def _peers(site: Site, segment: str, roles: tuple[str, ...]) -> tuple[Subnet, ..
 @lru_cache(maxsize=1024)
 def _host(address: Address) -> Subnet:
     return ip_network(address)
-
-
-def _attachments(network: Network) -> Iterator[Attachment]:
-    yield from network.trunk_ports
-    for interface in network.interfaces.values():
-        yield interface.attachment
-    for segment in network.segments.values():
-        if segment.prober is not None:
-            yield segment.prober.attachment

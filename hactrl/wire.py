@@ -1,4 +1,4 @@
-"""One OpenFlow connection as a session sees it: changes out, collected readings back.
+"""One OpenFlow connection as a session sees it: changes out, readings back.
 
 Knows Ryu's datapath only by the methods it calls; messages are made and read by
 `flows.openflow`.
@@ -6,62 +6,46 @@ Knows Ryu's datapath only by the methods it calls; messages are made and read by
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
-from flows import openflow
 from flows.diff import Change
+from flows.openflow import Reading, messages
 from flows.rules import RuleSet
 
 
-@dataclass
-class _Reading:
-    """The replies to one `read`: three requests, each answered in one or more parts."""
-
-    number: int
-    open: set[int]
-    replies: list[Any] = field(default_factory=list)
-
-
-class RyuWire:
+class DatapathWire:
     """Implements `hactrl.switches.Wire`."""
 
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath
-        self._reading: _Reading | None = None
+        self._number = 0
+        self._reading: Reading | None = None
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
-        (OpenFlow 1.3.5, section 6.3.5)."""
-        self._send(openflow.master_role_request(self.datapath, generation_id))
+        (OpenFlow 1.3.5, section 6.3.7)."""
+        parser, master = self.datapath.ofproto_parser, self.datapath.ofproto.OFPCR_ROLE_MASTER
+        self._send(parser.OFPRoleRequest(self.datapath, master, generation_id))
 
     def send(self, change: Change) -> list[int]:
-        return [self._send(message) for message in openflow.messages(self.datapath, change)]
+        return [self._send(message) for message in messages(self.datapath, change)]
 
     def barrier(self) -> int:
-        return self._send(openflow.barrier_request(self.datapath))
+        return self._send(self.datapath.ofproto_parser.OFPBarrierRequest(self.datapath))
 
     def read(self) -> int:
-        number = 0 if self._reading is None else self._reading.number + 1
-        requests = openflow.read_requests(self.datapath)
-        for request in requests:
-            self.datapath.set_xid(request)
-        self._reading = _Reading(number, {request.xid for request in requests})
-        for request in requests:
-            self.datapath.send_msg(request)  # may yield, and the reply come before it returns
-        return number
+        self._number += 1
+        self._reading = Reading(self.datapath)
+        for request in self._reading.requests:
+            self.datapath.set_xid(request)  # all before the first may be answered
+        for request in self._reading.requests:
+            self.datapath.send_msg(request)
+        return self._number
 
     def take_reply(self, message: Any) -> tuple[int, RuleSet] | None:
         """The reading's number and what the switch holds, once its last part is here."""
-        reading = self._reading
-        if reading is None or message.xid not in reading.open:
-            return None
-        reading.replies.append(message)
-        if not openflow.more_follows(message):
-            reading.open.discard(message.xid)
-        if reading.open:
-            return None
-        return reading.number, openflow.rule_set_of(reading.replies)
+        found = self._reading.take(message) if self._reading is not None else None
+        return None if found is None else (self._number, found)
 
     def _send(self, message: Any) -> int:
         self.datapath.set_xid(message)

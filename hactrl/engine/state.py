@@ -149,7 +149,7 @@ class Outlook:
     orders: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # role, segment, cards
     speakers: tuple[tuple[str, frozenset[str]], ...] = ()  # role, servers
     fenced: frozenset[str] = frozenset()
-    down: frozenset[Attachment] = frozenset()
+    ports_up: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,135 @@
+"""All parts of a controller, wired together: who tells the engine what, who carries out what.
+
+AgentServer, PowerFencer, ProberClient, sessions ──► Runtime ──► the same, Keeper, Api
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import eventlet
+from eventlet.queue import LightQueue
+
+from flows.rules import RuleSet
+from hactrl.agents import AgentServer, read_tokens
+from hactrl.engine.decide import initial
+from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
+from hactrl.engine.events import EpochStored, Outcome
+from hactrl.health.client import ProberClient
+from hactrl.keeper import Keeper
+from hactrl.power import PowerFencer
+from hactrl.rest import Api
+from hactrl.runtime import Outlets, Runtime
+from hactrl.site.model import Site
+from hactrl.store import SqliteStore, StoreError
+from hactrl.switches import Counters
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two tries to write a journal that cannot be written.
+JOURNAL_PAUSE = 1.0
+
+#: (name, function): run the function in a greenlet whose failure ends the controller.
+Supervise = Callable[[str, Callable[[], None]], None]
+
+
+class Assembly:
+    """`want` hands rules to a switch that is connected, see `runtime.Outlets`.
+
+    Raises:
+        StoreError, OSError, ValueError: the store, or a file of tokens, cannot be used.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        clock: Callable[[], float],
+        want: Callable[[str, RuleSet, int, bool], None],
+    ) -> None:
+        store = SqliteStore(site.controller.store)
+        self.generation_id = store.next_generation()
+        self._keeper = Keeper(store)
+        self._counters = {switch: Counters() for switch in site.network.switches}
+        self._clock = clock
+        state = initial(site, store.placements(), clock())
+        tokens = read_tokens(Path(site.controller.agent_tokens))
+        events = LightQueue()
+        self._agents = AgentServer(site, tokens, events.put)
+        self._power = PowerFencer(site.power_fences, events.put)
+        self._prober = ProberClient(site, events.put)
+        outlets = Outlets(
+            ask_agent=self._agents.ask,
+            fence_power=self._power.fence,
+            store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
+            grant_lease=self._agents.grant,
+            probe_eagerly=self._probe_eagerly,
+            record=self._record,
+            want=want,
+        )
+        self.runtime = Runtime(state, events, outlets, clock)
+        self.api = Api(
+            snapshot=lambda: (self.runtime.state, clock()),
+            submit=self.runtime.submit,
+            history=self._keeper.history,
+            tables=lambda: self.runtime.rule_sets,
+            counters=lambda: self._counters,
+            token=operator_token(Path(site.controller.operator_token)),
+        )
+
+    def counters(self, switch: str) -> Counters:
+        """What has been sent to a switch, over all its connections."""
+        return self._counters[switch]
+
+    def start(self, supervise: Supervise) -> None:
+        """Listen to agents, start probing, write the journal."""
+        supervise("journal", self._keep_journal)
+        self._agents.start()
+        self._prober.start()
+
+    def _store_placement(self, effect: StorePlacement) -> None:
+        try:
+            self._keeper.place(effect.role, effect.server, effect.epoch)
+            outcome = Outcome.DONE
+        except StoreError as error:
+            LOG.error("%s", error)
+            outcome = Outcome.FAILED
+        self.runtime.post(EpochStored(effect.operation, outcome))
+
+    def _keep_journal(self) -> None:
+        """A full disk ends no failover; what could not be written stays for the next time."""
+        while True:
+            try:
+                self._keeper.run()
+            except StoreError as error:
+                LOG.error("%s; trying again in %s s", error, JOURNAL_PAUSE)
+            eventlet.sleep(JOURNAL_PAUSE)
+
+    def _probe_eagerly(self, effect: ProbeEagerly) -> None:
+        seconds = effect.until - self._clock()
+        self._prober.probe_eagerly(effect.role, effect.server, max(0.0, seconds))
+
+    def _record(self, record: Record, _now: float) -> None:
+        self._keeper.append(record)
+        self.api.happenings.observe(record)
+
+
+def operator_token(path: Path) -> str:
+    """The operator's bearer token; a new one, readable by its owner only, if there is no file.
+
+    Raises:
+        ValueError: the file is empty.
+        OSError: it cannot be read or written.
+    """
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(32)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(token + "\n", encoding="utf-8")
+    if not token:
+        raise ValueError(f"{path} is empty; remove it, and a new token is made")
+    return token
