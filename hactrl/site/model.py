@@ -146,6 +146,19 @@ class Site:
         Best is the card that is primary for the role (it stands in for nobody, and the server
         is the role's first), or that is redundant for such a card; then the others, as written.
         """
+        return self._cards[role.name, server, segment]
+
+    @cached_property
+    def _cards(self) -> dict[tuple[str, str, str], tuple[Interface, ...]]:
+        """`cards` of every role: asked for many times with every event."""
+        return {
+            (role.name, server, segment): self._sorted_cards(role, server, segment)
+            for role in self.roles.values()
+            for server in role.servers
+            for segment in self.network.segments
+        }
+
+    def _sorted_cards(self, role: Role, server: str, segment: str) -> tuple[Interface, ...]:
         cards = self.network.servers[server].on_segment(segment)
         preferred = {
             card.name
