@@ -11,7 +11,7 @@ from collections.abc import Mapping
 #: What a packet carries only inside one switch; each starts as zero.
 REGISTERS = frozenset({"metadata"} | {f"reg{n}" for n in range(16)})
 
-#: Width of every field that we know, in bits.
+#: Width of every field that we know, in bits; each field behind those that it presupposes.
 WIDTHS: Mapping[str, int] = {
     "in_port": 32,
     "eth_dst": 48,

@@ -178,7 +178,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Meter:
-    """Drops above `rate` packets a second, with a burst of `burst` packets."""
+    """Drops above `rate` packets a second, with a burst of `burst` packets (at least 1: Open
+    vSwitch takes 0 to mean as many as the rate)."""
 
     id: int
     rate: int

@@ -42,10 +42,10 @@ mount -t tmpfs tmpfs /run
 ip link set lo up
 cd "$1"
 ovsdb-tool create conf.db /usr/share/openvswitch/vswitch.ovsschema
-ovsdb-server conf.db --remote=punix:"$1"/db.sock --unixctl="$1"/ovsdb.ctl \
+ovsdb-server conf.db --remote=punix:"$1"/db.sock \
     --pidfile="$1"/ovsdb-server.pid --log-file="$1"/ovsdb-server.log --detach 2>>"$1"/start.log
 ovs-vsctl --db=unix:"$1"/db.sock --no-wait init
-ovs-vswitchd unix:"$1"/db.sock --disable-system --unixctl="$1"/vswitchd.ctl \
+ovs-vswitchd unix:"$1"/db.sock --disable-system \
     --pidfile="$1"/ovs-vswitchd.pid --log-file="$1"/ovs-vswitchd.log --detach 2>>"$1"/start.log
 echo ready
 exec sleep infinity

@@ -1,0 +1,19 @@
+"""OpenFlow 1.3, with Nicira's extensions, in both directions: our rules as messages of Ryu, and
+what a switch answers as our rules.
+
+This package is, beside the application's shell, the only place that imports Ryu.
+
+- `messages(datapath, change)`: what to send for a change of `flows.diff`.
+- `Reading(datapath)`: the requests that read back all that is ours, and the `RuleSet` from the
+  replies.
+- `ports_up`, `port_change`: which ports are up, from a port description or a port-status.
+- `error_text`: what a switch complains of, in words. An error has the transaction id of the
+  message that it refuses, so whoever sends keeps `xid: change`.
+
+Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_mended`).
+"""
+
+from flows.openflow.messages import messages
+from flows.openflow.replies import Reading, error_text, port_change, ports_up, rule_set
+
+__all__ = ["Reading", "error_text", "messages", "port_change", "ports_up", "rule_set"]

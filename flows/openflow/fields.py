@@ -1,0 +1,60 @@
+"""Matches and single values, between ours (integers) and Ryu's (text and integers)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.openflow.ryu_mended import field_width, ofproto, parser
+from flows.oxm import WIDTHS
+from flows.rules import Field, Match
+
+
+def to_ryu(name: str, value: int) -> Any:
+    """Ryu's form of a value: text for addresses and MACs."""
+    _, kind = ofproto.oxm_get_field_info_by_name(name)
+    return kind.to_user(value.to_bytes(kind.size))
+
+
+def from_ryu(name: str, value: Any) -> int:
+    """
+    Raises:
+        KeyError: Ryu knows no such field.
+    """
+    _, kind = ofproto.oxm_get_field_info_by_name(name)
+    return int.from_bytes(kind.from_user(value))
+
+
+def encode_match(match: Match) -> Any:
+    """Each field behind those that it presupposes, or a switch refuses it (specification 1.3.5,
+    section 7.2.3.6). Ryu's own order, by number, puts Nicira's fields before all others."""
+    ordered = sorted(match, key=lambda field: _PLACES.get(field.name, len(_PLACES)))
+    return parser.OFPMatch(
+        _ordered_fields=[(field.name, _encode_field(field)) for field in ordered]
+    )
+
+
+_PLACES = {name: place for place, name in enumerate(WIDTHS)}
+
+
+def _encode_field(field: Field) -> Any:
+    value = to_ryu(field.name, field.value)
+    return value if field.mask is None else (value, to_ryu(field.name, field.mask))
+
+
+def decode_match(match: Any) -> Match:
+    """
+    Raises:
+        KeyError: it has a field that Ryu does not know.
+    """
+    fields = (_decode_field(name, value) for name, value in match.items())
+    return Match(tuple(sorted(field for field in fields if field.mask != 0)))
+
+
+def _decode_field(name: str, value: Any) -> Field:
+    """Fields that we never match are read all the same, so that they can be deleted."""
+    if not isinstance(value, tuple):
+        return Field(name, from_ryu(name, value))
+    exact, mask = (from_ryu(name, part) for part in value)
+    width = WIDTHS.get(name, field_width(name))
+    every = (1 << width) - 1
+    return Field(name, exact & mask, None if mask & every == every else mask)
