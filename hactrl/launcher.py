@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     manager = ryu_manager()
+    from ryu.lib import hub
+
     options = manager.CONF
     register_options(options)
     parse(manager, arguments)
@@ -66,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.set_override("app", applications)
     options.set_override("app_lists", listed)
     if APPLICATION in applications + listed:
-        # Not before Ryu has made the standard library green, which what it imports must see.
+        if not options.enable_debugger:
+            # Ryu does so in its `main`, too late for the locks of what is imported here.
+            hub.patch(thread=True)
         from hactrl.site import SiteError
 
         try:
