@@ -6,12 +6,13 @@ Packets are built and recognised by pure functions; `echo` and `resolve` send an
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
 import socket
 import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 from hactrl.health.dialogues import cause_of
 from hactrl.health.targets import Route
@@ -24,6 +25,7 @@ ECHO_REQUEST = {4: 8, 6: 128}  # RFC 792, RFC 4443 section 4.1
 ECHO_REPLY = {4: 0, 6: 129}
 SOLICITATION, ADVERTISEMENT = 135, 136  # RFC 4861 section 4.3 and 4.4
 ON_LINK_HOP_LIMIT = 255  # RFC 4861 section 7.1.2: only a neighbour can have sent it
+SIOCGIFHWADDR = 0x8927  # linux/sockios.h
 BROADCAST = b"\xff" * 6
 
 Accept = Callable[[bytes], bool]
@@ -143,15 +145,23 @@ def _neighbour_question(mac: bytes, source: Address, target: Address) -> tuple[i
     return ETH_P_IPV6, solicitation(mac, source, target), advertisement(target)
 
 
-def device_with(mac: str, devices: Path = Path("/sys/class/net")) -> str | None:
-    """The network device with this MAC, in this network namespace."""
-    for device in sorted(devices.iterdir()):
-        try:
-            found = (device / "address").read_text().strip()
-        except OSError:  # it went away while we looked, or (bonding_masters) is no device
-            continue
-        if found == mac.lower():
-            return device.name
+def device_with(mac: str) -> str | None:
+    """The network device with this MAC, in this process's network namespace.
+
+    Asked of the kernel: /sys/class/net shows the namespace of whoever mounted it.
+    """
+    wanted = bytes.fromhex(mac.replace(":", ""))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            request = struct.pack("16s24x", name.encode())  # struct ifreq, netdevice(7)
+            try:
+                answer = fcntl.ioctl(any_socket, SIOCGIFHWADDR, request)
+            except OSError as error:
+                if error.errno != errno.ENODEV:  # it went away while we looked
+                    raise
+                continue
+            if answer[18:24] == wanted:
+                return name
     return None
 
 
