@@ -165,7 +165,7 @@ class _Table:
             self.wrong(key, f"unknown key{hint}")
 
     def _at(self, key: str) -> str:
-        return f"{self._place}.{key}".lstrip(".")
+        return f"{self._place}.{key}".strip(".")
 
     def _get(self, key: str, default: Any, missing: Any) -> Any:
         self._asked.add(key)

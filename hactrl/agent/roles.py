@@ -205,6 +205,7 @@ class RoleKeeper:
         self._guarded = guarded
         self._answers.clear()
         self._react(guarded.state)
+        self._touch()
         began = linux.boot_time()
         await guarded.gone
         self._guarded = None
