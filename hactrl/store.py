@@ -64,7 +64,7 @@ class StoreError(Exception):
     """The store cannot be used; the message says why and what to do."""
 
 
-class StaleEpochError(Exception):
+class StaleEpochError(StoreError):
     """A placement with an epoch that is not above the stored one; nothing was changed."""
 
     def __init__(self, role: str, epoch: int, known: int) -> None:

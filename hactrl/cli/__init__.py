@@ -1,0 +1,5 @@
+"""`hactl`, the command line."""
+
+from hactrl.cli.commands import main
+
+__all__ = ["main"]

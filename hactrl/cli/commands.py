@@ -1,0 +1,359 @@
+"""The commands of `hactl`.
+
+Exit codes: 0 done, 1 the site file is wrong, 2 wrong usage, 3 refused (nothing has changed),
+4 unknown (it may have been done: look at the status), 5 unreachable (nothing has changed).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+
+from hactrl.cli import show
+from hactrl.client import Accepted, Client, RefusedError, UnknownOutcomeError, UnreachableError
+from hactrl.site import SiteError, dumps, load
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+#: Seconds between two looks of `status --watch`.
+WATCH_INTERVAL = 1.0
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    DONE = 0
+    WRONG_SITE = 1
+    USAGE = 2
+    REFUSED = 3
+    UNKNOWN = 4
+    UNREACHABLE = 5
+
+
+app = typer.Typer(
+    help=__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Url = Annotated[str, typer.Option("--url", envvar="HACTRL_URL", help="The controller's REST.")]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file",
+        envvar="HACTRL_TOKEN_FILE",
+        help="File with the operator's token; without it, HACTRL_TOKEN is the token.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the controller's JSON.")]
+Why = Annotated[str, typer.Option("--reason", help="Why; for the journal.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, do nothing.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+Site = Annotated[
+    Path | None, typer.Option("--site", help="Use a site file in its normal state, no controller.")
+]
+
+
+def main() -> None:
+    """The console script."""
+    app()
+
+
+@app.command()
+def status(
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """Show roles, servers, interfaces and switches, and what is being done now."""
+    if watch and as_json:
+        raise typer.BadParameter("--watch and --json exclude each other")
+    with _client(url) as client:
+        if as_json:
+            _print_json(client.status())
+        elif watch:
+            _watch(client)
+        else:
+            out.print(show.status(client.status()))
+
+
+def _watch(client: Client) -> None:
+    with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            try:
+                live.update(show.status(client.status()), refresh=True)
+            except UnreachableError as error:
+                live.update(f"[red]{escape(str(error))}[/]", refresh=True)
+            try:
+                time.sleep(WATCH_INTERVAL)
+            except KeyboardInterrupt:
+                return
+
+
+@app.command()
+def failover(
+    role: str,
+    *,
+    reason: Why,
+    to: Annotated[
+        str | None, typer.Option("--to", help="A server; the best other one if left out.")
+    ] = None,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Move a role to another server."""
+    _change(
+        url,
+        token_file,
+        f"Move {role} to {to or 'the best other server'}?",
+        yes or dry_run,
+        lambda client: client.failover(role, reason, to, dry_run),
+    )
+
+
+@app.command()
+def failback(
+    role: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Return a role to its preferred server."""
+    _change(
+        url,
+        token_file,
+        f"Return {role} to its preferred server?",
+        yes or dry_run,
+        lambda client: client.failback(role, reason, dry_run),
+    )
+
+
+@app.command()
+def enable(
+    server: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Let a server have roles again."""
+    _change(
+        url,
+        token_file,
+        f"Enable {server}?",
+        yes or dry_run,
+        lambda client: client.enable(server, reason, dry_run),
+    )
+
+
+@app.command()
+def disable(
+    server: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Let a server have no roles; those that it has move away if they can."""
+    _change(
+        url,
+        token_file,
+        f"Disable {server}? Its roles move away.",
+        yes or dry_run,
+        lambda client: client.disable(server, reason, dry_run),
+    )
+
+
+@app.command()
+def history(
+    url: Url = DEFAULT_URL,
+    role: Annotated[str | None, typer.Option("--role", help="Of one role only.")] = None,
+    before: Annotated[
+        int | None, typer.Option("--before", min=1, help="Entries older than this number.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show the journal, the newest entry last."""
+    with _client(url) as client:
+        entries = client.history(role, before, limit)
+    if as_json:
+        _print_json([vars(entry) for entry in entries])
+    else:
+        out.print(show.history(entries))
+
+
+@app.command()
+def check(
+    file: Path,
+    defaults: Annotated[
+        bool, typer.Option("--defaults", help="Print the site file with all defaults filled in.")
+    ] = False,
+) -> None:
+    """Check a site file; every error at once."""
+    site = _load(file)
+    if defaults:
+        typer.echo(dumps(site), nl=False)
+        return
+    network = site.network
+    counts = (
+        f"{len(network.segments)} segments, {len(network.switches)} switches,"
+        f" {len(network.servers)} servers, {len(network.interfaces)} interfaces,"
+        f" {len(site.roles)} roles"
+    )
+    out.print(escape(f"{file}: good: site {site.name}: {counts}"))
+
+
+@app.command()
+def tables(
+    site: Site = None,
+    switch: Annotated[str | None, typer.Option("--switch", help="Of one switch only.")] = None,
+    as_json: AsJson = False,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Show the rules that every switch should hold, and the tables that they are in."""
+    document = _tables(site, switch, url)
+    if as_json:
+        _print_json(document)
+        return
+    from hactrl.rest.tables import rule_lines
+
+    for table in document["tables"]:
+        ways = ", ".join(table["next"]) or "none"
+        typer.echo(f"{table['table']} {table['name']}: {table['purpose']}")
+        typer.echo(f"    may match {', '.join(table['matches'])}")
+        typer.echo(f"    may do {', '.join(table['actions'])}; next {ways}")
+    for name, held in document["switches"].items():
+        typer.echo(f"\nswitch {name}: {len(held['rules'])} rules, {len(held['groups'])} groups")
+        for line in rule_lines(held):
+            typer.echo(line)
+
+
+def _tables(file: Path | None, switch: str | None, url: str) -> dict[str, Any]:
+    if file is None:
+        with _client(url) as client:
+            return client.tables(switch)
+    from hactrl.offline import rule_sets
+    from hactrl.rest.tables import pipeline_json, rule_sets_json
+
+    site = _load(file)
+    if switch is not None and switch not in site.network.switches:
+        raise typer.BadParameter(f"no switch is named {switch}")
+    wanted = rule_sets(site)
+    shown = wanted if switch is None else {switch: wanted[switch]}
+    return {"tables": pipeline_json(), "switches": rule_sets_json(shown)}
+
+
+@app.command()
+def trace(
+    at: Annotated[str, typer.Argument(help="Where it comes in: switch:port, or a card's name.")],
+    source: Annotated[str, typer.Argument(help="IP address that it comes from.")],
+    destination: Annotated[str, typer.Argument(help="IP address that it goes to.")],
+    *,
+    protocol: Annotated[str, typer.Option(help="tcp, udp or icmp.")] = "tcp",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Destination port.")] = 0,
+    source_port: Annotated[int, typer.Option(min=0, max=65535)] = 49152,
+    source_mac: Annotated[str, typer.Option(help="That of a host there, if left out.")] = "",
+    destination_mac: Annotated[str, typer.Option(help="What ARP would say, if left out.")] = "",
+    site: Site = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Walk a packet through the wanted rules, and say what happens to it."""
+    from hactrl.tracing import PacketError, Question, tell
+
+    question = Question(
+        at, source, destination, protocol, port, source_port, source_mac, destination_mac
+    )
+    if site is None:
+        with _client(url) as client:
+            lines = client.trace(vars(question)).lines
+    else:
+        from hactrl.offline import rule_sets
+
+        loaded = _load(site)
+        try:
+            lines = tell(loaded, rule_sets(loaded), lambda _: True, question).lines
+        except PacketError as error:
+            raise typer.BadParameter(str(error)) from error
+    for line in lines:
+        typer.echo(line)
+
+
+def _load(file: Path) -> Any:
+    try:
+        return load(file)
+    except SiteError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(Exit.WRONG_SITE) from error
+
+
+def _change(
+    url: str, token_file: Path | None, question: str, sure: bool, ask: Callable[[Client], Accepted]
+) -> None:
+    token = _token(token_file)
+    if not sure and not _confirmed(question):
+        err.print("nothing done")
+        raise typer.Exit(Exit.REFUSED)
+    with _client(url, token) as client:
+        out.print(show.accepted(ask(client)))
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody there to ask
+        return False
+
+
+def _token(file: Path | None) -> str:
+    if file is None:
+        return os.environ.get("HACTRL_TOKEN", "")
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--token-file") from error
+
+
+@contextmanager
+def _client(url: str, token: str = "") -> Iterator[Client]:
+    """A client whose failures end the program with the exit code that tells them apart."""
+    try:
+        with Client(url, token) as client:
+            yield client
+    except RefusedError as error:
+        err.print(f"[red]refused:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.REFUSED) from error
+    except UnreachableError as error:
+        err.print(f"[red]unreachable:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.UNREACHABLE) from error
+    except UnknownOutcomeError as error:
+        err.print(f"[red]unknown:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.UNKNOWN) from error
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, indent=2))

@@ -1,0 +1,185 @@
+"""Metrics for Prometheus: what is, read from the state, and what happened, counted from the
+journal's records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from hactrl.engine.candidates import connected
+from hactrl.engine.effects import Record
+from hactrl.engine.events import Verdict
+from hactrl.engine.state import State, SwitchState
+
+#: Seconds; a takeover in the lab takes a few tenths, a slow one tens.
+TAKEOVER_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
+
+
+class Counters(Protocol):
+    """What was sent to one switch since the controller started; see `hactrl.switches`."""
+
+    changes: int
+    refusals: int
+    drifts: int
+    readings: int
+
+
+class Happenings:
+    """Counts what the engine records. `observe` is to be called for each record."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._takeovers = Counter(
+            "hactrl_takeovers", "Changes of placement", ["role", "result"], registry=registry
+        )
+        self._seconds = Histogram(
+            "hactrl_takeover_seconds",
+            "From the decision to move a role until its users are sent to the new server",
+            ["role"],
+            buckets=TAKEOVER_BUCKETS,
+            registry=registry,
+        )
+        self._requests = Counter(
+            "hactrl_requests", "Operators' requests", ["kind", "result"], registry=registry
+        )
+
+    def observe(self, record: Record) -> None:
+        details = dict(record.details)
+        subject, _, result = record.kind.partition(".")
+        if subject == "takeover" and result in ("started", "finished", "failed"):
+            self._takeovers.labels(record.role, result).inc()
+        if record.kind == "takeover.finished" and "total" in details:
+            self._seconds.labels(record.role).observe(float(details["total"]))
+        if subject == "request":
+            self._requests.labels(str(details["kind_of_request"]), result).inc()
+
+
+class StateCollector(Collector):
+    """Reads the state whenever Prometheus asks; keeps nothing."""
+
+    def __init__(
+        self, state: Callable[[], State], counters: Callable[[], Mapping[str, Counters]]
+    ) -> None:
+        self._state = state
+        self._counters = counters
+
+    def describe(self) -> Iterator[Metric]:
+        """None in advance: the names are known when they are asked for."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        state = self._state()
+        yield from _roles(state)
+        yield from _servers(state)
+        yield from _health(state)
+        yield from _switches(state)
+        yield from _sent(self._counters())
+
+
+def _gauge(
+    name: str, text: str, labels: list[str], values: list[tuple[list[str], float]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"hactrl_{name}", text, labels=labels)
+    for names, value in values:
+        family.add_metric(names, value)
+    return family
+
+
+def _roles(state: State) -> Iterator[GaugeMetricFamily]:
+    placed = state.placements.items()
+    yield _gauge(
+        "role_epoch",
+        "Epoch of the role's placement",
+        ["role"],
+        [([name], placement.epoch) for name, placement in placed],
+    )
+    yield _gauge(
+        "role_active",
+        "1 where the role is played",
+        ["role", "server"],
+        [
+            ([role.name, server], float(state.placements[role.name].server == server))
+            for role in state.site.roles.values()
+            for server in role.servers
+        ],
+    )
+    yield _gauge(
+        "role_takeover_under_way",
+        "1 while the role moves",
+        ["role"],
+        [([name], float(name in state.takeovers)) for name in state.site.roles],
+    )
+    yield _gauge(
+        "role_waiting",
+        "1 while the role needs another server and nobody can take it",
+        ["role"],
+        [([name], float(bool(state.waiting.get(name)))) for name in state.site.roles],
+    )
+
+
+def _servers(state: State) -> Iterator[GaugeMetricFamily]:
+    names = list(state.site.network.servers)
+    facts: list[tuple[str, str, Callable[[str], bool]]] = [
+        ("server_enabled", "What the operator wants", lambda n: n not in state.disabled),
+        ("server_fenced", "1 while proven off", lambda n: n in state.fenced),
+        ("agent_connected", "1 while the agent is heard", lambda n: connected(state, n)),
+    ]
+    for name, text, holds in facts:
+        yield _gauge(name, text, ["server"], [([n], float(holds(n))) for n in names])
+
+
+def _health(state: State) -> Iterator[GaugeMetricFamily]:
+    cards = state.site.network.interfaces
+    yield _gauge(
+        "interface_port_up",
+        "1 while the switch port is up",
+        ["interface", "server"],
+        [([c.name, c.server], float(state.port_up(c.attachment))) for c in cards.values()],
+    )
+    yield _gauge(
+        "probe_healthy",
+        "1 when the service answers through this interface, or is ready to without its resource",
+        ["role", "service", "interface", "server"],
+        [
+            (
+                [role, service, card, cards[card].server],
+                float(health.verdict in (Verdict.HEALTHY, Verdict.READY)),
+            )
+            for (role, service, card), health in state.health.items()
+            if health.verdict is not Verdict.UNKNOWN
+        ],
+    )
+
+
+def _switches(state: State) -> Iterator[GaugeMetricFamily]:
+    known = {n: state.switches.get(n, SwitchState()) for n in state.site.network.switches}
+    yield _gauge(
+        "switch_connected",
+        "1 while the switch is connected",
+        ["switch"],
+        [([name], float(switch.connected)) for name, switch in known.items()],
+    )
+    yield _gauge(
+        "switch_rules_current",
+        "1 while the switch has confirmed the newest rules",
+        ["switch"],
+        [([name], float(s.installed >= state.version)) for name, s in known.items()],
+    )
+    yield _gauge("rules_version", "Version of the wanted rules", [], [([], state.version)])
+
+
+def _sent(counters: Mapping[str, Counters]) -> Iterator[Metric]:
+    facts: list[tuple[str, str, Callable[[Counters], int]]] = [
+        ("changes", "Rules, groups and meters added, changed or deleted", lambda c: c.changes),
+        ("refusals", "Changes that the switch refused", lambda c: c.refusals),
+        ("drifts", "Readings that found other rules than the wanted ones", lambda c: c.drifts),
+        ("readings", "Times that all rules were read back", lambda c: c.readings),
+    ]
+    for name, text, count in facts:
+        family = CounterMetricFamily(f"hactrl_switch_{name}", text, labels=["switch"])
+        for switch, values in counters.items():
+            family.add_metric([switch], count(values))
+        yield family

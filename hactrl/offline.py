@@ -1,0 +1,18 @@
+"""The rules of a site as they would be if every role were where it is preferred, and everything
+were up: for looking at a site file without a controller."""
+
+from __future__ import annotations
+
+from flows.compile import compile as compile_rules
+from flows.rules import RuleSet
+from hactrl.engine.decide import initial
+from hactrl.site.model import Site
+from hactrl.wanted import intents
+from topology.graph import LiveGraph
+
+
+def rule_sets(site: Site) -> dict[str, RuleSet]:
+    """What each switch should hold in normal state."""
+    preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
+    state = initial(site, preferred, now=0.0)
+    return compile_rules(site.network, LiveGraph.of(site.network), intents(site, state))

@@ -1,0 +1,287 @@
+"""The REST interface: which paths there are, and what they answer.
+
+It knows neither Ryu nor eventlet: whatever it needs is handed to it as a callable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from secrets import token_hex
+from typing import Annotated, Any, Protocol
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel, ConfigDict, Field
+from webob import Request, Response
+
+from flows.rules import RuleSet
+from hactrl import words
+from hactrl.engine.effects import Answer, Reason
+from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.state import State
+from hactrl.metrics import Counters, Happenings, StateCollector
+from hactrl.rest.problem import ProblemError
+from hactrl.rest.router import Permission, Router
+from hactrl.rest.status import obstacle_json, status, unready
+from hactrl.rest.tables import pipeline_json, rule_sets_json
+from hactrl.store import Entry
+from hactrl.tracing import PacketError, Question, tell
+
+#: Journal entries in one answer at most.
+LARGEST_PAGE = 1000
+
+_UNKNOWN = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER})
+
+Why = Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class History(Protocol):
+    """See `hactrl.store.Store.history`."""
+
+    def __call__(
+        self, role: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[Entry]: ...
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Change(Body):
+    """`reason` is for the journal: why the operator does it."""
+
+    reason: Why
+    dry_run: bool = False
+
+
+class Move(Change):
+    """`target`: a server; the best one if it is left out."""
+
+    target: str | None = None
+
+
+class Walk(Body):
+    """See `hactrl.tracing.Question`."""
+
+    at: str
+    source: str
+    destination: str
+    protocol: str = "tcp"
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    source_port: Annotated[int, Field(ge=0, le=65535)] = 49152
+    source_mac: str = ""
+    destination_mac: str = ""
+
+
+class Api:
+    """The WSGI application.
+
+    Args:
+        snapshot: gives the present state and the present time of its clock.
+        submit: puts a request to the engine and waits for the answer; may raise TimeoutError.
+        history: reads the journal.
+        tables: gives what every switch should hold now.
+        token: the operator's bearer token.
+        counters: gives what has been sent to each switch.
+        registry: whose metrics `/metrics` shows; a new one if none is given.
+
+    `happenings.observe` wants to see every record of the engine.
+
+    Raises:
+        ValueError: the token is empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        snapshot: Callable[[], tuple[State, float]],
+        submit: Callable[[Requested], Answer],
+        history: History,
+        tables: Callable[[], Mapping[str, RuleSet]],
+        token: str,
+        counters: Callable[[], Mapping[str, Counters]] = dict,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._submit = submit
+        self._history = history
+        self._tables = tables
+        self._registry = registry or CollectorRegistry()
+        self._registry.register(StateCollector(lambda: snapshot()[0], counters))
+        self.happenings = Happenings(self._registry)
+        self._version = version("hactrl")
+        self.router = Router(token)
+        self._add_routes()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        return self.router(environ, start_response)
+
+    def _add_routes(self) -> None:
+        add, read, change = self.router.add, Permission.READ, Permission.CHANGE
+        add("GET", "/healthz", read, self._healthz)
+        add("GET", "/readyz", read, self._readyz)
+        add("GET", "/metrics", read, self._metrics)
+        add("GET", "/v1/status", read, self._status)
+        add("GET", "/v1/history", read, self._history_page)
+        add("GET", "/v1/tables", read, self._tables_page)
+        add("POST", "/v1/trace", read, self._trace, Walk)
+        add("POST", "/v1/roles/{role}/failover", change, self._failover, Move)
+        add("POST", "/v1/roles/{role}/failback", change, self._failback, Change)
+        add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
+        add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
+
+    # What is.
+
+    def _healthz(self, _request: Request) -> Response:
+        """The controller runs: that it answers says it."""
+        return _json({"status": "ok"})
+
+    def _readyz(self, _request: Request) -> Response:
+        """Every switch has its rules, and every role its server, at least once since the start."""
+        missing = unready(self._snapshot()[0])
+        if missing:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "not-ready",
+                words.obstacles(missing),
+                obstacles=[obstacle_json(value) for value in missing],
+            )
+        return _json({"status": "ready"})
+
+    def _metrics(self, _request: Request) -> Response:
+        return Response(
+            body=generate_latest(self._registry), headerlist=[("Content-Type", CONTENT_TYPE_LATEST)]
+        )
+
+    def _status(self, _request: Request) -> Response:
+        return _json(status(*self._snapshot(), self._version))
+
+    def _history_page(self, request: Request) -> Response:
+        _known(request, {"role", "before", "limit"})
+        entries = self._history(
+            role=request.GET.get("role"),
+            before=_number(request, "before", 1, 1 << 62),
+            limit=_number(request, "limit", 1, LARGEST_PAGE) or 100,
+        )
+        return _json({"entries": [_entry(entry) for entry in entries]})
+
+    def _tables_page(self, request: Request) -> Response:
+        _known(request, {"switch"})
+        wanted = self._tables()
+        switch = request.GET.get("switch")
+        if switch is not None:
+            if switch not in wanted:
+                raise ProblemError(
+                    HTTPStatus.NOT_FOUND, "unknown-switch", f"no switch is named {switch}"
+                )
+            wanted = {switch: wanted[switch]}
+        return _json({"tables": pipeline_json(), "switches": rule_sets_json(wanted)})
+
+    def _trace(self, _request: Request, body: Walk) -> Response:
+        state, _ = self._snapshot()
+        try:
+            question = Question(**body.model_dump())
+            story = tell(state.site, self._tables(), state.port_up, question)
+        except PacketError as error:
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "no-such-packet", str(error)) from error
+        return _json({"lines": story.lines, "delivered": story.delivered})
+
+    # What the operator wants.
+
+    def _failover(self, _request: Request, body: Move, role: str) -> Response:
+        return self._ask(RequestKind.FAILOVER, role, body.target, body)
+
+    def _failback(self, _request: Request, body: Change, role: str) -> Response:
+        return self._ask(RequestKind.FAILBACK, role, None, body)
+
+    def _enable(self, _request: Request, body: Change, server: str) -> Response:
+        return self._ask(RequestKind.ENABLE, "", server, body)
+
+    def _disable(self, _request: Request, body: Change, server: str) -> Response:
+        return self._ask(RequestKind.DISABLE, "", server, body)
+
+    def _ask(self, kind: RequestKind, role: str, target: str | None, body: Change) -> Response:
+        """202: begun; 200: would be (dry run); 409: refused, nothing changed; 404: unknown name;
+        504: it is not known whether it has begun."""
+        request = Requested(new_request(), kind, role, target, body.reason, body.dry_run)
+        try:
+            answer = self._submit(request)
+        except TimeoutError as error:
+            raise ProblemError(
+                HTTPStatus.GATEWAY_TIMEOUT,
+                "unknown-outcome",
+                "the engine has not answered in time: whether it has begun, the status tells",
+                request=request.request,
+            ) from error
+        if not answer.accepted:
+            unknown = any(value.reason in _UNKNOWN for value in answer.obstacles)
+            raise ProblemError(
+                HTTPStatus.NOT_FOUND if unknown else HTTPStatus.CONFLICT,
+                "unknown-name" if unknown else "refused",
+                words.obstacles(answer.obstacles),
+                request=request.request,
+                obstacles=[obstacle_json(value) for value in answer.obstacles],
+            )
+        return _json(
+            {
+                "request": request.request,
+                "kind": kind.value,
+                "role": role,
+                "target": target,
+                "dry_run": body.dry_run,
+                "epoch": answer.epoch,
+                "steps": list(answer.steps),
+            },
+            HTTPStatus.OK if body.dry_run else HTTPStatus.ACCEPTED,
+        )
+
+
+def new_request() -> str:
+    """A name for a request, unlike that of any other, also of an earlier run."""
+    return f"rest-{token_hex(6)}"
+
+
+def _json(document: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(
+        body=json.dumps(document).encode() + b"\n",
+        status=int(status),
+        content_type="application/json",
+        charset=None,
+    )
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "number": entry.number,
+        "at": entry.at,
+        "kind": entry.kind,
+        "role": entry.role,
+        "details": dict(entry.details),
+        "words": words.entry(entry.kind, entry.details),
+    }
+
+
+def _known(request: Request, names: set[str]) -> None:
+    """Refuse a query with anything that would be silently ignored."""
+    unknown = sorted(set(request.GET) - names)
+    if unknown:
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST,
+            "bad-request",
+            f"unknown in the query: {', '.join(unknown)}; known: {', '.join(sorted(names))}",
+        )
+
+
+def _number(request: Request, name: str, lowest: int, highest: int) -> int | None:
+    text = request.GET.get(name)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) < 20 and lowest <= int(text) <= highest:
+        return int(text)
+    raise ProblemError(
+        HTTPStatus.BAD_REQUEST,
+        "bad-request",
+        f"{name} is {text!r}: a number from {lowest} to {highest} is expected",
+    )

@@ -1,0 +1,209 @@
+"""The state as the JSON of GET /v1/status: a pure function.
+
+Enabled (what the operator wants), healthy (what probes, ports and agents tell) and active (what
+the switches do) are three facts, shown apart (law 7). Times are durations in seconds up to now.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hactrl import words
+from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
+from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.events import Verdict
+from hactrl.engine.state import State, SwitchState, Takeover
+from hactrl.site.model import Role, Service
+from topology.model import Interface
+
+Json = dict[str, Any]
+
+#: What the operator wants is no matter of health.
+_WISHES = frozenset({Reason.SERVER_DISABLED})
+
+
+def status(state: State, now: float, version: str) -> Json:
+    """Everything. `now` is of the state's clock; `version` is hactrl's own."""
+    site = state.site
+    return {
+        "site": site.name,
+        "version": version,
+        "uptime": _ago(now, state.started),
+        "rules_version": state.version,
+        "settled": settled(state),
+        "roles": {name: _role(state, role, now) for name, role in site.roles.items()},
+        "servers": {name: _server(state, name, now) for name in site.network.servers},
+        "interfaces": {
+            name: _interface(state, card, now) for name, card in site.network.interfaces.items()
+        },
+        "switches": {name: _switch(state, name) for name in site.network.switches},
+    }
+
+
+def settled(state: State) -> bool:
+    """Nothing is under way or waited for, and every switch has confirmed the newest rules."""
+    return (
+        not state.takeovers
+        and not any(state.waiting.values())
+        and not any(unready(state))
+        and all(_current(state, name, state.version) for name in state.site.network.switches)
+    )
+
+
+def unready(state: State) -> list[Obstacle]:
+    """What the controller has not got in hand yet since its start."""
+    missing = [
+        Obstacle(Reason.NOT_STEERED, name)
+        for name in state.site.network.switches
+        if not _current(state, name, 1)
+    ]
+    missing += [
+        Obstacle(Reason.NOT_PLACED, name)
+        for name in state.site.roles
+        if name not in state.placements or state.placements[name].server is None
+    ]
+    return missing
+
+
+def obstacle_json(value: Obstacle) -> Json:
+    return {
+        "reason": value.reason.value,
+        "subject": value.subject,
+        "words": words.obstacle(value),
+    }
+
+
+def _ago(now: float, then: float) -> float:
+    return round(max(0.0, now - then), 3)
+
+
+def _current(state: State, switch: str, version: int) -> bool:
+    known = state.switches.get(switch, SwitchState())
+    return known.connected and known.installed >= version
+
+
+def _role(state: State, role: Role, now: float) -> Json:
+    placement = state.placements[role.name]
+    takeover = state.takeovers.get(role.name)
+    server = placement.server
+    wanted = takeover.version if takeover and takeover.version else state.version
+    return {
+        "server": server,
+        "preferred": role.servers[0],
+        "epoch": placement.epoch,
+        "since": _ago(now, placement.since),
+        "owns": list(role.owns),
+        "addresses": {
+            on.segment: {"mac": on.mac, "addresses": [str(a) for a in on.addresses]}
+            for on in role.addresses
+        },
+        "services": {
+            service.name: {
+                "segment": service.segment,
+                "protocol": service.protocol,
+                "port": service.port,
+                "verdict": best_verdict(state, role, service, server).value
+                if server
+                else "unknown",
+            }
+            for service in role.services
+        },
+        "takeover": None if takeover is None else _takeover(takeover, now),
+        "waiting": [obstacle_json(value) for value in state.waiting.get(role.name, ())],
+        "segments_not_steered": [
+            segment
+            for segment in role.segments
+            if not all(
+                _current(state, switch.name, wanted)
+                for switch in state.site.network.switches_of(segment)
+            )
+        ],
+        "candidates": {name: _candidate(state, role, name) for name in role.servers},
+    }
+
+
+def _verdict(state: State, role: Role, service: Service, server: str | None) -> str:
+    found = best_verdict(state, role, service, server) if server else Verdict.UNKNOWN
+    return found.value
+
+
+def _takeover(takeover: Takeover, now: float) -> Json:
+    return {
+        "origin": takeover.origin,
+        "target": takeover.target,
+        "epoch": takeover.epoch,
+        "cause": takeover.cause,
+        "planned": takeover.planned,
+        "step": takeover.step.value,
+        "step_words": words.STEPS[takeover.step],
+        "running": _ago(now, takeover.started),
+        "deadline_in": round(takeover.deadline - now, 3),
+        "waiting_for": [obstacle_json(value) for value in takeover.waiting_for],
+        "request": takeover.request,
+    }
+
+
+def _candidate(state: State, role: Role, server: str) -> Json:
+    """`obstacles` is why the server could not take the role, or for the one that has it, why it
+    does not serve as it should."""
+    active = state.placements[role.name].server == server
+    found = failings(state, role.name, server) if active else obstacles(state, role.name, server)
+    return {
+        "enabled": server not in state.disabled,
+        "healthy": not [value for value in found if value.reason not in _WISHES],
+        "active": active,
+        "obstacles": [obstacle_json(value) for value in found],
+    }
+
+
+def _server(state: State, server: str, now: float) -> Json:
+    roles = state.site.roles.values()
+    as_candidate = {r.name: _candidate(state, r, server) for r in roles if server in r.servers}
+    agent = state.agents.get(server)
+    fence = state.fenced.get(server)
+    return {
+        "enabled": server not in state.disabled,
+        "healthy": all(each["healthy"] for each in as_candidate.values()),
+        "active": [name for name, each in as_candidate.items() if each["active"]],
+        "fenced": fence is not None,
+        "fenced_since": None if fence is None else _ago(now, fence.since),
+        "agent_connected": connected(state, server),
+        "holding": {
+            name: {"holding": held.holding.value, "epoch": held.epoch}
+            for name, held in (agent.roles if agent else {}).items()
+        },
+        "interfaces": [card.name for card in state.site.network.servers[server].interfaces],
+        "roles": as_candidate,
+    }
+
+
+def _interface(state: State, card: Interface, now: float) -> Json:
+    health: Json = {}
+    for (role, service, name), found in state.health.items():
+        if name == card.name:
+            health.setdefault(role, {})[service] = {
+                "verdict": found.verdict.value,
+                "reason": found.reason,
+                "since": _ago(now, found.since),
+            }
+    return {
+        "server": card.server,
+        "segment": card.segment,
+        "attachment": str(card.attachment),
+        "redundant_for": card.redundant_for,
+        "port_up": state.port_up(card.attachment),
+        "health": health,
+    }
+
+
+def _switch(state: State, name: str) -> Json:
+    switch = state.site.network.switches[name]
+    known = state.switches.get(name, SwitchState())
+    return {
+        "segment": switch.segment,
+        "datapath_id": f"{switch.datapath_id:#x}",
+        "connected": known.connected,
+        "rules_installed": known.installed,
+        "rules_current": _current(state, name, state.version),
+        "ports_up": sorted(known.ports_up),
+    }

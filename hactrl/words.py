@@ -1,0 +1,98 @@
+"""The words for what the engine says in values: one table, used by API, command line and journal.
+
+Nothing decides by these words, so they can be changed freely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.state import Step
+
+REASONS: Mapping[Reason, str] = {
+    Reason.UNKNOWN_ROLE: "no role is named {}",
+    Reason.UNKNOWN_SERVER: "no server is named {}",
+    Reason.NOT_A_CANDIDATE: "{} is not among the servers of this role",
+    Reason.ALREADY_THERE: "{} plays this role already",
+    Reason.BUSY: "a takeover of {} is under way",
+    Reason.SERVER_DISABLED: "the operator has disabled {}",
+    Reason.SERVER_FENCED: "{} is fenced, and has not started anew since",
+    Reason.AGENT_NOT_CONNECTED: "the agent of {} is not connected",
+    Reason.NO_LIVE_INTERFACE: "no interface of the server is up on {}",
+    Reason.SERVICE_UNHEALTHY: "{} does not answer as it should",
+    Reason.SERVICE_UNKNOWN: "{} has not been probed often enough to know",
+    Reason.ROLE_FAILED: "{} reports that a daemon of the role has ended",
+    Reason.NOT_HELD: "{} does not hold what the role owns",
+    Reason.NOT_PLACED: "nobody plays {} yet",
+    Reason.NOT_STEERED: "the switches of {} have not confirmed their rules",
+    Reason.NO_PROOF: "nothing proves yet that {} has let go of what the role owns",
+    Reason.NO_CANDIDATE: "no other server can take {}",
+    Reason.DEADLINE: "the step {} took too long",
+    Reason.STORE_FAILED: "the new epoch of {} could not be stored",
+}
+
+STEPS: Mapping[Step, str] = {
+    Step.STORE: "writing down the new epoch",
+    Step.FENCE: "making sure that the old server can do no harm",
+    Step.ASSUME: "giving the new server what the role owns",
+    Step.SERVE: "waiting until its services answer there",
+    Step.STEER: "sending users there",
+}
+
+_KINDS: Mapping[str, str] = {
+    "agent.connected": "the agent of {server} has connected",
+    "agent.lost": "the agent of {server} is lost",
+    "agent.reported": "{server} reports {holding} at epoch {epoch}",
+    "assume.failed": "{server} did not take it: {outcome}",
+    "ownership.proven": "{server} has let go: {proof}",
+    "placement.adopted": "found in place at {server}, epoch {epoch}",
+    "port.down": "port {port} went down",
+    "port.up": "port {port} came up",
+    "power.failed": "the power of {server} was not cut: {outcome}",
+    "probe.changed": "{service} through {interface} is {verdict}",
+    "release.failed": "{server} did not confirm its release: {outcome}",
+    "request.accepted": "operator's {kind_of_request} {target} accepted: {reason}",
+    "request.refused": "operator's {kind_of_request} {target} refused: {reason}",
+    "role.waiting": "nobody could do better",
+    "server.fenced": "{server} is proven off",
+    "server.unfenced": "{server} has started anew",
+    "store.failed": "epoch not stored: {outcome}",
+    "switch.connected": "switch {switch} has connected",
+    "switch.lost": "switch {switch} is lost",
+    "takeover.escalated": "going on by force toward {target}",
+    "takeover.failed": "takeover by {target} given up at {step}, epoch {epoch}",
+    "takeover.finished": "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",
+    "takeover.started": "takeover by {target} begins, epoch {epoch} ({cause})",
+    "takeover.step": "{step} done in {seconds:.3f} s",
+}
+
+
+def reason(code: str, subject: str) -> str:
+    """The words for a reason given by its code; the code itself if it is a newer one."""
+    try:
+        return REASONS[Reason(code)].format(subject or "it")
+    except ValueError:
+        return f"{code} ({subject})" if subject else code
+
+
+def obstacle(value: Obstacle) -> str:
+    """The words for one obstacle."""
+    return reason(value.reason.value, value.subject)
+
+
+def obstacles(values: Iterable[Obstacle]) -> str:
+    """The words for several obstacles, in one line."""
+    return "; ".join(obstacle(value) for value in values)
+
+
+def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
+    """The words for a journal entry; what an unknown kind holds, if it is a newer one."""
+    reasons = {r.value for r in Reason}
+    causes = [reason(key, str(value)) for key, value in details.items() if key in reasons]
+    try:
+        text = " ".join(_KINDS[kind].format_map(details).split())
+    except (KeyError, ValueError):
+        rest = {key: value for key, value in details.items() if key not in reasons}
+        text = " ".join([kind, *(f"{key}={value}" for key, value in rest.items() if value != "")])
+    return "; ".join([text, *causes])
