@@ -1,0 +1,286 @@
+"""The codec by itself: round trips over the wire format, and what broken messages do.
+
+What Open vSwitch makes of it is tried in tests/integration/test_codec_on_ovs.py.
+"""
+
+from __future__ import annotations
+
+import struct
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ryu.ofproto import ofproto_parser
+from ryu.ofproto.ofproto_protocol import ProtocolDesc
+
+from flows.diff import AddGroup, AddRule, FlushLearnt
+from flows.openflow import Reading, error_text, messages, port_change, ports_up, rule_set
+from flows.openflow.actions import decode_instructions
+from flows.openflow.fields import decode_match, encode_match
+from flows.openflow.ryu_mended import MalformedError, ofproto, parser
+from flows.oxm import WIDTHS
+from flows.rules import (
+    COOKIE_PREFIX,
+    IN_PORT,
+    LEARNT_COOKIE,
+    OWN_IDS,
+    Action,
+    Bucket,
+    Group,
+    GroupType,
+    Learn,
+    Match,
+    Move,
+    Output,
+    Resubmit,
+    Rule,
+    SetField,
+    ToGroup,
+)
+
+DATAPATH = ProtocolDesc(version=ofproto.OFP_VERSION)
+names = st.sampled_from(sorted(WIDTHS))
+
+
+@st.composite
+def matches(draw: st.DrawFn) -> Match:
+    values: dict[str, Any] = {}
+    for name in draw(st.sets(names, max_size=6)):
+        bits = st.integers(0, (1 << WIDTHS[name]) - 1)
+        values[name] = draw(st.one_of(bits, st.tuples(bits, bits)))
+    return Match.of(**values)
+
+
+@st.composite
+def set_fields(draw: st.DrawFn) -> SetField:
+    name = draw(names.filter(lambda n: n != "in_port"))
+    return SetField(name, draw(st.integers(0, (1 << WIDTHS[name]) - 1)))
+
+
+actions = st.one_of(
+    st.builds(Output, st.sampled_from([1, 2, IN_PORT])),
+    st.builds(ToGroup, st.sampled_from(OWN_IDS[:3])),
+    set_fields(),
+    st.builds(SetField, st.just("in_port"), st.just(0)),
+    st.builds(SetField, st.just("ipv6_dst"), st.just(5), st.just(0xFF)),
+    st.builds(SetField, st.just("reg4"), st.just(5), st.just(0xFF)),
+    st.builds(Resubmit, st.integers(0, 250)),
+    st.builds(Move, st.just("eth_src"), st.just("eth_dst"), st.integers(1, 48)),
+    st.builds(Learn, st.just(7), st.just(1), st.integers(0, 99), st.just(0), st.just(77)),
+)
+some_actions = st.lists(actions, max_size=4).map(tuple)
+rules = st.builds(
+    Rule,
+    table=st.integers(0, 250),
+    priority=st.integers(0, 0xFFFF),
+    match=matches(),
+    apply=some_actions,
+    write=some_actions,
+    goto=st.none() | st.integers(0, 250),
+    meter=st.none() | st.sampled_from(OWN_IDS[:3]),
+    cookie=st.integers(0, 0xFFFF).map(lambda low: COOKIE_PREFIX | low),
+)
+
+
+def header(kind: int, body: bytes, version: int = ofproto.OFP_VERSION) -> bytes:
+    return struct.pack("!BBHI", version, kind, 8 + len(body), 1) + body
+
+
+def multipart(kind: int, body: bytes) -> bytes:
+    return header(ofproto.OFPT_MULTIPART_REPLY, struct.pack("!HH4x", kind, 0) + body)
+
+
+def parsed(data: bytes) -> Any:
+    version, kind, length, xid = ofproto_parser.header(data)
+    return ofproto_parser.msg(DATAPATH, version, kind, length, xid, data)
+
+
+def over_the_wire(message: Any) -> Any:
+    message.set_xid(1)
+    message.serialize()
+    return parsed(bytes(message.buf))
+
+
+def stats_of(message: Any, **changed: Any) -> SimpleNamespace:
+    """What a switch that took this flow-mod answers to a statistics request."""
+    fields = {name: getattr(message, name) for name in ("table_id", "priority", "cookie", "match")}
+    fields |= {"instructions": message.instructions, "flags": message.flags}
+    fields |= {"idle_timeout": message.idle_timeout, "hard_timeout": message.hard_timeout}
+    return SimpleNamespace(**fields | changed)
+
+
+@given(rules)
+def test_a_rule_that_is_sent_and_read_is_the_same_rule(rule: Rule) -> None:
+    (sent,) = messages(DATAPATH, AddRule(rule))
+    read = rule_set([stats_of(over_the_wire(sent))], [], [])
+    assert list(read.rules.values()) == [rule]
+
+
+@given(st.lists(some_actions, max_size=3), st.sampled_from(GroupType))
+def test_a_group_that_is_sent_and_read_is_the_same_group(
+    buckets: list[tuple[Action, ...]], kind: GroupType
+) -> None:
+    group = Group(
+        OWN_IDS[1], kind, tuple(Bucket(b, place, place) for place, b in enumerate(buckets))
+    )
+    (sent,) = messages(DATAPATH, AddGroup(group))
+    sent.serialize()
+    in_wire_format = bytes(sent.buf)[16:]
+    head = struct.pack("!HBxI", 8 + len(in_wire_format), kind.value, group.id)
+    reply = parsed(multipart(ofproto.OFPMP_GROUP_DESC, head + in_wire_format))
+    assert list(rule_set([], reply.body, []).groups.values()) == [group]
+
+
+@given(matches())
+def test_fields_are_sent_behind_those_that_they_presuppose(match: Match) -> None:
+    order = [name for name, _ in encode_match(match).items()]
+    assert order == sorted(order, key=list(WIDTHS).index)
+
+
+RULE = Rule(1, 2, Match.of(in_port=1), (Output(2),))
+
+
+def one_stats(**changed: Any) -> SimpleNamespace:
+    (sent,) = messages(DATAPATH, AddRule(RULE))
+    return stats_of(over_the_wire(sent), **changed)
+
+
+@pytest.mark.parametrize("cookie", [0, 0x4AC8 << 48, LEARNT_COOKIE, LEARNT_COOKIE | 5])
+def test_foreign_and_learnt_entries_are_not_ours(cookie: int) -> None:
+    assert not rule_set([one_stats(cookie=cookie)], [], []).rules
+
+
+@pytest.mark.parametrize("group", [0, OWN_IDS.start - 1, OWN_IDS.stop])
+def test_groups_out_of_our_range_are_not_ours(group: int) -> None:
+    desc = SimpleNamespace(group_id=group, type=0, buckets=[])
+    assert not rule_set([], [desc], []).groups
+
+
+@pytest.mark.parametrize("changed", [{"idle_timeout": 5}, {"hard_timeout": 5}, {"flags": 1}])
+def test_an_entry_with_more_than_we_send_differs(changed: dict[str, int]) -> None:
+    (read,) = rule_set([one_stats(**changed)], [], []).rules.values()
+    assert read.key == RULE.key
+    assert read != RULE
+
+
+def test_an_instruction_that_we_never_send_is_no_empty_rule() -> None:
+    clear = parser.OFPInstructionActions(ofproto.OFPIT_CLEAR_ACTIONS, [])
+    assert decode_instructions([clear]).apply != ()
+
+
+def test_an_action_that_we_never_send_equals_none_of_ours() -> None:
+    pop = parser.OFPInstructionActions(
+        ofproto.OFPIT_APPLY_ACTIONS, [parser.OFPActionPopVlan(), parser.OFPActionOutput(2, 0)]
+    )
+    assert decode_instructions([pop]).apply != RULE.apply
+
+
+def test_a_foreign_field_is_read_so_that_it_can_be_deleted() -> None:
+    match = decode_match(parser.OFPMatch(tunnel_id=5))
+    assert dict(encode_match(match).items()) == {"tunnel_id": 5}
+
+
+def test_a_flush_reaches_every_table() -> None:
+    (sent,) = messages(DATAPATH, FlushLearnt(LEARNT_COOKIE, 0xFF << 32))
+    assert (sent.command, sent.table_id) == (ofproto.OFPFC_DELETE, ofproto.OFPTT_ALL)
+
+
+class TestReading:
+    @staticmethod
+    def started() -> Reading:
+        reading = Reading(DATAPATH)
+        for xid, request in enumerate(reading.requests, start=10):
+            request.set_xid(xid)
+        return reading
+
+    @staticmethod
+    def reply(xid: int, *body: Any, more: bool = False) -> SimpleNamespace:
+        return SimpleNamespace(xid=xid, body=list(body), flags=int(more))
+
+    def test_is_complete_with_the_last_part_of_the_last_reply(self) -> None:
+        reading = self.started()
+        parts = [
+            self.reply(11),
+            self.reply(10, one_stats(priority=3), more=True),
+            self.reply(12),
+            self.reply(10, one_stats(priority=4)),
+        ]
+        first = [reading.take(part) for part in parts[:-1]]
+        held = reading.take(parts[-1])
+        assert first == [None] * 3
+        assert held is not None
+        assert {rule.priority for rule in held.rules.values()} == {3, 4}
+
+    def test_takes_no_notice_of_others_replies(self) -> None:
+        reading = self.started()
+        assert [reading.take(self.reply(xid)) for xid in (99, 11, 11, 12)] == [None] * 4
+
+
+def port(number: int, config: int = 0, state: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(port_no=number, config=config, state=state)
+
+
+def test_a_port_is_up_that_neither_link_nor_operator_has_down() -> None:
+    ports = [
+        port(1, state=ofproto.OFPPS_LIVE),
+        port(2, state=ofproto.OFPPS_LINK_DOWN),
+        port(3, config=ofproto.OFPPC_PORT_DOWN),
+        port(ofproto.OFPP_LOCAL),
+    ]
+    assert ports_up(ports) == {1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "up"),
+    [(ofproto.OFPPR_ADD, True), (ofproto.OFPPR_MODIFY, True), (ofproto.OFPPR_DELETE, False)],
+)
+def test_a_deleted_port_is_down(reason: int, up: bool) -> None:
+    assert port_change(SimpleNamespace(reason=reason, desc=port(4))) == (4, up)
+
+
+def test_an_error_has_the_names_of_the_specification() -> None:
+    error = parser.OFPErrorMsg(DATAPATH, ofproto.OFPET_FLOW_MOD_FAILED, ofproto.OFPFMFC_TABLE_FULL)
+    assert error_text(error) == "OFPET_FLOW_MOD_FAILED(5), OFPFMFC_TABLE_FULL(1)"
+
+
+def flow_stats(instructions: bytes) -> bytes:
+    match = struct.pack("!HH4x", 1, 4)
+    counters = struct.pack("!BxIIHHHH4xQQQ", 0, 0, 0, 1, 0, 0, 0, 0, 0, 0)
+    return (
+        struct.pack("!H", 2 + len(counters) + 8 + len(instructions))
+        + counters
+        + match
+        + instructions
+    )
+
+
+ZEROS = bytes(64)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        header(ofproto.OFPT_HELLO, struct.pack("!HH", 7, 0)),
+        header(ofproto.OFPT_HELLO, struct.pack("!HH", 7, 0), version=5),
+        multipart(ofproto.OFPMP_FLOW, ZEROS),
+        multipart(ofproto.OFPMP_FLOW, flow_stats(struct.pack("!HH4x", 1, 0))),
+        multipart(ofproto.OFPMP_FLOW, flow_stats(struct.pack("!HH4xHH4x", 4, 16, 0, 0))),
+        multipart(ofproto.OFPMP_GROUP_DESC, ZEROS),
+        multipart(ofproto.OFPMP_GROUP_DESC, struct.pack("!HBxI", 24, 0, 1) + bytes(16)),
+        multipart(ofproto.OFPMP_METER_CONFIG, ZEROS),
+        multipart(ofproto.OFPMP_METER_CONFIG, struct.pack("!HHI", 24, 0, 1) + bytes(16)),
+        multipart(ofproto.OFPMP_GROUP, ZEROS),
+        multipart(ofproto.OFPMP_TABLE_FEATURES, ZEROS),
+        header(ofproto.OFPT_QUEUE_GET_CONFIG_REPLY, ZEROS),
+        header(ofproto.OFPT_FEATURES_REPLY, ZEROS, version=6),
+    ],
+    ids=lambda message: message[:18].hex(),
+)
+def test_a_message_with_a_length_of_zero_is_refused_and_not_read_for_ever(
+    message: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert parsed(message) is None
+    assert caplog.records[-1].exc_info is not None
+    assert caplog.records[-1].exc_info[0] is MalformedError
