@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 import eventlet
+from eventlet.event import Event as Occasion
 from eventlet.green import subprocess
 from eventlet.queue import LightQueue
 
@@ -71,12 +72,31 @@ class ProberClient:
         self._orders: LightQueue = LightQueue()
         self._eager: dict[tuple[str, str], Eager] = {}
         self._process: Any = None
-        self._keeper: Any = None
-        self._stopping = False
+        self._running = False
+        self._stop = Occasion()
+        self._ended = Occasion()
 
     def start(self) -> None:
-        """Start the prober, and again whenever it ends."""
-        self._keeper = eventlet.spawn(self._keep_running)
+        """`run` in a greenlet of its own."""
+        eventlet.spawn(self.run)
+
+    def run(self) -> None:
+        """Keep a prober running until `stop`. Any exception is a defect."""
+        self._running = True
+        pause = FIRST_PAUSE
+        while not self._stop.ready():
+            started = time.monotonic()
+            code = self._run_once()
+            if self._stop.ready():
+                break
+            if time.monotonic() - started > LONG_LIFE:
+                pause = FIRST_PAUSE
+            LOG.error("the prober ended, exit code %s; starting it again", code)
+            self._forget()
+            with eventlet.Timeout(pause, False):
+                self._stop.wait()
+            pause = min(2 * pause, LONGEST_PAUSE)
+        self._ended.send()
 
     def replace(self, site: Site) -> None:
         """Probe another site. What both have in common goes on undisturbed."""
@@ -91,39 +111,21 @@ class ProberClient:
 
     def stop(self) -> None:
         """End the prober and wait until it has ended; it is killed after STOP_TIMEOUT."""
-        if self._keeper is None:
+        if self._stop.ready():
             return
-        self._stopping = True
-        if self._process is None:
-            self._keeper.kill()
+        self._stop.send()
         self._orders.put(None)
-        killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
-        with suppress(eventlet.greenlet.GreenletExit):
-            self._keeper.wait()
-        killer.cancel()
-        self._keeper = None
+        if self._running:
+            killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
+            self._ended.wait()
+            killer.cancel()
 
     def _kill(self) -> None:
         LOG.error("the prober (process %s) does not end; killing it", self._process.pid)
         self._process.kill()
 
-    def _keep_running(self) -> None:
-        pause = FIRST_PAUSE
-        while True:
-            started = time.monotonic()
-            self._run_once()
-            if self._stopping:
-                return
-            if time.monotonic() - started > LONG_LIFE:
-                pause = FIRST_PAUSE
-            LOG.error("the prober ended, exit code %s; starting it again", self._process.returncode)
-            self._process = None
-            self._forget()
-            eventlet.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def _run_once(self) -> None:
-        """One prober, from its start to its end."""
+    def _run_once(self) -> int:
+        """One prober, from its start to its end. Returns its exit code."""
         self._orders = LightQueue()
         self._orders.put(Targets(self._targets))
         for eager in self._eager.values():
@@ -137,7 +139,8 @@ class ProberClient:
         writer.kill()
         with suppress(BrokenPipeError):
             process.stdin.close()
-        process.wait()
+        code: int = process.wait()
+        return code
 
     def _write(self, pipe: Any, orders: LightQueue) -> None:
         # A broken pipe says that the prober has ended, as the reader learns too.
