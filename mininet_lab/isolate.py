@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT: Path = Path(__file__).resolve().parent.parent
 
 #: Fresh inside: what programs keep under /run (and /var/run, the same place), and a /sys that
 #: shows the network devices of the new network namespace.

@@ -33,9 +33,13 @@ class Story:
         begun = time.monotonic()
         if not self.console.is_terminal:
             self.tell(f"{text} …")
-        with self.console.status(text):
-            yield
-        self.tell(f"{text}: [green]done[/green] in {time.monotonic() - begun:.1f} s")
+        outcome = "[red]failed[/red]"
+        try:
+            with self.console.status(text):
+                yield
+            outcome = "[green]done[/green]"
+        finally:
+            self.tell(f"{text}: {outcome} after {time.monotonic() - begun:.1f} s")
 
     def expect(self, holds: bool, promise: str, otherwise: str = "") -> bool:
         """Something that the scenario promises; told either way."""

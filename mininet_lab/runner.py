@@ -8,6 +8,7 @@ from pathlib import Path
 from mininet_lab import scenarios
 from mininet_lab.report import Story
 from mininet_lab.scenarios import Options, Scenario
+from mininet_lab.stage import StageError
 
 
 def main(directory: Path, arguments: list[str]) -> int:
@@ -21,4 +22,6 @@ def main(directory: Path, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         story.interrupted()
         return 130
+    except StageError as error:
+        story.expect(False, "the scenario could be played to its end", str(error))
     return story.finish()

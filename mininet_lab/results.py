@@ -1,0 +1,77 @@
+"""Results files: `results/NAME.json` in the checkout, in the one shape that all evaluations use."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mininet_lab.isolate import CHECKOUT
+
+RESULTS = CHECKOUT / "results"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measured quantity of one system, a value for each run. `median` is None without any."""
+
+    case: str
+    system: str
+    unit: str
+    values: tuple[float, ...]
+    median: float | None
+
+    @classmethod
+    def of(cls, case: str, system: str, unit: str, values: Sequence[float]) -> Case:
+        return cls(case, system, unit, tuple(values), statistics.median(values) if values else None)
+
+
+@dataclass
+class Results:
+    """`revision` is the checkout's commit, with `+` where files differ from it."""
+
+    name: str
+    seed: int
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    revision: str = field(default_factory=lambda: revision(CHECKOUT))
+    cases: list[Case] = field(default_factory=list)
+
+    def add(self, case: str, system: str, unit: str, values: Sequence[float]) -> Case:
+        added = Case.of(case, system, unit, values)
+        self.cases.append(added)
+        return added
+
+    def write(self, directory: Path = RESULTS) -> Path:
+        directory.mkdir(parents=True, exist_ok=True)
+        content = {
+            "name": self.name,
+            "started": self.started,
+            "revision": self.revision,
+            "seed": self.seed,
+            "cases": [asdict(case) for case in self.cases],
+        }
+        file = directory / f"{self.name}.json"
+        file.write_text(json.dumps(content, indent=2) + "\n")
+        return file
+
+
+def revision(checkout: Path) -> str:
+    """Of the checkout; `unknown` where there is no git, as in an unpacked archive."""
+    git = ("git", "-C", str(checkout), "-c", f"safe.directory={checkout}")
+    try:
+        head = subprocess.run(
+            (*git, "rev-parse", "HEAD"), capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            (*git, "status", "--porcelain", "--untracked-files=no"),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+" if changed else head
