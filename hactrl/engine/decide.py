@@ -230,7 +230,7 @@ def _tidy(turn: Turn, role: Role) -> None:
     live = turn.state.placements[role.name].server
     for server in role.servers:
         said = holding(turn.state, role.name, server)
-        if server != live and live is not None and said not in (None, Holding.NOTHING):
+        if server != live and said not in (None, Holding.NOTHING):
             ask_release(turn, role.name, server, turn.state.epochs[role.name])
 
 

@@ -111,10 +111,16 @@ def expire_leases(turn: Turn) -> None:
 
 
 def assuming(turn: Turn, role: str, server: str, epoch: int) -> None:
-    """Enter the new owner, before ASSUME leaves. Who was proven gone is struck out."""
+    """Enter the new owner, before ASSUME leaves. Who was proven gone is struck out.
+
+    If it is the old owner too, what it was granted before still lasts.
+    """
     timers = turn.state.site.timers
-    bound = turn.state.site.roles[role].lease is not None
-    expires = turn.now + timers.assume_deadline + timers.lease_margin if bound else None
+    expires = None
+    if turn.state.site.roles[role].lease is not None:
+        granted = turn.state.holders[role].get(server)
+        before = granted.expires if granted is not None and granted.expires is not None else 0.0
+        expires = max(before, turn.now + timers.assume_deadline + timers.lease_margin)
     turn.update(holders=with_item(turn.state.holders, role, {server: Holder(epoch, expires)}))
 
 
