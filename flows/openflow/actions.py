@@ -98,8 +98,8 @@ def _encode(action: Action) -> Any:  # noqa: PLR0911 (one for each kind)
         case SetField(name, value, None):
             return parser.OFPActionSetField(**{name: to_ryu(name, value)})
         case SetField(name, value, int() as mask):
-            # OpenFlow 1.3's own set-field takes no mask.
-            return parser.NXActionRegLoad2(name, to_ryu(name, value), to_ryu(name, mask))
+            # OpenFlow 1.3's own set-field takes no mask. Bits outside of it are refused.
+            return parser.NXActionRegLoad2(name, to_ryu(name, value & mask), to_ryu(name, mask))
         case Move(source, destination, bits):
             return parser.NXActionRegMove(src_field=source, dst_field=destination, n_bits=bits)
         case Resubmit(table):

@@ -19,6 +19,7 @@ which is visible on both sides. TCP ports of the inside are reachable only from 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -26,7 +27,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -118,6 +119,22 @@ class PrivateOvs:
         assert not check or done.returncode == 0, f"{' '.join(words)}: {done.stderr}{done.stdout}"
         return done.stdout
 
+    def appctl(self, command: str, *arguments: str) -> str:
+        """Like `ovs-appctl`, without the time that a process takes (JSON-RPC 1.0)."""
+        (control,) = self.directory.glob("ovs-vswitchd.*.ctl")
+        request = {"id": 0, "method": command, "params": list(arguments)}
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10.0)
+            connection.connect(str(control))
+            connection.sendall(json.dumps(request).encode())
+            data = b""
+            while True:
+                data += connection.recv(1 << 16)
+                with suppress(json.JSONDecodeError):
+                    reply = json.loads(data)
+                    assert reply["error"] is None, f"{command}: {reply['error']}"
+                    return str(reply["result"])
+
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Start a process that goes on, inside. It ends with this instance at the latest."""
         process = subprocess.Popen(self.command(*words), text=True, **options)
@@ -176,7 +193,7 @@ class Bridge:
 
     def trace(self, flow: str) -> str:
         """What Open vSwitch says would become of this packet (`ofproto/trace`)."""
-        return self.ovs.run("ovs-appctl", "ofproto/trace", self.name, flow)
+        return self.ovs.appctl("ofproto/trace", self.name, flow)
 
     @contextmanager
     def connect(self) -> Iterator[Channel]:

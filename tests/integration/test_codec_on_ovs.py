@@ -288,12 +288,8 @@ def test_a_rule_changed_by_hand_is_seen_and_mended(
 def test_learnt_rules_are_not_read_and_can_be_flushed(channel: Channel, bridge: Bridge) -> None:
     learning = RuleSet.of([Rule(0, 1, Match(), (Learn(7, 3, 300, 0, LEARNT_COOKIE | 9),))])
     install(channel, learning)
-    bridge.ovs.run(
-        "ovs-appctl",
-        "ofproto/trace",
-        bridge.name,
-        "in_port=2,dl_src=02:00:00:00:00:05",
-        "-generate",
+    bridge.ovs.appctl(
+        "ofproto/trace", bridge.name, "in_port=2,dl_src=02:00:00:00:00:05", "-generate"
     )
     assert "dl_dst=02:00:00:00:00:05 actions=output:2" in bridge.ofctl("dump-flows", "table=7")
     assert read(channel) == learning
