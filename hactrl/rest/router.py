@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 from webob import Request, Response
@@ -87,16 +88,18 @@ class Router:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         request = Request(environ)
+        # WSGI hands the path over as Latin-1, whatever it is in (PEP 3333, "Unicode Issues").
+        path = quote(environ.get("PATH_INFO", "").encode("latin-1"))
         try:
             response = self._answer(request)
         except ProblemError as problem:
-            response = problem.response(request.path)
+            response = problem.response(path)
         except Exception:
-            LOG.exception("defect in %s %s", request.method, request.path)
+            LOG.exception("defect in %s %s", request.method, path)
             internal = ProblemError(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "the controller's log says more"
             )
-            response = internal.response(request.path)
+            response = internal.response(path)
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response(environ, start_response)
