@@ -7,6 +7,7 @@ NOLOGFLUSH; Linux, fs/ext4/ioctl.c), and what had not reached the disk never wil
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -74,8 +75,14 @@ def shut_down(mount_point: Path) -> None:
 
 def _mounts(pid: int, devices: frozenset[Path]) -> list[Path]:
     """Where a process sees the devices mounted, as paths that work from here (proc(5), root)."""
+    try:
+        mounts = Path(f"/proc/{pid}/mounts").read_text()
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT):  # it has ended, and all mounts with it
+            return []
+        raise
     found = []
-    for line in Path(f"/proc/{pid}/mounts").read_text().splitlines():
+    for line in mounts.splitlines():
         source, mount_point, *_ = line.split(" ")
         if Path(source) in devices:
             path = mount_point.encode().decode("unicode_escape").lstrip("/")

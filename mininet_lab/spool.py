@@ -8,6 +8,7 @@ power. All functions need root.
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -85,7 +86,7 @@ def in_use(device: Path) -> bool:
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL))
     except OSError as error:
-        if error.errno == 16:  # EBUSY
+        if error.errno == errno.EBUSY:
             return True
         raise
     return False

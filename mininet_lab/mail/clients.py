@@ -188,7 +188,7 @@ def read_by_pop3(address: str, port: int, login: Login, timeout: float) -> Itera
 
 
 def read_by_imap(address: str, port: int, login: Login, timeout: float) -> Iterator[bytes]:
-    """All mails of INBOX, whole.
+    """All mails of INBOX, whole; one that the server cannot read is left out.
 
     Raises:
         OSError, imaplib.IMAP4.error: not all could be read.
@@ -196,12 +196,12 @@ def read_by_imap(address: str, port: int, login: Login, timeout: float) -> Itera
     with imaplib.IMAP4(address, port, timeout=timeout) as connection:
         connection.login(login.user, login.password)
         connection.select("INBOX", readonly=True)
-        status, parts = connection.uid("FETCH", "1:*", "(BODY.PEEK[])")
-        if status != "OK":
-            raise imaplib.IMAP4.error(f"FETCH: {status}")
-        for part in parts:
-            if isinstance(part, tuple):
-                yield part[1].replace(b"\r\n", b"\n")
+        _, found = connection.uid("SEARCH", "ALL")
+        for number in found[0].split():
+            _, parts = connection.uid("FETCH", number.decode(), "(BODY.PEEK[])")
+            for part in parts:
+                if isinstance(part, tuple):
+                    yield part[1].replace(b"\r\n", b"\n")
 
 
 async def _smtp(wire: Wire, command: str, wanted: str) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import chown
 
-
 #: Postfix reads a file only when it is more than a second old, lest it reads half of one
 #: (dict_load_file_xt), and starts late for it. Ours are whole, so they are dated back. Seconds.
 _COOLING = 10.0

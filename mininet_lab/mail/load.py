@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import imaplib
 import itertools
 import json
+import poplib
 import signal
 import sys
 from collections import Counter
@@ -49,7 +51,11 @@ from mininet_lab.mail.ledger import Entry, Kind, Ledger, now
 #: An attempt, by its number.
 Attempt = Callable[[int], Awaitable[None]]
 
+#: Reads a mailbox: address, port, login, timeout in seconds.
+Reader = Callable[[str, int, Login, float], Iterator[bytes]]
+
 _READ_TIMEOUT = 30.0
+_READ_ATTEMPTS = 8
 
 
 def compose(way: str, name: str, sender: str, recipient: str, size: int) -> Letter:
@@ -180,17 +186,41 @@ async def _either(stop: asyncio.Event, timeout: float) -> None:
         return
 
 
-def read_back(address: str, logins: Iterable[Login], ports: tuple[int, int]) -> list[bytes]:
-    """Every mail of every user, read as its user would: by POP3 and by IMAP in turn.
+def read_back(
+    address: str, logins: Iterable[Login], ports: tuple[int, int]
+) -> tuple[list[bytes], list[str]]:
+    """Every mail of every user, read as its user would: by POP3 and by IMAP in turn. And the
+    users whose mailbox could not be read to its end, of which the mails read are all there is.
 
-    Raises:
-        OSError, poplib.error_proto, imaplib.IMAP4.error: a mailbox could not be read.
+    A mailbox that a power cut has damaged makes Dovecot hang up and repair it, so each gets
+    some attempts.
     """
     mails: list[bytes] = []
+    unreadable = []
     for number, login in enumerate(logins):
-        reader = (read_by_pop3, read_by_imap)[number % 2]
-        mails.extend(reader(address, ports[number % 2], login, _READ_TIMEOUT))
-    return mails
+        readers = itertools.cycle(((read_by_pop3, ports[0]), (read_by_imap, ports[1])))
+        order = itertools.islice(readers, number % 2, number % 2 + _READ_ATTEMPTS)
+        found, complete = _read_mailbox(address, login, order)
+        mails.extend(found)
+        if not complete:
+            unreadable.append(login.user)
+    return mails, unreadable
+
+
+def _read_mailbox(
+    address: str, login: Login, readers: Iterable[tuple[Reader, int]]
+) -> tuple[list[bytes], bool]:
+    best: list[bytes] = []
+    for reader, port in readers:
+        mails: list[bytes] = []
+        try:
+            mails.extend(reader(address, port, login, _READ_TIMEOUT))
+        except (OSError, poplib.error_proto, imaplib.IMAP4.error) as error:
+            print(f"{login.user} on port {port}: {error!r}", file=sys.stderr)
+            best = max(best, mails, key=len)
+        else:
+            return mails, True
+    return best, False
 
 
 def read_maildirs(root: Path) -> list[bytes]:
@@ -219,13 +249,14 @@ def look(options: argparse.Namespace) -> dict[str, object]:
 
 
 def account(options: argparse.Namespace) -> dict[str, object]:
-    mails = read_back(options.at, options.user, (options.pop3_port, options.imap_port))
+    mails, unreadable = read_back(options.at, options.user, (options.pop3_port, options.imap_port))
     if options.wan_mail is not None:
         mails.extend(read_maildirs(options.wan_mail))
     entries = ledgers.read(options.ledger)
     ways = ledgers.account(entries, arrived(mails))
     return {
         "ways": {way: asdict(result) for way, result in sorted(ways.items())},
+        "unreadable": unreadable,
         "damaged": sum(identify(mail) is None for mail in mails),
         "errors": ledgers.errors_by_kind(entries),
     }

@@ -12,10 +12,10 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mininet_lab import powercut
 from mininet_lab.mail.rendering import Rendering
-
 
 _UNSHARE = (
     "unshare --net --mount --pid --ipc --fork --kill-child --mount-proc"
@@ -35,13 +35,16 @@ class Namespaces:
         assert self._holder.stdout.readline() == b"up\n"
         children = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children")
         self.init = int(children.read_text())
-        self._daemons: list[subprocess.Popen[bytes]] = []
+        self._daemons: list[subprocess.Popen[Any]] = []
 
     def enter(self, command: Sequence[str]) -> list[str]:
         return ["nsenter", "-t", str(self.init), "-n", "-m", "-p", "-i", *command]
 
     def run(self, command: Sequence[str], **environment: str) -> None:
         subprocess.run(self.enter(command), check=True, env=os.environ | environment, timeout=30)
+
+    def output(self, command: Sequence[str]) -> str:
+        return subprocess.check_output(self.enter(command), text=True, timeout=30)
 
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         daemon = subprocess.Popen(self.enter(command), stdin=subprocess.DEVNULL)
@@ -50,9 +53,8 @@ class Namespaces:
 
     def close(self) -> None:
         powercut.cut([self.init], [])
-        self._holder.stdout.close()  # type: ignore[union-attr]
         for process in (self._holder, *self._daemons):
-            process.wait()
+            process.communicate()
 
 
 class Fabric(Namespaces):
@@ -88,7 +90,7 @@ class Machine(Namespaces):
     def __init__(self, rendering: Rendering) -> None:
         super().__init__()
         self._agent = rendering.agent
-        self._standby: subprocess.Popen[bytes] | None = None
+        self._standby: subprocess.Popen[str] | None = None
 
     def stand_by(self) -> None:
         """What the agent does when it starts."""
@@ -97,13 +99,11 @@ class Machine(Namespaces):
             if "command" in daemon and (self._agent.get("always") or daemon.get("from")):
                 self.start(daemon["command"])
         if "standby" in self._agent:
-            self._standby = self.start(self._words("standby"))
+            self._start_standby()
 
     def assume(self, proof: str) -> None:
         assert self._standby is not None
-        # nsenter passes no signal on: end the program itself, which is its child.
-        children = Path(f"/proc/{self._standby.pid}/task/{self._standby.pid}/children")
-        os.kill(int(children.read_text()), 15)
+        self.run(["kill", self._standby_number])
         self._standby.wait()
         self._command("assume", proof)
 
@@ -115,6 +115,14 @@ class Machine(Namespaces):
 
     def cut_power(self) -> None:
         powercut.cut([self.init], [Path(str(d)) for d in self._list("devices")])
+
+    def _start_standby(self) -> None:
+        """nsenter passes no signal on, so the program tells its number inside first."""
+        command = ["sh", "-c", 'echo $$; exec "$@"', "sh", *self._words("standby")]
+        self._standby = subprocess.Popen(self.enter(command), stdout=subprocess.PIPE, text=True)
+        self._daemons.append(self._standby)
+        assert self._standby.stdout is not None
+        self._standby_number = self._standby.stdout.readline().strip()
 
     def _command(self, name: str, proof: str) -> None:
         if name in self._agent:
