@@ -11,6 +11,8 @@ A pure function: equal input gives equal rule sets, in the same order.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flows.intents import Intents
 from flows.rules import Meter, RuleSet
 from flows.tables import admit, arp, forward, policy, steer
@@ -30,11 +32,14 @@ def compile(network: Network, graph: LiveGraph, intents: Intents) -> dict[str, R
         flows.pipeline.PipelineError: a rule does what its table has not declared (a defect).
         ValueError: a protocol without ports, or two intents that contradict each other.
     """
+    of = compiler(network, graph, intents)
+    return {name: of(name) for name in network.switches}
+
+
+def compiler(network: Network, graph: LiveGraph, intents: Intents) -> Callable[[str], RuleSet]:
+    """`compile` for one switch at a time, by its name, for who must not work long at a stretch."""
     ids = all_ids(network, intents)
-    return {
-        switch.name: compile_switch(View(network, graph, intents, ids, switch))
-        for switch in network.switches.values()
-    }
+    return lambda name: compile_switch(View(network, graph, intents, ids, network.switches[name]))
 
 
 def compile_switch(view: View) -> RuleSet:

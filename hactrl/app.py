@@ -30,7 +30,7 @@ from flows import openflow
 from hactrl.assembly import Assembly
 from hactrl.engine.events import PortChanged, RulesInstalled, SwitchConnected, SwitchLost
 from hactrl.site import load
-from hactrl.switches import Session
+from hactrl.switches import Session, Wanted
 from hactrl.wire import DatapathWire
 from topology.model import Attachment
 
@@ -70,11 +70,12 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
         supervised("engine", self._runtime.run)
+        supervised("compiler", self._runtime.compile_rules)
         self._assembly.start(supervised)
 
-    def _want(self, switch: str, *wanted: Any) -> None:
+    def _want(self, switch: str, wanted: Wanted) -> None:
         if connection := self._connections.get(switch):
-            connection[1].want(*wanted)
+            connection[1].want(wanted)
 
     def _of(self, datapath: Any) -> tuple[DatapathWire, Session] | None:
         """The connection that this datapath is; None if another one has taken its place."""

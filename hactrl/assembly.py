@@ -13,7 +13,6 @@ from pathlib import Path
 import eventlet
 from eventlet.queue import LightQueue
 
-from flows.rules import RuleSet
 from hactrl.agents import AgentServer, read_tokens
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
@@ -25,7 +24,7 @@ from hactrl.rest import Api
 from hactrl.runtime import Outlets, Runtime
 from hactrl.site.model import Site
 from hactrl.store import SqliteStore, StoreError
-from hactrl.switches import Counters
+from hactrl.switches import Counters, Wanted
 
 LOG = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ class Assembly:
         self,
         site: Site,
         clock: Callable[[], float],
-        want: Callable[[str, RuleSet, int, bool], None],
+        want: Callable[[str, Wanted], None],
     ) -> None:
         store = SqliteStore(site.controller.store)
         self.generation_id = store.next_generation()

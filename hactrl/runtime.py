@@ -12,14 +12,14 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import eventlet
 from eventlet.event import Event as Answered
 from eventlet.queue import LightQueue
 
-from flows.compile import compile as compile_rules
+from flows.compile import compiler
 from flows.rules import RuleSet
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import (
@@ -36,6 +36,7 @@ from hactrl.engine.effects import (
 from hactrl.engine.events import Event, Requested, Tick, Verdict
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
+from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.graph import LiveGraph
 
@@ -59,7 +60,7 @@ class Outlets:
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
     record: Callable[[Record, float], None]
-    want: Callable[[str, RuleSet, int, bool], None]
+    want: Callable[[str, Wanted], None]
 
 
 class Runtime:
@@ -71,11 +72,13 @@ class Runtime:
     ) -> None:
         self.state = state
         self.clock = clock
-        self.rule_sets: Mapping[str, RuleSet] = wanted_rules(state)
         self._outlets = outlets
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
+        self._wanted: dict[str, Wanted] = {}
+        self._outdated: LightQueue = LightQueue()
+        self._outdated.put(None)
         self._probes = targets(state.site)
         self._wake: eventlet.greenthread.GreenThread | None = None
 
@@ -112,18 +115,40 @@ class Runtime:
         for effect in effects:
             self._carry_out(effect, now)
         if self.state.version != version or (not self._settled and self._has_settled(now)):
-            self.publish()
+            self._outdated.put(None)
 
-    def publish(self) -> None:
-        """Compile the wanted rules and hand every switch its own."""
-        self.rule_sets = wanted_rules(self.state)
-        for switch in self.rule_sets:
-            self.hand_out(switch)
+    def compile_rules(self) -> None:
+        """Compile for ever what is outdated, one switch at a time, and hand it out. Others run
+        between two switches; when the state has changed meanwhile, it begins again, with the
+        switch that has waited longest."""
+        while True:
+            self._outdated.get()
+            self._compile_round()
+
+    def _compile_round(self) -> None:
+        state, provisional = self.state, not self._settled
+        rules_of = wanted_rules(state)
+        for switch in sorted(state.site.network.switches, key=self._version_of):
+            had = self._wanted.get(switch)
+            if had is None or (had.version, had.provisional) != (state.version, provisional):
+                self._wanted[switch] = Wanted(rules_of(switch), state.version, provisional)
+                self.hand_out(switch)
+                eventlet.sleep(0)
+            if self.state.version != state.version:
+                return  # the queue has a note of it
+
+    def _version_of(self, switch: str) -> int:
+        return self._wanted[switch].version if switch in self._wanted else 0
 
     def hand_out(self, switch: str) -> None:
         """Hand one switch what it should hold now, as when it has just connected."""
-        rules, version = self.rule_sets[switch], self.state.version
-        self._outlets.want(switch, rules, version, not self._settled)
+        if switch in self._wanted:
+            self._outlets.want(switch, self._wanted[switch])
+
+    @property
+    def rule_sets(self) -> dict[str, RuleSet]:
+        """What every switch should hold."""
+        return {switch: wanted.rules for switch, wanted in self._wanted.items()}
 
     def _has_settled(self, now: float) -> bool:
         """Does the controller know enough to change a switch that some earlier one set up?"""
@@ -162,8 +187,8 @@ class Runtime:
         self._wake = eventlet.spawn_after(max(0.0, at - now), self.post, Tick())
 
 
-def wanted_rules(state: State) -> dict[str, RuleSet]:
-    """What every switch should hold: a function of the state alone (law 2)."""
+def wanted_rules(state: State) -> Callable[[str], RuleSet]:
+    """What a switch should hold, by its name: a function of the state alone (law 2)."""
     network = state.site.network
     graph = LiveGraph.of(network, ports_up=ports_up(state))
-    return compile_rules(network, graph, intents(state.site, state))
+    return compiler(network, graph, intents(state.site, state))

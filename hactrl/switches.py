@@ -49,7 +49,10 @@ class Wire(Protocol):
 
 
 @dataclass(frozen=True)
-class _Wanted:
+class Wanted:
+    """What a switch should hold at a version of the state. Provisional rules are better than
+    none, and no reason to change what a switch has."""
+
     rules: RuleSet
     version: int
     provisional: bool
@@ -77,7 +80,7 @@ class _Close:
     pass
 
 
-_Item = _Wanted | _ReadBack | _BarrierDone | _Refused | _Close
+_Item = Wanted | _ReadBack | _BarrierDone | _Refused | _Close
 
 
 @dataclass
@@ -111,7 +114,7 @@ class Session:
         self._confirm = installed
         self._audit_interval = audit_interval
         self._inbox: LightQueue = LightQueue()
-        self._wanted: _Wanted | None = None
+        self._wanted: Wanted | None = None
         self._installed: RuleSet | None = None
         self._reading: int | None = None
         self._audit_at = 0.0
@@ -120,12 +123,9 @@ class Session:
 
     # Called by others; each only puts a note into the queue.
 
-    def want(self, rules: RuleSet, version: int, provisional: bool = False) -> None:
-        """The switch should hold exactly these rules; the latest call wins.
-
-        Provisional ones are better than none, and no reason to change what a switch has.
-        """
-        self._inbox.put(_Wanted(rules, version, provisional))
+    def want(self, wanted: Wanted) -> None:
+        """The switch should hold exactly this; the latest call wins."""
+        self._inbox.put(wanted)
 
     def read_back(self, reading: int, rules: RuleSet) -> None:
         self._inbox.put(_ReadBack(reading, rules))
@@ -156,7 +156,7 @@ class Session:
                     return
                 case None:
                     self._read()
-                case _Wanted():
+                case Wanted():
                     self._take_wanted(item)
                 case _ReadBack():
                     self._take_reading(item)
@@ -169,7 +169,7 @@ class Session:
         self._audit_at = self._clock() + self._audit_interval
         self._reading = self._wire.read()
 
-    def _take_wanted(self, wanted: _Wanted) -> None:
+    def _take_wanted(self, wanted: Wanted) -> None:
         if self._wanted is None or wanted.version >= self._wanted.version:
             self._wanted = wanted
             self._reconcile()
