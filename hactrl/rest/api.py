@@ -85,6 +85,8 @@ class Api:
         tables: gives what every switch should hold now.
         token: the operator's bearer token.
         counters: gives what has been sent to each switch.
+        aside: runs a function that takes more than a few milliseconds (all tables of a large site
+            as JSON) without holding up others; calls it where it stands if none is given.
         registry: whose metrics `/metrics` shows; a new one if none is given.
 
     `happenings.observe` wants to see every record of the engine.
@@ -102,12 +104,14 @@ class Api:
         tables: Callable[[], Mapping[str, RuleSet]],
         token: str,
         counters: Callable[[], Mapping[str, Counters]] = dict,
+        aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._submit = submit
         self._history = history
         self._tables = tables
+        self._aside = aside
         self._registry = registry or CollectorRegistry()
         self._registry.register(StateCollector(lambda: snapshot()[0], counters))
         self.happenings = Happenings(self._registry)
@@ -177,16 +181,14 @@ class Api:
                     HTTPStatus.NOT_FOUND, "unknown-switch", f"no switch is named {switch}"
                 )
             wanted = {switch: wanted[switch]}
-        return _json({"tables": pipeline_json(), "switches": rule_sets_json(wanted)})
+        return self._aside(
+            lambda: _json({"tables": pipeline_json(), "switches": rule_sets_json(wanted)})
+        )
 
     def _trace(self, _request: Request, body: Walk) -> Response:
         state, _ = self._snapshot()
-        try:
-            question = Question(**body.model_dump())
-            story = tell(state.site, self._tables(), state.port_up, question)
-        except PacketError as error:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "no-such-packet", str(error)) from error
-        return _json({"lines": story.lines, "delivered": story.delivered})
+        rule_sets = self._tables()
+        return self._aside(lambda: _told(state, rule_sets, Question(**body.model_dump())))
 
     # What the operator wants.
 
@@ -236,6 +238,14 @@ class Api:
             },
             HTTPStatus.OK if body.dry_run else HTTPStatus.ACCEPTED,
         )
+
+
+def _told(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> Response:
+    try:
+        story = tell(state.site, rule_sets, state.port_up, question)
+    except PacketError as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "no-such-packet", str(error)) from error
+    return _json({"lines": story.lines, "delivered": story.delivered})
 
 
 def new_request() -> str:
