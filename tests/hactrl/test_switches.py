@@ -1,0 +1,190 @@
+"""How a session keeps a switch at the wanted rules.
+
+The switch here is a fake that does what `flows.diff.apply_all` says; the integration tests of the
+codec and of the controller's restart hold that against Open vSwitch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import eventlet
+import pytest
+
+from flows.diff import AddRule, Change, DeleteRule, ModifyGroup, apply_all
+from flows.rules import (
+    COOKIE_PREFIX,
+    OWN_IDS,
+    Bucket,
+    Group,
+    GroupType,
+    Match,
+    Output,
+    Rule,
+    RuleSet,
+)
+from hactrl.switches import Counters, Session, Wanted
+
+
+def rule(port: int, to: int) -> Rule:
+    return Rule(0, 1, Match.of(in_port=port), (Output(to),), cookie=COOKIE_PREFIX | 1 << 32)
+
+
+def group(*ports: int) -> Group:
+    buckets = tuple(Bucket((Output(port),), port) for port in ports)
+    return Group(OWN_IDS[0], GroupType.FAST_FAILOVER, buckets)
+
+
+ONE = RuleSet.of([rule(1, 2), rule(2, 1)], [group(1, 2)])
+
+
+class FakeSwitch:
+    """Implements `Wire`; answers everything at once, unless `silent`."""
+
+    def __init__(self, holds: RuleSet) -> None:
+        self.holds = holds
+        self.sent: list[Change] = []
+        self.refuses: type[Change] | None = None
+        self.reads = 0
+        self.session: Session | None = None
+        self._xids = count(1)
+
+    def send(self, change: Change) -> list[int]:
+        xid = next(self._xids)
+        self.sent.append(change)
+        assert self.session is not None
+        if self.refuses is not None and isinstance(change, self.refuses):
+            self.session.refused(xid, "OFPFMFC_TABLE_FULL")
+        else:
+            self.holds = apply_all(self.holds, (change,))
+        return [xid]
+
+    def barrier(self) -> int:
+        xid = next(self._xids)
+        assert self.session is not None
+        self.session.barrier_done(xid)
+        return xid
+
+    def read(self) -> int:
+        self.reads += 1
+        assert self.session is not None
+        self.session.read_back(self.reads, self.holds)
+        return self.reads
+
+
+class Clock:
+    """Stands still: a session audits when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def connected(
+    switch: FakeSwitch, clock: Clock | None = None
+) -> Iterator[tuple[Session, list[int]]]:
+    confirmed: list[int] = []
+    session = Session("s1", switch, confirmed.append, Counters(), clock=clock or Clock())
+    switch.session = session
+    greenlet = eventlet.spawn(session.run)
+    yield session, confirmed
+    session.close()
+    greenlet.wait()
+
+
+def let_run() -> None:
+    """Until every greenlet waits: nothing here waits for time."""
+    for _ in range(10):
+        eventlet.sleep(0)
+
+
+def test_a_switch_that_holds_what_is_wanted_is_sent_nothing() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, confirmed):
+        session.want(Wanted(ONE, 7, provisional=False))
+        let_run()
+    assert switch.sent == []
+    assert confirmed == [7]
+
+
+def test_only_the_difference_is_sent() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, _):
+        session.want(Wanted(RuleSet.of([rule(1, 2), rule(2, 3)], [group(1, 2)]), 1, False))
+        let_run()
+    assert switch.sent == [AddRule(rule(2, 3))]
+
+
+def test_a_second_change_is_compared_with_what_was_sent_and_waits_for_no_reading() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, confirmed):
+        session.want(Wanted(RuleSet.of([rule(1, 2), rule(2, 1)], [group(2, 1)]), 1, False))
+        let_run()
+        session.want(Wanted(ONE, 2, provisional=False))
+        let_run()
+    assert switch.sent == [ModifyGroup(group(2, 1)), ModifyGroup(group(1, 2))]
+    assert switch.reads == 1
+    assert confirmed == [1, 2]
+
+
+def test_provisional_rules_change_nothing_on_a_switch_that_is_set_up() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, confirmed):
+        session.want(Wanted(RuleSet.of([rule(1, 9)]), 1, provisional=True))
+        let_run()
+    assert switch.sent == []
+    assert confirmed == []
+
+
+def test_provisional_rules_are_better_than_none() -> None:
+    switch = FakeSwitch(RuleSet())
+    with connected(switch) as (session, _):
+        session.want(Wanted(ONE, 1, provisional=True))
+        let_run()
+    assert switch.holds == ONE
+
+
+def test_an_older_version_never_replaces_a_newer_one() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, _):
+        session.want(Wanted(ONE, 2, provisional=False))
+        session.want(Wanted(RuleSet.of([rule(1, 9)]), 1, provisional=False))
+        let_run()
+    assert switch.holds == ONE
+
+
+def test_an_audit_brings_back_a_rule_that_somebody_deleted_and_that_alone() -> None:
+    switch, clock = FakeSwitch(ONE), Clock()
+    with connected(switch, clock) as (session, _):
+        session.want(Wanted(ONE, 1, provisional=False))
+        let_run()
+        switch.holds = apply_all(switch.holds, (DeleteRule(rule(2, 1)),))
+        clock.now = 1000.0
+        session.want(Wanted(ONE, 1, provisional=False))  # any note wakes it; the audit is due
+        let_run()
+    assert switch.sent == [AddRule(rule(2, 1))]
+    assert session.counters.drifts == 1
+
+
+def test_a_switch_that_refuses_a_change_confirms_nothing_and_is_read_again_after_a_pause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch, clock = FakeSwitch(RuleSet()), Clock()
+    switch.refuses = AddRule
+    with connected(switch, clock) as (session, confirmed):
+        session.want(Wanted(ONE, 1, provisional=False))
+        let_run()
+        assert confirmed == []
+        assert "OFPFMFC_TABLE_FULL" in caplog.text
+        assert switch.reads == 1
+        switch.refuses = None
+        clock.now = 1000.0
+        session.barrier_done(0)  # any note wakes it
+        let_run()
+    assert switch.holds == ONE
+    assert confirmed == [1]
