@@ -14,8 +14,8 @@ venv=${1:-$root/.venv}
 stamp=$venv/.prepared
 
 packages='ca-certificates conntrack curl dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d
-e2fsprogs ethtool iproute2 iputils-ping mininet nmap openssl openvswitch-switch postfix procps
-socat tcpdump util-linux'
+e2fsprogs ethtool iproute2 iputils-ping mininet nftables nmap openssl openvswitch-switch
+postfix procps socat tcpdump util-linux'
 # Packages that would start a service of their own, and enable it at boot.
 services='dovecot openvswitch-switch postfix'
 
@@ -31,9 +31,9 @@ missing_packages() {
 
 # A temporary policy (see invoke-rc.d(8)) keeps the packages from starting services here.
 policy=/usr/sbin/policy-rc.d
-policy_is_ours=no
+policy_mark='# of tools/prepare.sh, which removes it when it is done'
 cleanup() {
-    if [ "$policy_is_ours" = yes ]; then rm -f "$policy"; policy_is_ours=no; fi
+    if grep -qsxF "$policy_mark" "$policy"; then rm -f "$policy"; fi
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -44,11 +44,11 @@ install_packages() {
     [ "$(id -u)" = 0 ] || fail "as root: apt-get install $*"
     say "installing Debian packages: $*"
     if [ ! -e "$policy" ]; then
-        printf '#!/bin/sh\nexit 101\n' >"$policy"
-        policy_is_ours=yes
+        printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" >"$policy"
         chmod 755 "$policy"
     fi
     export DEBIAN_FRONTEND=noninteractive
+    dpkg --configure -a </dev/null >&2 # after a run that was interrupted here
     apt-get -qq -o Acquire::Retries=3 update
     # 'No configuration': no main.cf, so that Debian's own Postfix instance never runs.
     if command -v debconf-set-selections >/dev/null; then

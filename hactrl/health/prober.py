@@ -253,8 +253,12 @@ def raise_priority() -> Note:
 
 
 def report_on_stdout(report: ProbeChanged | Note) -> None:
-    sys.stdout.buffer.write(encode(report))
-    sys.stdout.buffer.flush()
+    """Raises SystemExit if nobody listens any longer."""
+    try:
+        sys.stdout.buffer.write(encode(report))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        sys.exit("hactrl-prober: the controller has gone")
 
 
 async def serve() -> None:
