@@ -189,7 +189,7 @@ class Guard:
             self._epoch, self._leased = order.epoch, order.leased
             self._enter(Phase.ASSUMING)
             self._assuming = self._spawn(self._assume(order))
-        elif self._phase is Phase.HELD and self._leased == order.leased:
+        elif self._phase is Phase.HELD and (self._leased or not order.leased):
             if order.epoch > self._epoch:
                 self._epoch = order.epoch
                 if self._leased:
@@ -279,7 +279,10 @@ class Guard:
         self._end()
 
     def _denied(self) -> None:
-        """Somebody else may own the role from now on: no time for a command."""
+        """Somebody else may own the role from now on: no time for a command. A release under
+        way is one already; it is bounded by its timeout, and by the timer of the last grant."""
+        if self._phase is Phase.RELEASING:
+            return
         print(f"{self._role.name}: lease denied", file=sys.stderr, flush=True)
         self._end()
 

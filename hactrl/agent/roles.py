@@ -71,16 +71,17 @@ class RoleKeeper:
         self._pause = 0.0
         self._turn = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._releases = 0
         self._answers: dict[int, str] = {}  # to `Hold`, by epoch
         self._drills: dict[int, asyncio.Future[str]] = {}
 
     @property
     def held(self) -> Held:
         """What this server does with the role now."""
-        holding = self._holding is not Holding.NOTHING and self._guarded is not None
-        if holding and not self._role.always and self._guarded is not None:
-            return Held(self._role.name, self._holding, self._guarded.state.epoch)
-        return Held(self._role.name, self._holding, self._epochs.known(self._role.name))
+        epoch = self._epochs.known(self._role.name)
+        if self._guarded is not None and self._holding in (Holding.HELD, Holding.FAILED):
+            epoch = max(self._guarded.state.epoch, epoch if self._role.always else 0)
+        return Held(self._role.name, self._holding, epoch)
 
     async def run(self) -> None:
         """Keep a guard alive: the one that is found, else a new one whenever one has ended."""
@@ -106,9 +107,10 @@ class RoleKeeper:
         if self._holding is Holding.FAILED:
             self._give_up(epoch)
         self._hurry.set()
+        releases = self._releases
         try:
             async with asyncio.timeout(self._role.assume_timeout):
-                explanation = await self._hold(Hold(epoch, proof, leased))
+                explanation = await self._hold(Hold(epoch, proof, leased), releases)
         except TimeoutError:
             explanation = f"not held after {self._role.assume_timeout} s"
         finally:
@@ -126,6 +128,7 @@ class RoleKeeper:
         if self._overtaken(epoch):
             return self._refusal(epoch)
         self._epochs.raise_to(self._role.name, epoch)
+        self._releases += 1
         self._publish()
         if self._role.always or self._holding is Holding.NOTHING:
             return Outcome.DONE, ""
@@ -158,12 +161,18 @@ class RoleKeeper:
             del self._drills[number]
         return (Outcome.FAILED if explanation else Outcome.DONE), explanation
 
-    async def _hold(self, order: Hold) -> str:
-        """Why the role is not held with the order's epoch; empty if it is."""
+    async def _hold(self, order: Hold, releases: int) -> str:
+        """Why the role is not held with the order's epoch; empty if it is.
+
+        A release that came after the order, also one with the same epoch, undoes it: between
+        that check and the order to the guard nothing else can happen.
+        """
         await self._until(lambda: self._phase in (Phase.STANDBY, Phase.ASSUMING, Phase.HELD))
-        if self._overtaken(order.epoch) or self._guarded is None:
-            return "overtaken"
         guarded = self._guarded
+        if self._overtaken(order.epoch) or self._releases != releases or guarded is None:
+            return "a release came in between"
+        if self._holding is Holding.NOTHING:
+            self._set(Holding.ASSUMING)
         self._answers.pop(order.epoch, None)
         guarded.send(order)
         await self._until(lambda: order.epoch in self._answers or self._guarded is not guarded)

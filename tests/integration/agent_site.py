@@ -163,10 +163,13 @@ class FakeServer:
                         found[int(entry.name)] = line
         return found
 
+    def first_process(self, role: str) -> int:
+        """Process 1 of a role's PID namespace, as numbered here."""
+        return int((self.directory / f"run/{role}.processes").read_text().split()[0])
+
     def guard(self, role: str) -> int:
         """The guard of a role: the parent of the first process inside."""
-        first, _ = (self.directory / f"run/{role}.processes").read_text().split()
-        stat = Path(f"/proc/{first}/stat").read_text(encoding="utf-8")
+        stat = Path(f"/proc/{self.first_process(role)}/stat").read_text(encoding="utf-8")
         return int(stat.rpartition(")")[2].split()[1])
 
     def inside(self) -> dict[int, str]:
