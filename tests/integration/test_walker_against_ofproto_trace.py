@@ -8,13 +8,13 @@ choice must be one of the walker's.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import TypeVar
 
 import pytest
+from ofproto_trace import delivered, ofproto_trace
 from private_ovs import Bridge, PrivateOvs
 
 from flows.diff import diff
@@ -30,7 +30,6 @@ from flows.packet import (
     arp_request,
     icmp,
     mac,
-    show,
     tcp,
 )
 from flows.rules import (
@@ -49,7 +48,6 @@ from flows.rules import (
     SetField,
     ToGroup,
 )
-from flows.trace import Delivered, Outcome
 from flows.walker import Walker
 from topology.model import Attachment
 
@@ -68,21 +66,11 @@ RULE_SETS = 40
 PACKETS = 12
 
 
-@dataclass(frozen=True)
-class Switch:
-    """`datapath_ports`: OpenFlow port by the number that datapath actions use."""
-
-    bridge: Bridge
-    datapath_ports: dict[int, int]
-
-
 @pytest.fixture(scope="module")
-def switch(ovs: PrivateOvs) -> Switch:
+def bridge(ovs: PrivateOvs) -> Bridge:
     bridge = ovs.add_bridge("walk", 0x31, PORTS)
     bridge.set_port(DOWN, up=False)
-    shown = ovs.appctl("dpctl/show")
-    numbers = re.findall(r"port (\d+): walk-p(\d+)", shown)
-    return Switch(bridge, {int(datapath): int(port) for datapath, port in numbers})
+    return bridge
 
 
 class Maker:
@@ -195,67 +183,13 @@ class Maker:
         )()
 
 
-#: What `ovs-appctl` calls our fields, where it has another word.
-OVS_NAMES = {"ipv4_src": "nw_src", "ipv4_dst": "nw_dst", "icmpv4_type": "icmp_type"}
-OVS_NAMES |= {"icmpv4_code": "icmp_code"}
-
-#: The headers that datapath actions set, and their fields of ours.
-SET = {
-    ("eth", "src"): "eth_src",
-    ("eth", "dst"): "eth_dst",
-    ("ipv4", "src"): "ipv4_src",
-    ("ipv4", "dst"): "ipv4_dst",
-}
-
-
-def flow_text(packet: Packet, port: int) -> str:
-    fields = [f"{OVS_NAMES.get(name, name)}={show(name, value)}" for name, value in packet]
-    order = ["eth_type", "ip_proto"]
-    fields.sort(
-        key=lambda text: order.index(text.split("=")[0]) if text.split("=")[0] in order else 2
-    )
-    return ",".join([f"in_port={port}", *fields])
-
-
-def datapath_actions(trace: str) -> list[str]:
-    """The last list of them: what is done after any recirculation."""
-    text = re.findall(r"^Datapath actions: (.*)$", trace, re.MULTILINE)[-1]
-    return re.findall(r"(?:[^,(]|\((?:[^()]|\([^()]*\))*\))+", text)
-
-
-def sent(switch: Switch, packet: Packet, actions: list[str]) -> list[tuple[int, Packet]]:
-    """Port and packet of each output among datapath actions."""
-    outputs = []
-    for action in actions:
-        if action.isdigit():
-            outputs.append((switch.datapath_ports[int(action)], packet))
-        elif setting := re.fullmatch(r"set\((\w+)\((.*)\)\)", action):
-            for name, value in re.findall(r"(\w+)=([^,]*)", setting[2]):
-                field = SET[setting[1], name]
-                exact, _, mask = value.partition("/")
-                bits = number(mask) if mask else -1
-                packet = packet.with_(**{field: packet[field] & ~bits | number(exact) & bits})
-        else:
-            assert action == "drop", f"cannot read {action}"
-    return outputs
-
-
-def number(text: str) -> int:
-    """A MAC or an address as a number."""
-    return mac(text) if re.fullmatch(r"(..:){5}..", text) else int(ip_address(text))
-
-
-def delivered(outcome: Outcome) -> list[tuple[int, Packet]]:
-    return [(end.attachment.port, end.packet) for end in outcome if isinstance(end, Delivered)]
-
-
 @pytest.fixture
-def install(switch: Switch) -> Iterator[Callable[[RuleSet], None]]:
-    with switch.bridge.connect() as channel:
+def install(bridge: Bridge) -> Iterator[Callable[[RuleSet], None]]:
+    with bridge.connect() as channel:
 
         def put(wanted: RuleSet) -> None:
-            switch.bridge.ofctl("del-flows")
-            switch.bridge.ofctl("del-groups")
+            bridge.ofctl("del-flows")
+            bridge.ofctl("del-groups")
             for stage in diff(RuleSet(), wanted):
                 sends = [m for change in stage for m in messages(channel.datapath, change)]
                 errors = channel.barrier(*sends)
@@ -264,17 +198,14 @@ def install(switch: Switch) -> Iterator[Callable[[RuleSet], None]]:
         yield put
 
 
-def compare(switch: Switch, held: RuleSet, maker: Maker) -> None:
+def compare(bridge: Bridge, held: RuleSet, maker: Maker) -> None:
     """Fails where the two disagree."""
     walker = Walker({"s": held}, ())
     exists = {Attachment("s", port) for port in PORTS}
     live = exists - {Attachment("s", DOWN)}
     for _ in range(PACKETS):
         packet, port = maker.packet(), maker.pick([1, 2, 3])
-        # With a hash given, a select group chooses at once and does not recirculate for one.
-        hashed = f",dp_hash={maker.random.randrange(1, 1 << 32)}"
-        trace = switch.bridge.trace(flow_text(packet, port) + hashed)
-        happens = sent(switch, packet, datapath_actions(trace))
+        trace, happens = ofproto_trace(bridge, packet, port, maker.random.randrange(1, 1 << 32))
         happens = [(out, seen) for out, seen in happens if out != DOWN]
         walked = walker.walk(live.__contains__, packet, Attachment("s", port))
         possible = [delivered(outcome) for outcome in walked.outcomes()]
@@ -286,19 +217,19 @@ ONE_WAY = [GroupType.ALL, GroupType.INDIRECT, GroupType.FAST_FAILOVER]
 
 @pytest.mark.parametrize("seed", range(RULE_SETS))
 def test_walker_and_switch_agree(
-    switch: Switch, install: Callable[[RuleSet], None], seed: int
+    bridge: Bridge, install: Callable[[RuleSet], None], seed: int
 ) -> None:
     maker = Maker(seed, ONE_WAY)
     held = maker.rule_set()
     install(held)
-    compare(switch, held, maker)
+    compare(bridge, held, maker)
 
 
 @pytest.mark.parametrize("seed", range(RULE_SETS))
 def test_what_the_switch_selects_is_what_the_walker_holds_possible(
-    switch: Switch, install: Callable[[RuleSet], None], seed: int
+    bridge: Bridge, install: Callable[[RuleSet], None], seed: int
 ) -> None:
     maker = Maker(seed, [GroupType.SELECT])
     held = maker.rule_set()
     install(held)
-    compare(switch, held, maker)
+    compare(bridge, held, maker)
