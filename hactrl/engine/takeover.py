@@ -210,12 +210,12 @@ def _origin_is_well(turn: Turn, takeover: Takeover) -> bool:
 
 def _enter_assume(turn: Turn, takeover: Takeover) -> None:
     proof = ownership.combined_proof(turn.state, takeover.role)
-    ownership.assuming(turn, takeover.role, takeover.target, takeover.epoch)
     _ask_assume(turn, replace(takeover, proof=proof))
 
 
 def _ask_assume(turn: Turn, takeover: Takeover) -> None:
     role, target, epoch = takeover.role, takeover.target, takeover.epoch
+    ownership.assuming(turn, role, target, epoch)
     operation = turn.start_ask(Ask(AskKind.ASSUME, target, role, epoch, takeover.deadline))
     turn.put_takeover(replace(takeover, operation=operation))
     turn.do(AskAgent(operation, target, Verb.ASSUME, role, epoch, takeover.proof))

@@ -1,0 +1,828 @@
+"""A simulated world around the engine, on a clock of its own.
+
+Everything that can go wrong outside the engine goes wrong here: messages are slow or lost,
+agents, guards, servers, switches, the store, the power switch and the controller itself fail,
+and what comes back comes back at its own time. The servers do what docs/agent.md says: an agent
+refuses lower epochs, writes them down first, takes a role with a lease only after a first
+renewal was granted, and its guard ends the role when the lease ends, dead or stopped agent or
+not.
+
+`World.users` is the truth that the engine cannot see: which servers really have daemons on the
+spool. `World` raises `Broken` the moment two have.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from itertools import count
+from random import Random
+
+from hactrl.engine import decide as engine
+from hactrl.engine.effects import (
+    AskAgent,
+    Effect,
+    FencePower,
+    GrantLease,
+    Record,
+    StorePlacement,
+    Verb,
+    Wake,
+)
+from hactrl.engine.events import (
+    AgentAnswered,
+    AgentConnected,
+    AgentLost,
+    AgentReported,
+    EpochStored,
+    Event,
+    Held,
+    Holding,
+    LeaseAsked,
+    Outcome,
+    PortChanged,
+    PowerFenced,
+    ProbeChanged,
+    Requested,
+    RequestKind,
+    RulesInstalled,
+    SwitchConnected,
+    SwitchLost,
+    Tick,
+    Verdict,
+)
+from hactrl.engine.state import State
+from hactrl.site.model import (
+    Controller,
+    Listen,
+    PowerFence,
+    ProbeSettings,
+    Role,
+    RoleAddress,
+    Service,
+    Site,
+    Timers,
+)
+from hactrl.wanted import intents
+from topology.model import Attachment, Interface, Network, Prober, Segment, Server, Switch
+
+SEGMENTS = ("outer", "inner")
+SERVERS = ("alpha", "beta", "gamma")
+PROBER_PORT = 9
+
+#: Two roles that want different servers: one owns the spool, one owns nothing.
+MAIL, RELAY = "mail", "relay"
+
+#: Deadlines short enough that what they end happens often in a simulated minute.
+QUICK = Timers(release_deadline=1.5, assume_deadline=3.0, serve_deadline=3.0, failback_hold=8.0)
+
+
+def make_site(
+    servers: int = 2,
+    lease: float | None = 4.0,
+    power: bool = True,
+    failback: str = "manual",
+    timers: Timers | None = None,
+) -> Site:
+    """Two segments of one switch each; every server has two cards on inner, one on outer."""
+    names = SERVERS[:servers]
+    cards = {
+        name: tuple(
+            Interface(
+                f"{name}-{segment}{k}",
+                name,
+                segment,
+                Attachment(segment, 1 + 2 * position + k),
+                f"02:00:00:0{position}:0{SEGMENTS.index(segment)}:0{k}",
+            )
+            for segment, k in (("outer", 0), ("inner", 0), ("inner", 1))
+        )
+        for position, name in enumerate(names)
+    }
+    segments = {
+        segment: Segment(
+            segment,
+            (ip_network(f"10.0.{i}.0/24"),),
+            Prober(segment, Attachment(segment, PROBER_PORT), f"02:00:00:ff:00:0{i}", {}),
+        )
+        for i, segment in enumerate(SEGMENTS)
+    }
+    network = Network(
+        segments,
+        {segment: Switch(segment, i + 1, segment) for i, segment in enumerate(SEGMENTS)},
+        (),
+        {name: Server(name, cards[name]) for name in names},
+    )
+    mail = Role(
+        MAIL,
+        names,
+        (_address("inner", 25), _address("outer", 26)),
+        (_service("smtp", "inner"),),
+        owns=("spool",),
+        lease=lease,
+        failback=failback,
+    )
+    relay = Role(
+        RELAY,
+        names[::-1],
+        (_address("outer", 24),),
+        (_service("smtp", "outer"),),
+        failback=failback,
+    )
+    listen = Listen("127.0.0.1", 0)
+    fences = {name: PowerFence(("off", name), 5.0) for name in names} if power else {}
+    return Site(
+        "simulated",
+        network,
+        {MAIL: mail, RELAY: relay},
+        ("spool",),
+        fences,
+        timers or QUICK,
+        Controller(listen, listen, listen, "", "", ""),
+    )
+
+
+def _address(segment: str, host: int) -> RoleAddress:
+    address = ip_address(f"10.0.{SEGMENTS.index(segment)}.{host}")
+    return RoleAddress(segment, f"02:00:00:aa:00:{host}", (address,))
+
+
+def _service(name: str, segment: str) -> Service:
+    settings = ProbeSettings("smtp", 0.25, 1.0, 2, 3)
+    return Service(name, segment, "tcp", 25, True, (), (), settings)
+
+
+class Broken(AssertionError):
+    """Something happened that must never happen."""
+
+
+@dataclass
+class Copy:
+    """A role that owns something, on one server. `epoch` is on the server's disk."""
+
+    epoch: int = 0
+    holding: Holding = Holding.NOTHING
+    using: bool = False
+    kill_at: float | None = None  # the guard's timer
+    life: int = 0  # grows when the guard dies, so that what it had begun is void
+    requests: dict[str, tuple[float, Callable[[], None] | None]] = field(default_factory=dict)
+
+
+@dataclass
+class Host:
+    """A server. `connection` is 0 while the agent has none."""
+
+    name: str
+    copy: Copy = field(default_factory=Copy)
+    on: bool = True
+    boot: int = 1
+    agent: bool = True
+    frozen: bool = False
+    connection: int = 0
+    broken: set[str] = field(default_factory=set)  # roles whose services fail here
+    treacherous: bool = False  # looks able to take the role, and fails when it does
+    no_lease: bool = False  # the guard's way to the controller is cut
+    backlog: list[Callable[[], None]] = field(default_factory=list)  # while frozen
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that happens at `at` and is over after `lasts` seconds; see `World.FAULTS`."""
+
+    kind: str
+    server: int
+    at: float
+    lasts: float
+
+
+class World:
+    """`controller_up` false: nobody decides. `connections` are those that the controller sees."""
+
+    def __init__(self, site: Site, seed: int, slowest: float = 0.3) -> None:
+        self.site = site
+        self.random = Random(seed)
+        self.slowest = slowest
+        self.now = 0.0
+        self.queue: list[tuple[float, int, Callable[[], None]]] = []
+        self.order = count()
+        self.numbers = count(1)
+        self.hosts = {name: Host(name) for name in site.network.servers}
+        self.cut: set[str] = set()
+        self.cables_down: set[str] = set()
+        self.switches_away: set[str] = set()
+        self.prober_broken = False
+        self.power_broken = False
+        self.store_broken = False
+        self.seen: dict[tuple[str, str, str], Verdict] = {}
+        self.probing = False
+        self.last_wake = 0
+        self.stored: dict[str, tuple[str, int]] = {}
+        self.connections: dict[str, int] = {}
+        self.last_delivery: dict[tuple[str, str], float] = {}
+        self.highest: tuple[int, str] = (0, "")
+        self.journal: list[tuple[float, Record]] = []
+        self.events: list[tuple[float, Event]] = []
+        self.incarnation = 0
+        self.controller_up = False
+        self.state: State = engine.initial(site, {}, 0.0)
+        self.start_controller()
+
+    # The clock.
+
+    def after(self, delay: float, action: Callable[[], None]) -> None:
+        heapq.heappush(self.queue, (self.now + delay, next(self.order), action))
+
+    def run_until(self, end: float) -> None:
+        while self.queue and self.queue[0][0] <= end:
+            self.now, _, action = heapq.heappop(self.queue)
+            action()
+        self.now = end
+
+    def delay(self) -> float:
+        """Mostly quick, at times as slow as it gets."""
+        quick = self.random.random() < 0.8
+        return self.random.uniform(0.001, 0.02 if quick else self.slowest)
+
+    # The controller.
+
+    def start_controller(self) -> None:
+        self.incarnation += 1
+        self.controller_up = True
+        self.state = engine.initial(self.site, dict(self.stored), self.now)
+        self.seen = {}
+        self.connections = {}
+        for switch in self.site.network.switches:
+            if switch not in self.switches_away:
+                self.after(self.delay(), lambda switch=switch: self.connect_switch(switch))
+        for host in self.hosts.values():
+            self.lose_connection(host, notice=False)
+        self.world_changed()
+        self.alarm(self.now)
+
+    def stop_controller(self) -> None:
+        self.incarnation += 1
+        self.controller_up = False
+
+    def tell(self, event: Event, incarnation: int | None = None) -> None:
+        """What the shell does: one event in, the state replaced, the effects carried out."""
+        if not self.controller_up or incarnation not in (None, self.incarnation):
+            return
+        self.events.append((self.now, event))
+        version = self.state.version
+        self.state, effects = engine.decide(self.state, event, self.now)
+        for effect in effects:
+            self.carry_out(effect)
+        if self.state.version != version:
+            for switch in self.site.network.switches:
+                self.install(switch)
+            self.world_changed()
+
+    def carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AskAgent():
+                self.ask_agent(effect)
+            case FencePower():
+                self.fence_power(effect)
+            case StorePlacement():
+                self.store(effect)
+            case GrantLease():
+                self.grant(effect)
+            case Wake(at=at):
+                self.alarm(at)
+            case Record():
+                self.journal.append((self.now, effect))
+
+    def alarm(self, at: float) -> None:
+        self.last_wake = number = next(self.numbers)
+        incarnation = self.incarnation
+
+        def ring() -> None:
+            if number == self.last_wake:
+                self.tell(Tick(), incarnation)
+
+        self.after(max(0.0, at - self.now), ring)
+
+    def later(self, event: Event, delay: float | None = None) -> None:
+        """Tell this controller, not its successor, after a while."""
+        incarnation = self.incarnation
+        wait = self.delay() if delay is None else delay
+        self.after(wait, lambda: self.tell(event, incarnation))
+
+    # Switches and probes.
+
+    def connect_switch(self, switch: str) -> None:
+        if switch not in self.switches_away:
+            self.tell(SwitchConnected(switch, self.ports_up(switch)))
+            self.install(switch)
+
+    def install(self, switch: str) -> None:
+        if switch not in self.switches_away:
+            self.later(RulesInstalled(switch, self.state.version))
+
+    def port_up(self, card: Interface) -> bool:
+        return self.hosts[card.server].on and card.name not in self.cables_down
+
+    def ports_up(self, switch: str) -> frozenset[int]:
+        cards = self.site.network.interfaces.values()
+        up = {c.attachment.port for c in cards if c.attachment.switch == switch and self.port_up(c)}
+        return frozenset(up | {PROBER_PORT})
+
+    def tell_ports(self, server: str) -> None:
+        for card in self.site.network.servers[server].interfaces:
+            if card.attachment.switch not in self.switches_away:
+                self.later(PortChanged(card.attachment, self.port_up(card)), 0.004)
+
+    def world_changed(self) -> None:
+        """Probes will see it in a while."""
+        if not self.probing:
+            self.probing = True
+            self.after(self.random.uniform(0.05, 0.6), self.probe)
+
+    def probe(self) -> None:
+        self.probing = False
+        for role in self.site.roles.values():
+            for service in role.services:
+                for server in role.servers:
+                    for card in self.site.cards(role, server, service.segment):
+                        verdict, reason = self.verdict(role, card)
+                        key = (role.name, service.name, card.name)
+                        if self.seen.get(key) is not verdict and self.controller_up:
+                            self.seen[key] = verdict
+                            event = ProbeChanged(
+                                role.name, service.name, card.name, verdict, reason
+                            )
+                            self.later(event, 0.0)
+
+    def verdict(self, role: Role, card: Interface) -> tuple[Verdict, str]:
+        host = self.hosts[card.server]
+        fenced = self.controller_up and card.server in self.state.fenced
+        if self.prober_broken or host.frozen or fenced or not self.port_up(card):
+            return Verdict.UNHEALTHY, "timeout"
+        if role.name in host.broken:
+            return Verdict.UNHEALTHY, "refused"
+        if role.needs_fence and host.copy.holding is Holding.FAILED:
+            return Verdict.UNHEALTHY, "refused"
+        ready = role.needs_fence and not host.copy.using
+        return (Verdict.READY if ready else Verdict.HEALTHY), ""
+
+    # Connections between agents and controller: in order, until they break.
+
+    def lose_connection(self, host: Host, notice: bool = True) -> None:
+        """Both ends forget what was under way; the agent tries again soon."""
+        had = host.connection
+        host.connection = 0
+        if notice and had and self.connections.get(host.name) == had:
+            del self.connections[host.name]
+            self.tell(AgentLost(host.name))
+        self.after(self.random.uniform(0.05, 1.0), lambda: self.connect_agent(host))
+
+    def connect_agent(self, host: Host) -> None:
+        usable = host.on and host.agent and not host.frozen and not host.connection
+        if not usable or not self.controller_up:
+            return
+        host.connection = number = next(self.numbers)
+        boot = f"{host.name}-{host.boot}"
+        said = (Held(MAIL, host.copy.holding, host.copy.epoch),)
+
+        def arrive() -> None:
+            if host.connection == number:
+                self.connections[host.name] = number
+                self.tell(AgentConnected(host.name, boot, said))
+
+        self.deliver(host, "up", arrive)
+
+    def deliver(self, host: Host, way: str, action: Callable[[], None]) -> None:
+        """After a delay, but never before what was sent earlier."""
+        key = (host.name, way)
+        at = max(self.now + self.delay(), self.last_delivery.get(key, 0.0))
+        self.last_delivery[key] = at
+        heapq.heappush(self.queue, (at, next(self.order), action))
+
+    def say(self, host: Host, event: Event) -> None:
+        """From agent to controller. What an old connection has swallowed may come late."""
+        number = host.connection
+        if not number or not host.agent:
+            return
+
+        def arrive() -> None:
+            if self.connections.get(host.name) == number or self.random.random() < 0.3:
+                self.tell(event)
+
+        incarnation = self.incarnation
+        self.deliver(host, "up", lambda: incarnation == self.incarnation and arrive())
+
+    def report(self, host: Host) -> None:
+        copy = host.copy
+        self.say(host, AgentReported(host.name, Held(MAIL, copy.holding, copy.epoch)))
+
+    # What servers do.
+
+    def ask_agent(self, asked: AskAgent) -> None:
+        host = self.hosts[asked.server]
+        number, boot = self.connections.get(asked.server, 0), host.boot
+
+        def obey() -> None:
+            if host.frozen:
+                host.backlog.append(obey)
+            elif host.on and host.agent and host.boot == boot:
+                self.obey(host, asked)
+
+        def arrive() -> None:
+            if host.connection == number or host.frozen:
+                obey()
+            elif self.random.random() < 0.3:  # an agent that works off what it had received
+                self.after(self.random.uniform(0.0, 6.0), obey)
+
+        if number:
+            self.deliver(host, "down", arrive)
+
+    def obey(self, host: Host, asked: AskAgent) -> None:
+        copy = host.copy
+        if asked.epoch < copy.epoch:
+            self.answer(host, asked, Outcome.REFUSED)
+            return
+        copy.epoch = asked.epoch
+        if asked.verb is Verb.RELEASE:
+            self.release(host, asked)
+        else:
+            self.assume(host, asked)
+
+    def answer(self, host: Host, asked: AskAgent, outcome: Outcome) -> None:
+        known = host.copy.epoch
+        self.say(host, AgentAnswered(asked.operation, host.name, asked.role, outcome, known))
+
+    def release(self, host: Host, asked: AskAgent) -> None:
+        copy, life = host.copy, host.copy.life
+        if self.random.random() < 0.1:
+            self.after(self.delay(), lambda: self.answer(host, asked, Outcome.FAILED))
+            return
+
+        def done() -> None:
+            if not host.on or copy.life != life or copy.epoch != asked.epoch:
+                return
+            if host.frozen:
+                host.backlog.append(done)
+                return
+            self.end(host)
+            self.answer(host, asked, Outcome.DONE)
+
+        self.after(self.random.choice((0.01, 0.05, 0.5)), done)
+
+    def assume(self, host: Host, asked: AskAgent) -> None:
+        copy = host.copy
+        if copy.using and copy.holding is Holding.HELD:
+            self.check_epoch(host, asked.epoch)
+            self.answer(host, asked, Outcome.DONE)
+            return
+        self.set_holding(host, Holding.ASSUMING)
+        if self.site.roles[MAIL].lease is None:
+            self.take(host, asked)
+        else:
+            self.renew(host, lambda: self.take(host, asked))
+
+    def take(self, host: Host, asked: AskAgent) -> None:
+        """Mount the spool, start daemons, wait until they answer."""
+        copy, life = host.copy, host.copy.life
+        self.check_epoch(host, asked.epoch)
+        copy.using = True
+        self.check_users()
+        fails = MAIL in host.broken or host.treacherous or self.random.random() < 0.1
+
+        def done() -> None:
+            if not host.on or copy.life != life or copy.epoch != asked.epoch:
+                return
+            if host.frozen:
+                host.backlog.append(done)
+                return
+            self.set_holding(host, Holding.FAILED if fails else Holding.HELD)
+            self.answer(host, asked, Outcome.FAILED if fails else Outcome.DONE)
+
+        self.after(self.random.choice((0.02, 0.1, 1.0)), done)
+
+    def set_holding(self, host: Host, holding: Holding) -> None:
+        host.copy.holding = holding
+        self.world_changed()
+        if not host.frozen:
+            self.report(host)
+
+    def end(self, host: Host) -> None:
+        """Everything in the role's namespaces is dead, and the spool free."""
+        copy = host.copy
+        copy.using = False
+        copy.kill_at = None
+        copy.life += 1
+        copy.requests.clear()
+        self.set_holding(host, Holding.NOTHING)
+
+    def users(self) -> list[str]:
+        return [host.name for host in self.hosts.values() if host.copy.using]
+
+    def check_epoch(self, host: Host, epoch: int) -> None:
+        """Epochs only grow, and each belongs to one server."""
+        highest, server = self.highest
+        if epoch < highest or (epoch == highest and host.name != server):
+            raise Broken(f"{host.name} took epoch {epoch} after {self.highest}")
+        self.highest = (epoch, host.name)
+
+    def check_users(self) -> None:
+        if len(self.users()) > 1:
+            raise Broken(f"{self.users()} use the spool at {self.now}")
+
+    # Guards: they renew by a connection of their own.
+
+    def renew(self, host: Host, first: Callable[[], None] | None = None) -> None:
+        copy, sent = host.copy, self.now
+        request = f"lease-{next(self.numbers)}"
+        copy.requests[request] = (sent, first)
+        life = copy.life
+        lease = self.site.roles[MAIL].lease or 0.0
+        if not host.no_lease and not host.frozen:
+            self.later(LeaseAsked(request, host.name, MAIL, copy.epoch))
+        if first is not None:
+            copy.kill_at = sent + lease
+            self.after(lease, lambda: self.kill_timer(host, life))
+
+        def again() -> None:
+            if host.on and copy.life == life and copy.kill_at is not None:
+                self.renew(host)
+
+        self.after(lease / 3, again)
+
+    def grant(self, granted: GrantLease) -> None:
+        for host in self.hosts.values():
+            if granted.request in host.copy.requests:
+                life = host.copy.life
+                self.after(self.delay(), lambda host=host: self.granted(host, life, granted))
+                return
+
+    def granted(self, host: Host, life: int, answer: GrantLease) -> None:
+        copy = host.copy
+        if copy.life != life or not host.on or answer.request not in copy.requests:
+            return
+        if host.no_lease:
+            return
+        if host.frozen:
+            host.backlog.append(lambda: self.granted(host, life, answer))
+            return
+        sent, first = copy.requests.pop(answer.request)
+        if not answer.granted:
+            self.end(host)
+            return
+        if copy.kill_at is not None:
+            copy.kill_at = max(copy.kill_at, sent + answer.duration)
+            self.after(copy.kill_at - self.now, lambda: self.kill_timer(host, life))
+        if first is not None:
+            first()
+
+    def kill_timer(self, host: Host, life: int) -> None:
+        """The kernel's timer: it also ends what is stopped."""
+        copy = host.copy
+        if copy.life == life and copy.kill_at is not None and self.now >= copy.kill_at - 1e-9:
+            self.end(host)
+
+    # Power and store.
+
+    def fence_power(self, asked: FencePower) -> None:
+        if self.power_broken:
+            if self.random.random() < 0.5:
+                self.later(PowerFenced(asked.operation, asked.server, Outcome.FAILED))
+            return
+
+        def cut() -> None:
+            self.power_off(self.hosts[asked.server])
+            self.cut.add(asked.server)
+            self.later(PowerFenced(asked.operation, asked.server, Outcome.DONE))
+
+        self.after(self.delay(), cut)
+
+    def store(self, asked: StorePlacement) -> None:
+        if self.store_broken:
+            if self.random.random() < 0.5:
+                self.later(EpochStored(asked.operation, Outcome.FAILED))
+            return
+
+        def write() -> None:
+            self.stored[asked.role] = (asked.server, asked.epoch)
+            self.later(EpochStored(asked.operation, Outcome.DONE))
+
+        incarnation = self.incarnation
+        self.after(0.005, lambda: incarnation == self.incarnation and write())
+
+    # Faults and their ends.
+
+    def power_off(self, host: Host) -> None:
+        if not host.on:
+            return
+        host.on = False
+        host.frozen = False
+        host.backlog.clear()
+        copy = host.copy
+        copy.using = False
+        copy.kill_at = None
+        copy.life += 1
+        copy.requests.clear()
+        copy.holding = Holding.NOTHING
+        self.lose_connection(host)
+        self.tell_ports(host.name)
+        self.world_changed()
+
+    def power_on(self, host: Host) -> None:
+        if host.on:
+            return
+        host.on = True
+        host.agent = True
+        host.boot += 1
+        self.cut.discard(host.name)
+        self.tell_ports(host.name)
+        self.world_changed()
+        self.after(self.random.uniform(0.1, 1.0), lambda: self.connect_agent(host))
+
+    def inject(self, fault: Fault) -> None:
+        host = list(self.hosts.values())[fault.server % len(self.hosts)]
+        begin, end = self.FAULTS[fault.kind]
+        self.after(fault.at - self.now, lambda: begin(self, host))
+        if end is not None:
+            self.after(fault.at - self.now + fault.lasts, lambda: end(self, host))
+
+    def kill_agent(self, host: Host) -> None:
+        host.agent = False
+        self.lose_connection(host)
+
+    def start_agent(self, host: Host) -> None:
+        host.agent = True
+        self.after(self.delay(), lambda: self.connect_agent(host))
+
+    def freeze(self, host: Host) -> None:
+        host.frozen = host.on
+        self.world_changed()
+        number = host.connection
+
+        def notice() -> None:
+            if host.frozen and host.connection == number and self.connections.pop(host.name, 0):
+                self.tell(AgentLost(host.name))
+
+        self.after(self.site.timers.agent_timeout, notice)
+
+    def thaw(self, host: Host) -> None:
+        host.frozen = False
+        backlog, host.backlog = host.backlog, []
+        for action in backlog:
+            action()
+        if host.name not in self.connections:
+            self.lose_connection(host)
+        self.world_changed()
+
+    def unplug(self, host: Host) -> None:
+        card = self.random.choice(self.site.network.servers[host.name].interfaces)
+        self.cables_down.add(card.name)
+        self.tell_ports(host.name)
+        self.world_changed()
+
+    def unplug_all(self, host: Host) -> None:
+        self.cables_down |= {c.name for c in self.site.network.servers[host.name].interfaces}
+        self.tell_ports(host.name)
+        self.world_changed()
+
+    def plug(self, host: Host) -> None:
+        self.cables_down -= {c.name for c in self.site.network.servers[host.name].interfaces}
+        self.tell_ports(host.name)
+        self.world_changed()
+
+    def break_service(self, host: Host) -> None:
+        host.broken.add(self.random.choice((MAIL, RELAY)))
+        self.world_changed()
+
+    def mend_service(self, host: Host) -> None:
+        host.broken.clear()
+        self.world_changed()
+
+    def kill_daemon(self, host: Host) -> None:
+        if host.copy.holding is Holding.HELD:
+            self.set_holding(host, Holding.FAILED)
+
+    def lose_switch(self, host: Host) -> None:
+        switch = SEGMENTS[len(host.name) % 2]
+        self.switches_away.add(switch)
+        self.later(SwitchLost(switch))
+
+    def find_switch(self, _host: Host) -> None:
+        for switch in tuple(self.switches_away):
+            self.switches_away.discard(switch)
+            self.after(self.delay() + self.slowest, lambda s=switch: self.connect_switch(s))
+
+    def restart_controller(self, _host: Host) -> None:
+        self.stop_controller()
+        self.after(self.random.choice((0.0, 0.5, 6.0)), self.start_once)
+
+    def start_once(self) -> None:
+        if not self.controller_up:
+            self.start_controller()
+
+    def set_flag(self, name: str, value: bool) -> Callable[[Host], None]:
+        def act(_host: Host) -> None:
+            setattr(self, name, value)
+            self.world_changed()
+
+        return act
+
+    def request(self, kind: RequestKind, host: Host, role: str = MAIL) -> None:
+        wanted = "" if kind in (RequestKind.ENABLE, RequestKind.DISABLE) else role
+        name = f"request-{next(self.numbers)}"
+        self.tell(Requested(name, kind, wanted, host.name, "drawn by lot"))
+
+    FAULTS: dict[
+        str, tuple[Callable[[World, Host], None], Callable[[World, Host], None] | None]
+    ] = {
+        "crash": (power_off, power_on),
+        "kill agent": (kill_agent, start_agent),
+        "break connection": (lose_connection, None),
+        "freeze": (freeze, thaw),
+        "unplug a card": (unplug, plug),
+        "unplug all": (unplug_all, plug),
+        "break a service": (break_service, mend_service),
+        "kill a daemon": (kill_daemon, None),
+        "lose a switch": (lose_switch, find_switch),
+        "restart controller": (restart_controller, None),
+        "break the prober": (
+            lambda w, h: w.set_flag("prober_broken", True)(h),
+            lambda w, h: w.set_flag("prober_broken", False)(h),
+        ),
+        "break the power switch": (
+            lambda w, h: w.set_flag("power_broken", True)(h),
+            lambda w, h: w.set_flag("power_broken", False)(h),
+        ),
+        "break the store": (
+            lambda w, h: w.set_flag("store_broken", True)(h),
+            lambda w, h: w.set_flag("store_broken", False)(h),
+        ),
+        "cut the guard off": (
+            lambda _, h: setattr(h, "no_lease", True),
+            lambda _, h: setattr(h, "no_lease", False),
+        ),
+        "request mail": (lambda w, h: w.request(RequestKind.FAILOVER, h), None),
+        "request relay": (lambda w, h: w.request(RequestKind.FAILOVER, h, RELAY), None),
+        "fail back": (lambda w, h: w.request(RequestKind.FAILBACK, h), None),
+        "disable": (
+            lambda w, h: w.request(RequestKind.DISABLE, h),
+            lambda w, h: w.request(RequestKind.ENABLE, h),
+        ),
+    }
+
+    # The end.
+
+    def end_faults(self, stays_off: str = "", hopeless: bool = False) -> None:
+        """Everything is repaired, but a server may be off for good, and the others may still
+        fail when they are given the mail (`hopeless`)."""
+        self.slowest = min(self.slowest, 0.1)
+        self.prober_broken = self.power_broken = self.store_broken = False
+        self.find_switch(next(iter(self.hosts.values())))
+        self.start_once()
+        for host in self.hosts.values():
+            host.no_lease = False
+            self.mend_service(host)
+            self.plug(host)
+            if host.frozen:
+                self.thaw(host)
+            if not host.agent:
+                self.start_agent(host)
+            if host.name == stays_off:
+                self.power_off(host)
+            else:
+                self.power_on(host)
+                host.treacherous = hopeless
+            if host.name in self.state.disabled:
+                self.request(RequestKind.ENABLE, host)
+
+    def steered_to(self) -> set[str]:
+        wanted = intents(self.site, self.state)
+        return {card.server for steer in wanted.steers for card in steer.order}
+
+    def check_settled(self, quiet: float) -> None:
+        """Nothing has changed for `quiet` seconds, no group points to a fenced server, and
+        whoever could be served is. Where nobody can serve, it is tried again, but seldom."""
+        if off := self.steered_to() & self.cut:
+            raise Broken(f"a group points to {off}, which is fenced")
+        for role in self.site.roles.values():
+            able = not any(host.treacherous for host in self.hosts.values())
+            starts = sum(
+                record.kind == "takeover.started"
+                and record.role == role.name
+                and when > self.now - quiet
+                for when, record in self.journal
+            )
+            if starts > (0 if able else 1 + quiet / self.site.timers.failback_hold):
+                raise Broken(f"{role.name} has moved {starts} times in the last {quiet} s")
+            if able and role.name in self.state.takeovers:
+                raise Broken(f"not settled: {self.state.takeovers[role.name]}")
+            if able:
+                self.check_served(role)
+
+    def check_served(self, role: Role) -> None:
+        live = self.state.placements[role.name].server
+        host = self.hosts.get(live or "")
+        if host is None or not host.on:
+            raise Broken(f"{role.name} is at {live}, which does not serve: {self.state.waiting}")
+        if role.needs_fence and (self.users() != [live] or host.copy.holding is not Holding.HELD):
+            raise Broken(f"{role.name} is at {live}, used by {self.users()}: {self.state.waiting}")

@@ -1,0 +1,253 @@
+"""Thousands of random schedules of faults, requests and delays on a simulated clock.
+
+Invariants, each watched by `simulation.World` and each with a test that removes its guard and
+sees it break:
+
+1. never two servers use the spool;
+2. no server takes an epoch that is not above all that were taken before;
+3. once settled, no group points to a fenced server;
+4. once the faults stop, the site settles: everything that can be served is served by its
+   placement, and nothing moves any more.
+
+Hypothesis draws (and shrinks) the schedules; a plain seeded generator draws most of them,
+because it is faster, and its seeds make failures repeatable: `run(schedule_of(SEED))`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from simulation import SERVERS, Broken, Fault, World, make_site
+
+from hactrl import wanted
+from hactrl.engine import decide, ownership
+from hactrl.engine.events import Holding
+
+#: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
+FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
+
+SEEDS = 1000
+CHUNK = 100
+
+
+@dataclass(frozen=True)
+class Schedule:
+    seed: int
+    servers: int
+    lease: float | None
+    power: bool
+    failback: str
+    slowest: float
+    faults: tuple[Fault, ...]
+    stays_off: str
+    hopeless: bool
+
+
+def run(schedule: Schedule) -> World:
+    site = make_site(schedule.servers, schedule.lease, schedule.power, schedule.failback)
+    world = World(site, schedule.seed, schedule.slowest)
+    world.run_until(FIRST)
+    for fault in schedule.faults:
+        world.inject(fault)
+    world.run_until(REPAIRED)
+    provable = schedule.power or schedule.lease is not None
+    world.end_faults(schedule.stays_off if provable else "", schedule.hopeless)
+    world.run_until(END)
+    world.check_settled(QUIET)
+    return world
+
+
+def schedule_of(seed: int) -> Schedule:
+    """Faults come in bursts, because those that overlap are the interesting ones."""
+    random = Random(seed)
+    servers = random.choice((2, 2, 3))
+    bursts = [random.uniform(FIRST, LAST) for _ in range(3)]
+    faults = tuple(
+        Fault(
+            random.choice(list(World.FAULTS)),
+            random.randrange(servers),
+            random.choice(bursts) + random.uniform(0, 1.5),
+            random.uniform(0.05, 8),
+        )
+        for _ in range(random.randint(1, 8))
+    )
+    return Schedule(
+        seed,
+        servers,
+        random.choice((4.0, 4.0, None)),
+        random.random() < 0.7,
+        random.choice(("manual", "automatic")),
+        random.choice((0.05, 0.3, 2.0)),
+        faults,
+        random.choice(SERVERS[:servers]),
+        random.random() < 0.3,
+    )
+
+
+def late_assume(seed: int, lease: float | None) -> Schedule:
+    """The switchover that goes wrong in the worst moment: the target's agent stops, or is
+    killed, just when it is asked to assume, and obeys much later."""
+    random = Random(seed)
+    start = random.uniform(FIRST, FIRST + 1)
+    if lease is None:
+        killed = start + random.uniform(0.1, 1.0)
+        worst = Fault("kill agent", 1, killed, random.uniform(1.2, 3.0))
+    else:
+        stopped = start - random.uniform(0.0, 0.6)
+        worst = Fault("freeze", 1, stopped, random.uniform(4.0, 9.0))
+    faults = (Fault("request mail", 1, start, 0.0), worst)
+    slowest = 2.0 if lease is None else 0.3
+    return Schedule(seed, 2, lease, False, "manual", slowest, faults, "", False)
+
+
+def stopped_owner(seed: int) -> Schedule:
+    """The owner is stopped, and nothing but the end of its lease proves anything."""
+    random = Random(seed)
+    fault = Fault("freeze", 0, random.uniform(FIRST, LAST), random.uniform(5.0, 9.0))
+    return Schedule(seed, 2, 4.0, False, "manual", 0.05, (fault,), "", False)
+
+
+def schedules() -> st.SearchStrategy[Schedule]:
+    tenths = st.integers(60, 195).map(lambda n: n / 10)
+    fault = st.builds(
+        Fault,
+        st.sampled_from(sorted(World.FAULTS)),
+        st.integers(0, 2),
+        tenths,
+        st.integers(1, 80).map(lambda n: n / 10),
+    )
+    return st.builds(
+        Schedule,
+        st.integers(0, 2**32),
+        st.integers(2, 3),
+        st.sampled_from((4.0, None)),
+        st.booleans(),
+        st.sampled_from(("manual", "automatic")),
+        st.sampled_from((0.05, 0.3, 2.0)),
+        st.lists(fault, max_size=8).map(tuple),
+        st.sampled_from(SERVERS[:2]),
+        st.booleans(),
+    )
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(schedules())
+def test_no_drawn_schedule_breaks_an_invariant(schedule: Schedule) -> None:
+    run(schedule)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_no_seeded_schedule_breaks_an_invariant(first: int) -> None:
+    for seed in range(first, first + CHUNK):
+        assert not breaks(schedule_of(seed)), f"seed {seed}"
+
+
+@pytest.mark.parametrize("lease", [4.0, None])
+def test_no_late_assume_breaks_an_invariant(lease: float | None) -> None:
+    for seed in range(60):
+        run(late_assume(seed, lease))
+
+
+def test_no_stopped_owner_breaks_an_invariant() -> None:
+    for seed in range(60):
+        run(stopped_owner(seed))
+
+
+def test_the_same_events_give_the_same_decisions() -> None:
+    world = World(make_site(), 7)
+    world.run_until(5.0)
+    first, second = (_replay(world) for _ in range(2))
+    assert first == second
+
+
+def _replay(world: World) -> list[Any]:
+    state = decide.initial(world.site, {}, 0.0)
+    seen: list[Any] = []
+    for now, event in world.events:
+        state, effects = decide.decide(state, event, now)
+        seen.append((state, effects))
+    return seen
+
+
+# Without its guard, each invariant breaks.
+
+Guard = Callable[[], AbstractContextManager[Any]]
+
+
+def removed(module: Any, name: str, replacement: Callable[..., Any]) -> Guard:
+    return lambda: patch.object(module, name, replacement)
+
+
+GUARDS = {
+    "others must be proven gone": (
+        removed(ownership, "may_assume", lambda *_: True),
+        schedule_of,
+        "use the spool",
+    ),
+    "a lease must have ended": (
+        removed(ownership, "lease_over_at", lambda holder: (holder.expires or 9e9) - 2.5),
+        stopped_owner,
+        "use the spool",
+    ),
+    "only who is entitled may renew": (
+        removed(ownership, "may_renew", lambda *_: True),
+        lambda seed: late_assume(seed, 4.0),
+        "use the spool|took epoch",
+    ),
+    "only a word at this epoch counts": (
+        removed(ownership, "has_let_go", lambda held, _: held.holding is Holding.NOTHING),
+        lambda seed: late_assume(seed, None),
+        "use the spool|took epoch",
+    ),
+    "epochs grow": (
+        removed(ownership, "next_epoch", lambda s, r: max(1, s.placements[r].epoch)),
+        schedule_of,
+        "took epoch",
+    ),
+    "fenced servers get nothing": (
+        removed(wanted, "may_receive", lambda *_: True),
+        schedule_of,
+        "points to",
+    ),
+    "what failed is tried again": (
+        removed(decide, "expire_asks", lambda _: None),
+        schedule_of,
+        "not settled|does not serve",
+    ),
+    "what moved is held down": (
+        removed(decide, "held_down", lambda *_: False),
+        schedule_of,
+        "has moved",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_an_invariant_breaks_without_its_guard(name: str) -> None:
+    remove, schedule, what = GUARDS[name]
+    with remove():
+        assert any(re.search(what, breaks(schedule(seed))) for seed in range(400))
+
+
+def breaks(schedule: Schedule) -> str:
+    """What a schedule breaks; empty if nothing."""
+    try:
+        run(schedule)
+    except Broken as broken:
+        return str(broken)
+    return ""
