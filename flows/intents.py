@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topology.model import Address, Attachment, Subnet
+from topology.model import Address, Attachment, Subnet, derived_mac
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Candidate:
     segment: str
     attachment: Attachment
     mac: str
+
+    @property
+    def detour_mac(self) -> str:
+        """What stands for `mac` on the way round a dead link; see `flows.tables.steer`."""
+        return derived_mac(f"detour to {self.mac}")
 
 
 @dataclass(frozen=True)

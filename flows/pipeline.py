@@ -3,9 +3,9 @@
 A packet enters at `admit`. From an edge port it goes down the whole list; from a trunk port, where
 another switch of ours has done all that, straight to `forward`.
 
-    edge ──► admit ─► arp ─► policy ─► source ─► steer ─► forward ─► hosts ─► tree ─► flood
-               │       └──► advertise                        ▲
-    trunk ─────┴─────────────────────────────────────────────┘
+    edge ──► admit ─► arp ─► policy ─► source ─► steer ─► forward ─┬► hosts ─┬─► flood
+               │       └──► advertise                          ▲     └► tree ──┘
+    trunk ─────┴───────────────────────────────────────────────┘
 
 Every rule is made by `Table.rule`, which refuses what its table has not declared.
 """
@@ -117,7 +117,7 @@ _TRANSPORT = {"tcp_src", "tcp_dst", "tcp_flags", "udp_src", "udp_dst"}
 TREE = Table(
     number=8,
     name="tree",
-    purpose="hosts learnt on the spanning tree; others are flooded along it",
+    purpose="hosts to hosts, learnt on the spanning tree; to others a flood along it",
     matches=frozenset({"eth_dst"}),
     actions=frozenset({"output", "group"}),
     next=frozenset(),
@@ -126,18 +126,18 @@ TREE = Table(
 HOSTS = Table(
     number=7,
     name="hosts",
-    purpose="hosts learnt on any port",
+    purpose="roles to hosts, the way that these came; to others a flood along the tree",
     matches=frozenset({"eth_dst"}),
-    actions=frozenset({"output"}),
-    next=frozenset({TREE.number}),
+    actions=frozenset({"output", "group", "set eth_dst"}),
+    next=frozenset(),
     kind=CookieKind.HOSTS,
 )
 FORWARD = Table(
     number=6,
     name="forward",
     purpose="toward cards and prober by shortest paths; broadcasts along the spanning tree",
-    matches=frozenset({"in_port", "eth_dst", "eth_type", "ip_proto", "arp_op", "icmpv6_type"}),
-    actions=frozenset({"output", "group"}),
+    matches=frozenset(_ETHERNET | {"ip_proto", "arp_op", "icmpv6_type"}),
+    actions=frozenset({"output", "group", "learn", "set eth_dst"}),
     next=frozenset({HOSTS.number, TREE.number}),
     kind=CookieKind.FORWARD,
 )

@@ -11,8 +11,8 @@ from ipaddress import ip_network
 
 from flows.intents import Candidate
 from flows.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
-from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE, TREE, Table
-from flows.rules import Learn, Rule, SetField
+from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE
+from flows.rules import Rule, SetField
 from flows.tables.fields import (
     MULTICAST,
     Fields,
@@ -23,12 +23,13 @@ from flows.tables.fields import (
     mac,
     opening,
 )
+from flows.tables.learning import learn
 from flows.tables.view import View
 from topology.model import Address
 
 _FENCE = 1000
 _RESERVED = 950
-_OURS_ON_TRUNK = 910
+_KNOWN = 910
 _TRUNK = 900
 _PROBE_QUESTION = 820
 _PROBE_JUNK = 810
@@ -39,10 +40,6 @@ _SPEAK = 600
 _SERVER_ELSE = 500
 _SPOOF = 400
 _EDGE = 0
-
-#: Learnt hosts are forgotten after this many seconds without a packet to them (IEEE 802.1D's
-#: default ageing time).
-_AGEING = 300
 
 _LINK_LOCAL = ip_network("fe80::/10")
 
@@ -63,14 +60,7 @@ def rules(view: View) -> Iterator[Rule]:
     yield from _prober(view)
     yield from _cards(view)
     yield from _guard(view)
-    yield ADMIT.rule(_EDGE, "let hosts talk", {}, *_learn(view, HOSTS, TREE), goto=ARP)
-
-
-def _learn(view: View, *tables: Table) -> tuple[Learn, ...]:
-    return tuple(
-        Learn(t.number, priority=1, idle_timeout=_AGEING, hard_timeout=0, cookie=view.learnt_cookie)
-        for t in tables
-    )
+    yield ADMIT.rule(_EDGE, "let hosts talk", {}, learn(view, HOSTS), goto=ARP)
 
 
 def _fences(view: View) -> Iterator[Rule]:
@@ -89,17 +79,18 @@ def _fences(view: View) -> Iterator[Rule]:
 
 def _trunks(view: View) -> Iterator[Rule]:
     """What comes from another switch has been admitted there. Where it comes from tells where its
-    sender is, unless the sender is one of ours."""
+    sender is, unless the sender is one of ours, or the packet was diverted to another card: it may
+    have come by here before, and would say that its sender is behind whoever diverted it."""
     ours = [service.mac for service in view.addresses]
     if view.prober:
         ours.append(view.prober.mac)
+    known: list[Fields] = [{"eth_src": mac(source)} for source in ours]
+    known += [{"eth_dst": mac(candidate.mac)} for candidate in view.candidates]
     for port in view.trunk_ports:
-        for source in ours:
-            match: Fields = {"in_port": port, "eth_src": mac(source)}
-            yield ADMIT.rule(_OURS_ON_TRUNK, "trust trunks", match, goto=FORWARD)
-        tables = (HOSTS, TREE) if port in view.tree_ports else (HOSTS,)
+        for match in known:
+            yield ADMIT.rule(_KNOWN, "trust trunks", {"in_port": port, **match}, goto=FORWARD)
         yield ADMIT.rule(
-            _TRUNK, "trust trunks", {"in_port": port}, *_learn(view, *tables), goto=FORWARD
+            _TRUNK, "trust trunks", {"in_port": port}, learn(view, HOSTS), goto=FORWARD
         )
 
 
@@ -196,8 +187,9 @@ def _guard(view: View) -> Iterator[Rule]:
     """What no host may do: use an address or a MAC of ours, or send past the policy to a MAC that
     only our own rules write."""
     protected = [c.mac for c in view.candidates] + ([view.prober.mac] if view.prober else [])
+    detours = [c.detour_mac for c in view.candidates]
     past = "keep everybody from sending past the policy"
-    for ours in protected:
+    for ours in [*protected, *detours]:
         yield ADMIT.rule(_TO_CARD, past, {"eth_dst": mac(ours)})
     spoof = "keep hosts from using what is ours"
     for ours in [*protected, *(service.mac for service in view.addresses)]:

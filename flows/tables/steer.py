@@ -4,11 +4,16 @@ A role has one fast-failover group on every switch of a segment. A placement is 
 contents of these groups, so a failover is one group modification a switch.
 
 Packets go to a card in two phases. First they carry the virtual MAC as destination, and every
-switch on the way asks its own group, so that the switch with the card can still divert them. As
-soon as a switch diverts one, it writes the MAC of the role on one certain card, and from then on
-the packet is forwarded by that MAC alone and meets no group again. In the first phase a packet
-comes nearer to the first candidate's switch with each hop; it is diverted at most once; in the
-second phase it comes nearer to its card's switch with each hop. So it never loops, whatever fails.
+switch on the way asks its own group, so that a switch can still divert them. As soon as one does,
+it writes a MAC that means one certain card, and from then on the packet is forwarded by that MAC
+alone and meets no group again. In the first phase a packet comes nearer to the first candidate's
+switch with each hop; it is diverted at most once; in the second phase it comes nearer to its
+card's switch with each hop. So it never loops, whatever fails.
+
+That MAC is the role's own on the card, if the packet goes to another card than it was meant for.
+If it only goes to the first card's switch round a dead link, over a loop-free alternate, it is the
+card's detour MAC: such a packet never comes by the same switch twice, so the switches on its way
+may learn from it where its sender is, as from one that was not diverted.
 """
 
 from __future__ import annotations
@@ -88,6 +93,8 @@ def _remote(view: View, candidate: Candidate, *, keeps_virtual_mac: bool) -> Ite
     for port in hops.nearer:
         onward = ToGroup(view.toward_group(target))
         yield Bucket((onward,) if keeps_virtual_mac else (*divert, onward), watch_port=port)
+    if keeps_virtual_mac:
+        divert = (SetField("eth_dst", mac(candidate.detour_mac)), SetField("in_port", 0))
     for port in hops.alternates:
         yield Bucket((*divert, Output(port)), watch_port=port)
 

@@ -142,6 +142,10 @@ class View:
         return self.ids[f"flood {self.segment}"]
 
     @cached_property
+    def unicast_flood_group(self) -> int:
+        return self.ids[f"unicast flood {self.segment}"]
+
+    @cached_property
     def error_meter(self) -> int:
         return self.ids[f"errors on {self.segment}"]
 
@@ -153,5 +157,9 @@ def all_ids(network: Network, intents: Intents) -> dict[str, int]:
         [f"steer {place}" for place in places]
         + [f"announce to {place}" for place in places]
         + [f"{way} {switch}" for way in ("toward", "spread toward") for switch in network.switches]
-        + [f"{what} {s}" for what in ("flood", "errors on") for s in network.segments]
+        + [
+            f"{what} {s}"
+            for what in ("flood", "unicast flood", "errors on")
+            for s in network.segments
+        ]
     )

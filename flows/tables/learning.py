@@ -1,0 +1,18 @@
+"""How switches learn by themselves where hosts are."""
+
+from __future__ import annotations
+
+from flows.pipeline import Table
+from flows.rules import Learn
+from flows.tables.view import View
+
+#: Learnt hosts are forgotten after this many seconds without a packet to them (IEEE 802.1D's
+#: default ageing time).
+AGEING = 300
+
+
+def learn(view: View, table: Table) -> Learn:
+    """From now on `table` sends what is for this packet's sender to where it came in."""
+    return Learn(
+        table.number, priority=1, idle_timeout=AGEING, hard_timeout=0, cookie=view.learnt_cookie
+    )
