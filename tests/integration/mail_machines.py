@@ -54,7 +54,9 @@ class Namespaces:
     def close(self) -> None:
         powercut.cut([self.init], [])
         for process in (self._holder, *self._daemons):
-            process.communicate()
+            process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 class Fabric(Namespaces):
