@@ -697,3 +697,25 @@ def test_a_failed_link_changes_no_group_id(count: int) -> None:
             assert (
                 steering.items() <= {g.id: g.intent for g in after[switch].groups.values()}.items()
             )
+
+
+@pytest.mark.parametrize("dead", CABLES, ids=lambda dead: "-".join(map(str, sorted(dead))))
+def test_answers_come_back_over_one_dead_cable_without_the_controller(
+    dead: frozenset[Attachment],
+) -> None:
+    """Where the host has spoken before, and then asks again over what is left."""
+    for role, segment, port in (
+        ("mailrelay", "outer", 25),
+        ("smtp_pop", "inner", 110),
+        ("web", "inner", 80),
+    ):
+        for entry in HOSTS[segment]:
+            question = to_service(role, segment, 4, port)
+            rules = with_learnt(compiled(Situation()), walk(question, entry))
+            asked = Walker(rules, LINKS).walk(lambda p: p not in dead, question, entry)
+            rules = with_learnt(rules, asked)
+            candidate = live(role, segment, Situation(down=dead))
+            answer = from_service(candidate, 4, port)
+            trace = Walker(rules, LINKS).walk(lambda p: p not in dead, answer, candidate.attachment)
+            assert not trace.loops
+            assert entry in trace.places

@@ -1,0 +1,45 @@
+"""The tables refuse what they have not declared, and can be printed."""
+
+from __future__ import annotations
+
+import pytest
+from report_network import Situation
+
+from flows.pipeline import ADMIT, FORWARD, PIPELINE, POLICY, SOURCE, PipelineError
+from flows.rules import Output
+from flows.tables_text import tables_text
+
+
+def test_a_match_that_the_table_has_not_declared_is_refused() -> None:
+    with pytest.raises(PipelineError, match="source may not match tcp_dst"):
+        SOURCE.rule(1, "test", {"tcp_dst": 25})
+
+
+def test_an_action_that_the_table_has_not_declared_is_refused() -> None:
+    with pytest.raises(PipelineError, match="policy may not output"):
+        POLICY.rule(1, "test", {}, Output(1))
+
+
+def test_a_next_table_that_is_not_declared_is_refused() -> None:
+    with pytest.raises(PipelineError, match="forward may not go to 0"):
+        FORWARD.rule(1, "test", {}, goto=ADMIT)
+
+
+def test_tables_only_lead_on() -> None:
+    for place, table in enumerate(PIPELINE):
+        assert table.number == place
+        assert all(number > place for number in table.next)
+
+
+def test_rules_of_one_intent_share_a_cookie_and_others_do_not() -> None:
+    one, same, other = (POLICY.rule(n, w, {}) for n, w in ((1, "a"), (2, "a"), (3, "b")))
+    assert one.cookie == same.cookie != other.cookie
+
+
+def test_the_tables_are_printed_with_what_each_switch_holds() -> None:
+    held = Situation().compiled()
+    text = tables_text(held)
+    for table in PIPELINE:
+        assert f"{table.number} {table.name}: {table.purpose}" in text
+    row = next(line.split() for line in text.splitlines() if line.startswith("i2 "))
+    assert sum(map(int, row[1 : 1 + len(PIPELINE)])) == len(held["i2"].rules)
