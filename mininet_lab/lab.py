@@ -29,6 +29,10 @@ from topology.model import Attachment
 SITE_FILE = CHECKOUT / "examples" / "frontier.yaml"
 
 
+class StageError(Exception):
+    """What had to come about did not; the message says what stood in the way."""
+
+
 def now() -> float:
     """Seconds of CLOCK_BOOTTIME."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

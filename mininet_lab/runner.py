@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from mininet_lab import scenarios
+from mininet_lab.lab import StageError
 from mininet_lab.report import Story
 from mininet_lab.scenarios import Options, Scenario
-from mininet_lab.stage import StageError
 
 
 def main(directory: Path, arguments: list[str]) -> int:

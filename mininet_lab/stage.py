@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hactrl.client import Client, ClientError, UnknownOutcomeError, UnreachableError
-from mininet_lab.lab import Lab, now
+from mininet_lab.lab import Lab, StageError, now
 from mininet_lab.mail.description import MailSite
 from mininet_lab.report import Story
 from mininet_lab.servers import LabServer
@@ -21,10 +21,6 @@ Json = dict[str, Any]
 
 #: Seconds between two looks at what has no event to wait for.
 _LOOK = 0.1
-
-
-class StageError(Exception):
-    """What had to come about did not; the message says what stood in the way."""
 
 
 @dataclass
@@ -57,7 +53,7 @@ class Stage:
                     return now() - begun
                 time.sleep(_LOOK)
         raise StageError(
-            f"{what}: not after {now() - begun:.1f} s: {'; '.join(missing)}\n{self._background()}"
+            f"{what}: not after {now() - begun:.1f} s: {'; '.join(missing)}\n{self.background()}"
         )
 
     def await_served(self, role: str, server: str, timeout: float = 30.0) -> float:
@@ -68,7 +64,7 @@ class Stage:
 
         return self.await_status(f"waiting until {server} serves {role}", missing, timeout)
 
-    def _background(self, entries: int = 30) -> str:
+    def background(self, entries: int = 30) -> str:
         """What a person wants to read when something did not come about."""
         log = f"the controller's log ends with:\n{self.lab.controller.log_tail()}"
         try:
@@ -131,8 +127,11 @@ def standing(directory: Path, story: Story, mail: MailSite | None = None) -> Ite
         listen = lab.site.controller.rest
         client = Client(f"http://{listen.host}:{listen.port}", token=lab.operator_token)
         stage = Stage(lab, story, client, wan_mail)
-        stage.put_in_order()
-        yield stage
+        try:
+            stage.put_in_order()
+            yield stage
+        finally:
+            (directory / "history.txt").write_text(stage.background(entries=1000))
     finally:
         with story.working("taking everything down"):
             lab.__exit__(None, None, None)

@@ -33,9 +33,9 @@ WAY_WORDS = {
 class Rates:
     """Attempts a second on each way."""
 
-    a: float = 14.0
-    b: float = 6.0
-    c: float = 14.0
+    a: float = 8.0
+    b: float = 3.0
+    c: float = 8.0
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Traffic:
     def _send(self, way: str, node: Node, rate: float, *words: str) -> None:
         file = str(self.ledgers[way])
         self._begin(node, "send", "--way", way, "--ledger", file, "--rate", f"{rate}",
-                    "--seed", str(self.seed), *words)  # fmt: skip
+                    "--seed", str(self.seed), "--pause", "0.5", *words)  # fmt: skip
 
     def _begin(self, node: Node, *words: str) -> None:
         self._running.append(

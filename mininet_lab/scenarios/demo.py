@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mininet_lab.lab import now
+from mininet_lab.lab import StageError, now
 from mininet_lab.mail import ledger
 from mininet_lab.report import Story
 from mininet_lab.results import Results
@@ -149,7 +149,7 @@ def _await(holds: Callable[[], bool]) -> None:
     deadline = now() + _PATIENCE
     while not holds():
         if now() > deadline:
-            raise TimeoutError(f"not within {_PATIENCE:.0f} s")
+            raise StageError(f"mail did not go on within {_PATIENCE:.0f} s")
         time.sleep(0.1)
 
 
