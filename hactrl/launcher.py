@@ -54,20 +54,20 @@ class SiteNotNamedError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run Ryu with these command line arguments (the process's own, if None).
 
-    Returns the exit code: 1 if the site file is missing or wrong, with the reason on stderr.
+    Returns the exit code: 1 if the site file or a configuration file is missing or wrong, with
+    the reason on stderr.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     manager = ryu_manager()
+    from oslo_config.cfg import Error as OptionsError
     from ryu.lib import hub
 
     options = manager.CONF
-    register_options(options)
-    parse(manager, arguments)
-    applications = [application_module(name) for name in options.app]
-    listed = [application_module(name) for name in options.app_lists]
-    options.set_override("app", applications)
-    options.set_override("app_lists", listed)
-    if APPLICATION in applications + listed:
+    try:
+        name_applications(manager, arguments)
+    except OptionsError as error:
+        return refuse(error)
+    if APPLICATION in [*options.app, *options.app_lists]:
         if not options.enable_debugger:
             # Ryu does so in its `main`, too late for the locks of what is imported here.
             hub.patch(thread=True)
@@ -76,10 +76,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             use_site(options, configured_site(options))
         except (SiteError, SiteNotNamedError, OSError) as error:
-            print(f"ryu-manager: {error}", file=sys.stderr)
-            return 1
+            return refuse(error)
     manager.main(args=arguments, prog="ryu-manager")
     return 0
+
+
+def refuse(error: Exception) -> int:
+    """Say on stderr what is wrong; returns the exit code."""
+    print(f"ryu-manager: {error}", file=sys.stderr)
+    return 1
+
+
+def name_applications(manager: Any, arguments: list[str]) -> None:
+    """Read Ryu's options, and let `hactrl` in them mean its module.
+
+    Raises `oslo_config.cfg.Error` for a configuration file that cannot be read.
+    """
+    options = manager.CONF
+    register_options(options)
+    parse(manager, arguments)
+    for option in ("app", "app_lists"):
+        options.set_override(option, [application_module(name) for name in options[option]])
 
 
 def ryu_manager() -> Any:

@@ -121,6 +121,19 @@ def test_a_site_file_that_does_not_exist_ends_the_program_with_its_name(tmp_path
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("content", [None, "no assignment"], ids=["absent", "malformed"])
+def test_a_configuration_file_that_cannot_be_read_ends_the_program_with_its_name(
+    tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "ryu.conf"
+    if content is not None:
+        file.write_text(content)
+    done = run_manager("hactrl", "--config-file", str(file))
+    assert done.returncode == 1
+    assert str(file) in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_the_site_says_where_ryu_listens_and_the_command_line_goes_before_it() -> None:
     done = run_python(
         "import sys; from hactrl import launcher\n"
