@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -275,8 +274,3 @@ def wait_until(condition: Callable[[], bool], what: str, timeout: float = 10.0) 
     while not condition():
         assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
         time.sleep(0.005)
-
-
-def installed() -> bool:
-    """Whether the programs that this needs are there."""
-    return all(shutil.which(name) for name in ("ovs-vswitchd", "ovsdb-server", "unshare"))

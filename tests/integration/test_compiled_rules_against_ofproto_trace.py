@@ -76,7 +76,7 @@ def some_packet(segment: str, chooser: random.Random) -> Packet:
 
 
 @pytest.mark.parametrize(
-    ("switch", "situation"), product(NETWORK.switches, SITUATIONS), ids=lambda text: text
+    ("switch", "situation"), list(product(NETWORK.switches, SITUATIONS)), ids=lambda text: text
 )
 def test_switch_takes_and_keeps_the_rules_and_does_what_the_walker_says(
     bridges: dict[str, Bridge], switch: str, situation: str
