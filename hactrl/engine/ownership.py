@@ -34,7 +34,7 @@ from hactrl.engine.turn import Turn, with_item
 
 #: From weakest to strongest. The weakest of all entries is what the new owner is told, because
 #: only RELEASED and POWER let it clear the mount guard that the last owner left.
-STRENGTH = {Proof.LEASE: 0, Proof.NEVER_OWNED: 1, Proof.RELEASED: 2, Proof.POWER: 3}
+STRENGTH = {Proof.LEASE: 0, Proof.NEVER_OWNED: 1, Proof.POWER: 2, Proof.RELEASED: 3}
 
 #: Seconds granted to a guard of a role whose `lease` is none: it need not ask at all.
 UNBOUND_LEASE = 3600.0

@@ -16,9 +16,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address, ip_network
 from itertools import count
 from random import Random
+from typing import ClassVar, TypeAlias
 
 from hactrl.engine import decide as engine
 from hactrl.engine.effects import (
@@ -154,7 +156,7 @@ def _service(name: str, segment: str) -> Service:
     return Service(name, segment, "tcp", 25, True, (), (), settings)
 
 
-class Broken(AssertionError):
+class Broken(AssertionError):  # noqa: N818 - it reads as what it says
     """Something happened that must never happen."""
 
 
@@ -195,6 +197,9 @@ class Fault:
     server: int
     at: float
     lasts: float
+
+
+Action: TypeAlias = "Callable[[World, Host], None]"
 
 
 class World:
@@ -554,7 +559,7 @@ class World:
         for host in self.hosts.values():
             if granted.request in host.copy.requests:
                 life = host.copy.life
-                self.after(self.delay(), lambda host=host: self.granted(host, life, granted))
+                self.after(self.delay(), partial(self.granted, host, life, granted))
                 return
 
     def granted(self, host: Host, life: int, answer: GrantLease) -> None:
@@ -732,9 +737,7 @@ class World:
         name = f"request-{next(self.numbers)}"
         self.tell(Requested(name, kind, wanted, host.name, "drawn by lot"))
 
-    FAULTS: dict[
-        str, tuple[Callable[[World, Host], None], Callable[[World, Host], None] | None]
-    ] = {
+    FAULTS: ClassVar[dict[str, tuple[Action, Action | None]]] = {
         "crash": (power_off, power_on),
         "kill agent": (kill_agent, start_agent),
         "break connection": (lose_connection, None),
