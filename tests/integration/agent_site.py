@@ -198,12 +198,6 @@ class FakeServer:
             assert now() < end, f"{name} goes on"
             eventlet.sleep(0.02)
 
-    def await_nothing_inside(self) -> None:
-        end = now() + PATIENCE
-        while left := self.inside():
-            assert now() < end, left
-            eventlet.sleep(0.002)
-
     def last_tick(self, name: str = "ticks") -> float:
         """When a ticking daemon lived last; 0 if it has not started."""
         try:
@@ -216,12 +210,16 @@ class FakeServer:
         return epochs
 
     def end(self) -> None:
-        for number in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
+        """The agent first, because it starts guards; then all that is left, until nothing is."""
         if self.agent is not None:
-            self.agent.wait()
-        self.await_nothing_inside()
+            self.kill_agent()
+        end = now() + PATIENCE
+        while left := self.processes():
+            assert now() < end, left
+            for number in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+            eventlet.sleep(0.01)
 
 
 TICKER = """
