@@ -44,6 +44,7 @@ epoch than ours, while ours is held by nobody, is right: the store was lost, and
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from hactrl.engine import ownership
 from hactrl.engine.candidates import (
@@ -62,6 +63,7 @@ from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
 from hactrl.engine.takeover import advance, ask_release, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
+from hactrl.wanted import outlook
 
 #: More rounds than any event can need; going beyond is a defect, never a load.
 MOST_ROUNDS = 100
@@ -84,11 +86,8 @@ def initial(site: Site, stored: Mapping[str, tuple[str, int]], now: float) -> St
         if role.needs_fence:
             expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
-    turn = Turn(
-        State(site=site, started=now, placements=placements, epochs=epochs, holders=holders), now
-    )
-    turn.refresh_version()
-    return turn.state
+    state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
+    return replace(state, outlook=outlook(state))
 
 
 def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from hactrl.engine.effects import Effect, Record
@@ -15,6 +16,12 @@ from hactrl.wanted import outlook
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
+
+
+#: The parts of the state that the outlook is made of. A renewed lease is not among them.
+OUTLOOK_PARTS = attrgetter(
+    "placements", "takeovers", "switches", "health", "agents", "asks", "fenced", "disabled"
+)
 
 
 class Turn:
@@ -27,6 +34,7 @@ class Turn:
         self.now = now
         self.effects: list[Effect] = []
         self.moments: set[float] = set()
+        self._seen = OUTLOOK_PARTS(state)
 
     def update(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -52,6 +60,10 @@ class Turn:
 
     def refresh_version(self) -> None:
         """A new version, if what the wanted rules depend on has changed."""
+        parts = OUTLOOK_PARTS(self.state)
+        if all(map(is_, parts, self._seen)):
+            return
+        self._seen = parts
         seen = outlook(self.state)
         if seen != self.state.outlook:
             self.update(outlook=seen, version=self.state.version + 1)

@@ -35,7 +35,7 @@ from hactrl.engine.events import Holding
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
 FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
 
-SEEDS = 1000
+SEEDS = 1800
 CHUNK = 100
 
 
