@@ -101,6 +101,8 @@ def mount(device: Path, at: Path, clear_guard: bool = False) -> None:
     Raises:
         SpoolError: refused.
     """
+    # What is remembered of the disk is old if another server has written since.
+    _run("blockdev", "--flushbufs", device)
     if clear_guard:
         _run("tune2fs", "-f", "-E", "clear_mmp", device)
     _run("mount", "-t", "ext4", "-o", "noatime,nodev,nosuid,noexec", device, at)

@@ -160,18 +160,21 @@ def _prepare(home: Path) -> str:
 
 
 def _assume(home: Path, device: Path) -> str:
-    """Only proof that nothing writes any more permits to clear the guard against a second
-    mount, which otherwise makes the mount after a crash wait for 22 s. A lock file that a dead
-    Dovecot left would block its mailbox for two minutes, and the number in a pid file of
-    Postfix's is another namespace's."""
+    """What the kernel remembers of the disk is older than what the other server wrote, if
+    something kept the device open. Only proof that nothing writes any more permits to clear the
+    guard against a second mount, which otherwise makes the mount after a crash wait for 22 s.
+    A lock file that a dead Dovecot left would block its mailbox for two minutes, and the number
+    in a pid file of Postfix's is another namespace's."""
     spool = home / "spool"
     return f"""\
+blockdev --flushbufs {_q(device)}
 case "$HACTRL_PROOF" in
   released|power) tune2fs -f -E clear_mmp {_q(device)} >/dev/null ;;
 esac
 mount -t ext4 -o noatime,nodev,nosuid,noexec {_q(device)} {_q(spool)}
-rm -f {_q(spool / "queue/pid/master.pid")}
-rm -f {_q(spool)}/mail/*/*.lock {_q(spool)}/mail/*/.[!.]*/*.lock
+cd {_q(spool)}
+rm -f queue/pid/master.pid mail/*/*.lock mail/*/.[!.]*/*.lock
+cd /
 {PROGRAMS}/master -w -c {_q(home / "postfix")}
 postqueue -c {_q(home / "postfix")} -f </dev/null >/dev/null 2>&1 &
 """

@@ -146,6 +146,20 @@ def test_a_cleared_guard_lets_the_next_server_mount_at_once(
     assert time.monotonic() - begin < 2
 
 
+def test_a_server_sees_what_the_other_has_written_since(image: Path, at: Path) -> None:
+    """Even if somebody kept its device open, and so its buffers in memory."""
+    first, second = spool.attach(image), spool.attach(image)
+    with first.open("rb") as kept:
+        for device, name in ((first, "one"), (second, "two"), (first, "three")):
+            kept.seek(0)
+            kept.read(16 * 2**20)
+            spool.mount(device, at)
+            (at / name).touch()
+            seen = {path.name for path in at.iterdir()}
+            spool.unmount(at)
+    assert seen >= {"one", "two", "three"}
+
+
 def test_a_fresh_spool_belongs_to_those_who_write_it(image: Path, at: Path) -> None:
     spool.mount(spool.attach(image), at)
     try:
