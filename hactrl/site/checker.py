@@ -53,7 +53,7 @@ class Checker:
         first: dict[str, Path] = {}
         for path, value in items:
             if value in first:
-                other = dotted(first[value])
+                other = dotted(self.document.in_file(first[value]))
                 self.document.add(path, f"{what} {value} is already that of {other}", "another one")
             else:
                 first[value] = path

@@ -17,13 +17,15 @@ from hactrl.site.errors import Path, Problem, SiteError
 class Document:
     """`data` is what the YAML says; `lines` gives the line of each path in it.
 
-    `problems` collects what is found wrong, here and by later checks.
+    `problems` collects what is found wrong, here and by later checks. `cut` are the items, by
+    their numbers in the file, that later checks do not see any more of each list.
     """
 
     file: str
     data: Any
     lines: dict[Path, int]
     problems: list[Problem] = field(default_factory=list)
+    cut: dict[Path, set[int]] = field(default_factory=dict)
 
     def add(
         self,
@@ -34,7 +36,7 @@ class Document:
         line: int | None = None,
     ) -> None:
         """Note a problem at `path`, or at the nearest part above it that the file has."""
-        known = path
+        known = path = self.in_file(path)
         while known not in self.lines and known:
             known = known[:-1]
         text = ".".join(str(part) for part in path)
@@ -42,6 +44,17 @@ class Document:
         problem = Problem(self.file, at, text, message, expected, suggestion)
         if problem not in self.problems:
             self.problems.append(problem)
+
+    def in_file(self, path: Path) -> Path:
+        """The path as the file has it, with the items counted that were cut out of lists."""
+        original: Path = ()
+        for part in path:
+            number = part
+            if isinstance(number, int):
+                for gone in sorted(self.cut.get(original, ())):
+                    number += gone <= number
+            original = (*original, number)
+        return original
 
 
 def parse(text: str, file: str) -> Document:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import types
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from hactrl.site.document import Document
 from hactrl.site.errors import Path, closest
-from hactrl.site.schema import SitePart
+from hactrl.site.schema import LinkPart, SitePart
 
 _KINDS = {
     "string_type": "text",
@@ -68,16 +69,21 @@ def validate(document: Document) -> Sound | None:
             for fault in keys:
                 _respell(document, data, fault["loc"])
             continue
-        # From the back, so that the numbers of list items before stay what they are.
-        for fault in sorted(faults, key=lambda f: [str(p).zfill(9) for p in f["loc"]])[::-1]:
-            cut = _cut(data, _in_file(fault["loc"]))
-            if cut is None:
-                return None
-            incomplete.add(cut)
+        items = [_item(_in_file(fault["loc"])) for fault in faults]
+        cuts = {item for item in items if item is not None}
+        in_file = [document.in_file(cut) for cut in cuts]
+        if None in items or not all(_cut(data, cut) for cut in _outermost(cuts)):
+            return None
+        for cut in in_file:
+            if isinstance(cut[-1], int):
+                document.cut.setdefault(cut[:-1], set()).add(cut[-1])
+        incomplete |= cuts
 
 
 def _note(document: Document, fault: ErrorDetails) -> None:
     path = _in_file(fault["loc"])
+    if path not in document.lines and path[4:5] == ("ends",):  # the short form of a link
+        path = (*path[:4], *path[5:])
     kind, value, context = fault["type"], fault["input"], fault.get("ctx", {})
     if kind == "extra_forbidden":
         keys = _keys(_owner(path[:-1]))
@@ -130,17 +136,26 @@ def _respell(document: Document, data: Any, path: Path) -> None:
         }
 
 
-def _cut(data: Any, path: Path) -> Path | None:
-    """Take the fault at `path` out of `data`; returns what was cut, None if that cannot be."""
-    item = _item(path)
-    if item is None:
-        return None
-    holder = _value(data, item[:-1])
-    if isinstance(holder, dict):
-        holder.pop(item[-1], None)
-    elif isinstance(holder, list) and isinstance(item[-1], int) and item[-1] < len(holder):
-        del holder[item[-1]]
-    return item
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    """Without those below another one; the last first, so that the numbers of list items before
+    it stay what they are."""
+    found: list[Path] = []
+    for path in sorted(paths, key=lambda p: [str(part).zfill(9) for part in p]):
+        if not any(path[: len(other)] == other for other in found):
+            found.append(path)
+    return found[::-1]
+
+
+def _cut(data: Any, path: Path) -> bool:
+    """Take this part out of `data`; tells whether it was there."""
+    holder, key = _value(data, path[:-1]), path[-1]
+    if isinstance(holder, dict) and key in holder:
+        del holder[key]
+        return True
+    if isinstance(holder, list) and isinstance(key, int) and key < len(holder):
+        del holder[key]
+        return True
+    return False
 
 
 def _value(data: Any, path: Path) -> Any:
@@ -164,6 +179,8 @@ def _item(path: Path) -> Path | None:
                 break
             if not known.is_required():
                 found = path[: depth + 1]
+            if kind is LinkPart:  # a link without one of its ends is none
+                break
             kind = _plain(known.annotation)
         else:
             arguments = typing.get_args(kind)

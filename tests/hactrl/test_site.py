@@ -13,7 +13,7 @@ from hactrl.site.model import Listen, PowerFence, ProbeSettings, Timers
 from topology.model import Attachment, derived_mac
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
-TEXT = EXAMPLE.read_text()
+TEXT = EXAMPLE.read_text().partition("timers:")[0] + "timers:\n  probe_interval: 250ms\n"
 
 
 OWN_MAC_ON_A = derived_mac("card 02:00:00:00:01:0a role mailrelay")
@@ -584,6 +584,33 @@ def test_all_errors_come_at_once_sorted_by_line() -> None:
         "timers.probe_interval",
     ]
     assert [p.line for p in found] == sorted(p.line for p in found)
+
+
+def test_two_errors_in_one_part_hide_nothing_elsewhere() -> None:
+    found = problems(
+        ("port: 80, from: [anyone]", "port: 0, from: []"),
+        ('["i1:11", "i2:11"]', '["i1:x", "i2:y"]'),
+        ("owns: [spool]", "owns: [spol]"),
+    )
+    assert [p.path for p in found] == [
+        "segments.inner.links.0.0",
+        "segments.inner.links.0.1",
+        "roles.smtp_pop.owns.0",
+        "roles.web.services.http.from",
+        "roles.web.services.http.port",
+    ]
+
+
+def test_an_item_that_was_cut_out_of_a_list_does_not_shift_those_behind_it() -> None:
+    changes = (('["i1:11", "i2:11"]', '["i1:x", "i2:11"]'), ('"i3:12", "i1:12"', '"i3:12", "i1:2"'))
+    cut, shared = problems(*changes)
+    assert cut.path == "segments.inner.links.0.0"
+    assert shared.path == "servers.mailrelay.interfaces.B.attachment"
+    assert "already that of segments.inner.links.2.1" in shared.message
+    wrong = problems(changes[0], ('"i3:12", "i1:12"', '"i3:12", "i9:12"'))[1]
+    assert wrong.path == "segments.inner.links.2.1"
+    text = changed(changes[0], ('"i3:12", "i1:12"', '"i3:12", "i9:12"'))
+    assert wrong.line == line_of("i9:12", text)
 
 
 def test_a_misspelt_key_is_not_also_missing_and_what_is_below_it_is_checked() -> None:
