@@ -16,9 +16,9 @@ deadline; `STEPS` is the table. The ways back:
 
 Another target means a new epoch, and so begins at STORE.
 
-Power is cut only by an unplanned change. A planned one becomes unplanned when nobody serves
-any more: its target has failed after it was asked to assume, or its release failed and the
-origin's agent is gone too, so that nobody knows who holds the resource.
+The origin's power is cut only by an unplanned change. A planned one becomes unplanned when
+nobody serves any more: its target has failed after it was asked to assume, or its release
+failed and the origin's agent is gone too, so that nobody knows who holds the resource.
 """
 
 from __future__ import annotations
@@ -174,11 +174,12 @@ def _fence_failed(turn: Turn, takeover: Takeover) -> None:
 def may_cut_power(turn: Turn, takeover: Takeover, server: str) -> bool:
     """The server looks dead; or it did not release when asked; or its agent stays away.
 
-    Never for a planned change, and never when nobody has yet been given the role: then only
-    the agents' first word is missing.
+    A planned change may cut only a third server that has gone, never the origin. And none is
+    cut when nobody has yet been given the role: then only the agents' first word is missing.
     """
     state, role = turn.state, takeover.role
-    if takeover.planned or server not in state.site.power_fences:
+    well = server == takeover.origin or connected(state, server)
+    if (takeover.planned and well) or server not in state.site.power_fences:
         return False
     if state.holders[role][server].epoch == 0:
         return False

@@ -209,6 +209,7 @@ class World:
         self.site = site
         self.random = Random(seed)
         self.slowest = slowest
+        self.failing = 0.1  # how often a release or an assume fails by itself
         self.now = 0.0
         self.queue: list[tuple[float, int, Callable[[], None]]] = []
         self.order = count()
@@ -460,7 +461,7 @@ class World:
 
     def release(self, host: Host, asked: AskAgent) -> None:
         copy, life = host.copy, host.copy.life
-        if self.random.random() < 0.1:
+        if self.random.random() < self.failing:
             self.after(self.delay(), lambda: self.answer(host, asked, Outcome.FAILED))
             return
 
@@ -493,7 +494,7 @@ class World:
         self.check_epoch(host, asked.epoch)
         copy.using = True
         self.check_users()
-        fails = MAIL in host.broken or host.treacherous or self.random.random() < 0.1
+        fails = MAIL in host.broken or host.treacherous or self.random.random() < self.failing
 
         def done() -> None:
             if not host.on or copy.life != life or copy.epoch != asked.epoch:
@@ -779,6 +780,7 @@ class World:
         """Everything is repaired, but a server may be off for good, and the others may still
         fail when they are given the mail (`hopeless`)."""
         self.slowest = min(self.slowest, 0.1)
+        self.failing = 0.0
         self.prober_broken = self.power_broken = self.store_broken = False
         self.find_switch(next(iter(self.hosts.values())))
         self.start_once()
