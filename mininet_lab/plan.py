@@ -119,7 +119,7 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
 
     `private` macvlans never hear each other, so that two roles of one server talk over the
     switches, like everybody. The preferred card has the lower metric, and its routes are ignored
-    while its link is down. A prober's source is answered by the card that it stands for.
+    while its link is down. `patiently` is the server's boot script's. A prober's source is answered by the card that it stands for.
     """
     into = f"ip -n {role.name}"
     lines = [
@@ -138,7 +138,7 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
         for rank, card in enumerate(cards, 1):
             name = device(card.name)
             lines += [
-                f"ip link add link {name} name {name} netns {role.name}"
+                f"patiently ip link add link {name} name {name} netns {role.name}"
                 f" address {card.role_mac(role.name)} type macvlan mode private",
                 f"ip netns exec {role.name} ethtool -K {name} tx off >/dev/null",
             ]

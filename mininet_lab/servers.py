@@ -39,6 +39,20 @@ _LOOP_FLAGS_OFFSET = 52
 _LO_FLAGS_AUTOCLEAR = 4
 
 
+#: The kernel takes network namespaces down in its own time: a moment after a power cut the cards
+#: still carry the old macvlans, and take no second one of the same MAC.
+PATIENTLY = (
+    "patiently() {",
+    "  tries=0",
+    '  until "$@" 2>/dev/null; do',
+    "    tries=$((tries + 1))",
+    '    if [ $tries -gt 500 ]; then "$@"; return; fi',
+    "    sleep 0.01",
+    "  done",
+    "}",
+)
+
+
 class ServerError(Exception):
     """A server did not do what the lab asked of it."""
 
@@ -292,6 +306,7 @@ def boot_script(name: str, directory: Path) -> list[str]:
         "mount -t sysfs sysfs /sys",
         f"echo {name} > /run/server",
         "cat /proc/sys/kernel/random/uuid > /run/boot-id",
+        *PATIENTLY,
     ]
 
 
