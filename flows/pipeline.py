@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flows.numbers import CookieKind, cookie
 from flows.rules import (
@@ -36,7 +37,7 @@ class PipelineError(ValueError):
     """A rule does what its table has not declared: a defect in the compiler."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """One flow table: what it is for, the fields it may match, the actions it may apply (named as
     by `action_name`), and the tables that it may send a packet on to."""
@@ -63,18 +64,7 @@ class Table:
         Raises:
             PipelineError: the table may not do this.
         """
-        rule = Rule(
-            table=self.number,
-            priority=priority,
-            match=Match.of(**match),
-            apply=apply,
-            goto=None if goto is None else goto.number,
-            meter=meter,
-            cookie=cookie(self.kind, intent),
-            intent=intent,
-        )
-        self.check(rule)
-        return rule
+        return _rule(self, priority, intent, tuple(match.items()), apply, goto, meter)
 
     def check(self, rule: Rule) -> None:
         """
@@ -89,6 +79,31 @@ class Table:
             undeclared.append(f"go to {rule.goto}")
         if undeclared:
             raise PipelineError(f"table {self.name} may not {', '.join(undeclared)}: {rule}")
+
+
+@lru_cache(maxsize=1 << 16)
+def _rule(  # noqa: PLR0917 - a cache wants them so
+    table: Table,
+    priority: int,
+    intent: str,
+    match: tuple[tuple[str, int | tuple[int, int]], ...],
+    apply: tuple[Action, ...],
+    goto: Table | None,
+    meter: int | None,
+) -> Rule:
+    """From one compilation to the next nearly all rules are the same."""
+    rule = Rule(
+        table=table.number,
+        priority=priority,
+        match=Match.of(**dict(match)),
+        apply=apply,
+        goto=None if goto is None else goto.number,
+        meter=meter,
+        cookie=cookie(table.kind, intent),
+        intent=intent,
+    )
+    table.check(rule)
+    return rule
 
 
 def action_name(action: Action) -> str:
