@@ -86,7 +86,7 @@ class Assembly:
         """Listen to agents, start probing, write the journal."""
         supervise("journal", self._keep_journal)
         self._agents.start()
-        self._prober.start()
+        supervise("prober", self._prober.run)
 
     def _store_placement(self, effect: StorePlacement) -> None:
         try:

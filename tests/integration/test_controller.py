@@ -1,0 +1,137 @@
+"""`ryu-manager hactrl` on the switches of the report's network, without any server.
+
+What a switch is told counts by the switch's own log of the messages that it received.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from private_ovs import PrivateOvs, wait_until
+
+from hactrl.site import load
+
+pytestmark = pytest.mark.integration
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
+PROGRAMS = Path(sys.executable).parent
+
+LEARNT = "cookie=0x4ac700ff"
+CHANGES = re.compile(r"received: OFPT_(?:FLOW|GROUP|METER)_MOD")
+
+
+@dataclass
+class Plant:
+    """The switches, and a controller that can be started and killed."""
+
+    ovs: PrivateOvs
+    site_file: Path
+    switches: list[str]
+    log: Path
+    controllers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def start_controller(self) -> None:
+        """Start, and wait until every switch has confirmed its rules."""
+        output = (self.log.parent / "controller.log").open("a")
+        program = str(PROGRAMS / "ryu-manager")
+        words = (program, "hactrl", "--hactrl-site", str(self.site_file))
+        self.controllers.append(self.ovs.start(*words, stdout=output, stderr=output))
+        wait_until(self._is_current, "every switch to confirm its rules", timeout=60.0)
+
+    def kill_controller(self) -> None:
+        self.ovs.run("pkill", "--signal", "KILL", "--full", "ryu-manager hactrl")
+        self.controllers.pop().wait(timeout=10.0)
+        wait_until(lambda: not any(self._connected()), "the switches to notice")
+
+    def changes(self) -> list[str]:
+        return [line for line in self.log.read_text().splitlines() if CHANGES.search(line)]
+
+    def flows(self, switch: str) -> set[str]:
+        """Without what the switch has learnt by itself."""
+        words = ("ovs-ofctl", "-O", "OpenFlow13", "--no-stats", "dump-flows", switch)
+        lines = (line.strip() for line in self.ovs.run(*words).splitlines())
+        return {line for line in lines if "actions=" in line and not line.startswith(LEARNT)}
+
+    def _connected(self) -> list[bool]:
+        lines = self.ovs.run("ovs-vsctl", "--bare", "--columns=is_connected", "list", "controller")
+        return [line == "true" for line in lines.split()]
+
+    def _is_current(self) -> bool:
+        command = ("curl", "--silent", "--max-time", "2", "http://127.0.0.1:8080/v1/status")
+        answer = self.ovs.run(*command, check=False)
+        if not answer:
+            return False
+        switches = json.loads(answer)["switches"]
+        return all(switch["connected"] and switch["rules_current"] for switch in switches.values())
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    directory = tmp_path_factory.mktemp("plant")
+    site_file = directory / "site.yaml"
+    site_file.write_text(EXAMPLE.read_text().replace("/run/hactrl", str(directory)))
+    (directory / "agent-tokens").write_text("mailrelay: one\nsmtp_pop: two\n")
+    site = load(site_file)
+    with PrivateOvs(directory) as ovs:
+        ovs.run("ip", "address", "add", "172.16.0.1/24", "dev", "lo")
+        ovs.run("ovs-appctl", "vlog/set", "vconn:file:dbg")
+        ovs.run("ovs-appctl", "vlog/disable-rate-limit", "vconn")
+        for switch in site.network.switches.values():
+            ends = {end for link in site.network.links for end in (link.a, link.b)}
+            ends |= {card.attachment for card in site.network.interfaces.values()}
+            ends |= {s.prober.attachment for s in site.network.segments.values() if s.prober}
+            ports = sorted(end.port for end in ends if end.switch == switch.name)
+            ovs.add_bridge(switch.name, switch.datapath_id, ports, "tcp:127.0.0.1:6653")
+            ovs.run("ovs-vsctl", "set", "controller", switch.name, "max_backoff=1000")
+        plant = Plant(ovs, site_file, list(site.network.switches), directory / "ovs-vswitchd.log")
+        plant.start_controller()
+        yield plant
+
+
+def test_a_controller_that_starts_again_changes_nothing_on_switches_that_are_right(
+    plant: Plant,
+) -> None:
+    plant.kill_controller()
+    before = {switch: plant.flows(switch) for switch in plant.switches}
+    told = len(plant.changes())
+    plant.start_controller()
+    assert plant.changes()[told:] == []
+    assert {switch: plant.flows(switch) for switch in plant.switches} == before
+    assert all(before.values())
+
+
+def test_a_rule_deleted_by_hand_comes_back_and_it_alone_is_sent(plant: Plant) -> None:
+    before = plant.flows("i1")
+    victim = next(flow for flow in sorted(before) if "priority=300" in flow and "table=6" in flow)
+    key = re.sub(r"cookie=\S+ |\S+_counts ", "", victim.split(" actions=")[0]).replace(" ", "")
+    told = len(plant.changes())
+    words = ("ovs-ofctl", "-O", "OpenFlow13", "--strict", "del-flows", "i1", key)
+    plant.ovs.run(*words)
+    assert plant.flows("i1") == before - {victim}
+    wait_until(lambda: plant.flows("i1") == before, "the rule to come back", timeout=30.0)
+    by_hand, *by_controller = plant.changes()[told:]
+    assert "DEL_STRICT" in by_hand
+    assert len(by_controller) == 1
+
+
+def test_a_foreign_rule_is_left_alone(plant: Plant) -> None:
+    flow = "table=0,priority=1,cookie=0x1234,in_port=77,actions=drop"
+    plant.ovs.run("ovs-ofctl", "-O", "OpenFlow13", "add-flow", "i3", flow)
+    plant.kill_controller()
+    plant.start_controller()
+    assert any("cookie=0x1234" in line for line in plant.flows("i3"))
+
+
+def test_a_controller_that_is_asked_to_end_does(plant: Plant) -> None:
+    controller = plant.controllers[-1]
+    plant.ovs.run("pkill", "--signal", "TERM", "--full", "ryu-manager hactrl")
+    assert controller.wait(timeout=10.0) in (-signal.SIGTERM, 128 + signal.SIGTERM, 0)
+    plant.start_controller()
