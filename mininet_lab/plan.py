@@ -119,7 +119,8 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
 
     `private` macvlans never hear each other, so that two roles of one server talk over the
     switches, like everybody. The preferred card has the lower metric, and its routes are ignored
-    while its link is down. `patiently` is the server's boot script's. A prober's source is answered by the card that it stands for.
+    while its link is down. A prober's source is answered by the card that it stands for.
+    `patiently` is the server's boot script's.
     """
     into = f"ip -n {role.name}"
     lines = [
