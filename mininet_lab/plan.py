@@ -139,7 +139,7 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
         for rank, card in enumerate(cards, 1):
             name = device(card.name)
             lines += [
-                f"patiently ip link add link {name} name {name} netns {role.name}"
+                f"ip link add link {name} name {name} netns {role.name}"
                 f" address {card.role_mac(role.name)} type macvlan mode private",
                 f"ip netns exec {role.name} ethtool -K {name} tx off >/dev/null",
             ]
@@ -149,7 +149,7 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
                     f"{into} address add {address}/{network.prefixlen} dev {name}"
                     f" noprefixroute{no_dad(address)}"
                 )
-            lines.append(f"{into} link set {name} up")
+            lines.append(f"patiently {into} link set {name} up")
             lines += [
                 f"{into} route add {route}" for route in _routes(site, on_segment, card, rank * 100)
             ]

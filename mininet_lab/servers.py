@@ -40,7 +40,7 @@ _LO_FLAGS_AUTOCLEAR = 4
 
 
 #: The kernel takes network namespaces down in its own time: a moment after a power cut the cards
-#: still carry the old macvlans, and take no second one of the same MAC.
+#: still carry the old macvlans, and none of the same MAC can be set up (EADDRINUSE).
 PATIENTLY = (
     "patiently() {",
     "  tries=0",
