@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import eventlet
+from eventlet import tpool
 from eventlet.queue import LightQueue
 
 from hactrl.agents import AgentServer, read_tokens
@@ -76,6 +77,7 @@ class Assembly:
             tables=lambda: self.runtime.rule_sets,
             counters=lambda: self._counters,
             token=operator_token(Path(site.controller.operator_token)),
+            aside=tpool.execute,
         )
 
     def counters(self, switch: str) -> Counters:

@@ -135,12 +135,20 @@ def _consider(turn: Turn, role: Role) -> None:
         return
     if not held_down(turn, name):
         target = _choose(state, role, live, reasons)
-        if target is not None:
+        if target is not None and not _awaits_preferred(turn, role, target):
             _note_waiting(turn, name, ())
             planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
             start(turn, name, target, reasons[0].reason.value, planned=planned)
             return
     _note_waiting(turn, name, _why_nobody(state, role, live, reasons))
+
+
+def _awaits_preferred(turn: Turn, role: Role, target: str) -> bool:
+    """On a cold start, with nothing ever placed, whole sites boot: a role then waits a while for
+    its preferred server before another gets it."""
+    cold = turn.state.placements[role.name].epoch == 0
+    patience = turn.state.started + turn.state.site.timers.startup_patience
+    return cold and target != role.servers[0] and not turn.reached(patience)
 
 
 def _choose(

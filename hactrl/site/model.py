@@ -111,6 +111,7 @@ class Timers:
     steer_deadline: float = 1.0
     retry_pause: float = 2.0
     failback_hold: float = 30.0
+    startup_patience: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,13 @@ PROBER_PORT = 9
 MAIL, RELAY = "mail", "relay"
 
 #: Deadlines short enough that what they end happens often in a simulated minute.
-QUICK = Timers(release_deadline=1.5, assume_deadline=3.0, serve_deadline=3.0, failback_hold=8.0)
+QUICK = Timers(
+    release_deadline=1.5,
+    assume_deadline=3.0,
+    serve_deadline=3.0,
+    failback_hold=8.0,
+    startup_patience=2.0,
+)
 
 
 def make_site(
