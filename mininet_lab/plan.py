@@ -120,7 +120,6 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
     `private` macvlans never hear each other, so that two roles of one server talk over the
     switches, like everybody. The preferred card has the lower metric, and its routes are ignored
     while its link is down. A prober's source is answered by the card that it stands for.
-    `patiently` is the server's boot script's.
     """
     into = f"ip -n {role.name}"
     lines = [
@@ -149,7 +148,7 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
                     f"{into} address add {address}/{network.prefixlen} dev {name}"
                     f" noprefixroute{no_dad(address)}"
                 )
-            lines.append(f"patiently {into} link set {name} up")
+            lines.append(f"{into} link set {name} up")
             lines += [
                 f"{into} route add {route}" for route in _routes(site, on_segment, card, rank * 100)
             ]

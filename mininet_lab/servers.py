@@ -39,20 +39,6 @@ _LOOP_FLAGS_OFFSET = 52
 _LO_FLAGS_AUTOCLEAR = 4
 
 
-#: The kernel takes network namespaces down in its own time: a moment after a power cut the cards
-#: still carry the old macvlans, and none of the same MAC can be set up (EADDRINUSE).
-PATIENTLY = (
-    "patiently() {",
-    "  tries=0",
-    '  until "$@" 2>/dev/null; do',
-    "    tries=$((tries + 1))",
-    '    if [ $tries -gt 500 ]; then "$@"; return; fi',
-    "    sleep 0.01",
-    "  done",
-    "}",
-)
-
-
 class ServerError(Exception):
     """A server did not do what the lab asked of it."""
 
@@ -87,6 +73,7 @@ class LabServer:
     access: AgentAccess
     image: Path
     _power: _Power | None = None
+    _stale: list[int] = field(default_factory=list)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -125,6 +112,7 @@ class LabServer:
             self.directory.mkdir(parents=True, exist_ok=True)
             for device in self._devices():
                 self.chassis.set_link(device, up=True)
+            self._remove_stale()
             owns = any(role.owns and self.name in role.servers for role in self.site.roles.values())
             block = spool.attach(self.image) if owns else None
             handle = _clear_when_unused(block) if block else None
@@ -144,6 +132,7 @@ class LabServer:
                 return
             for device in self._devices():
                 self.chassis.set_link(device, up=False)
+            self._stale = [os.open(n, os.O_RDONLY | os.O_CLOEXEC) for n in self._namespaces()]
             devices = (power.device,) if power.device else ()
             powercut.cut((power.init, *_users(devices)), devices)
             self._power = None
@@ -243,6 +232,23 @@ class LabServer:
     def _network_namespace(self, role: str) -> int:
         return Path(f"/proc/{self.init}/root/run/netns/{role}").stat().st_ino
 
+    def _namespaces(self) -> list[Path]:
+        return list(Path(f"/proc/{self.init}/root/run/netns").iterdir())
+
+    def _remove_stale(self) -> None:
+        """Remove the macvlans of the last time that the power was on.
+
+        Connections that died with the server keep its network namespaces alive for minutes, as
+        far as the kernel is concerned, and with them MACs that no new macvlan may then have.
+        """
+        for handle in self._stale:
+            inside = ("nsenter", f"--net=/proc/{os.getpid()}/fd/{handle}", "--")
+            for device in self._devices():
+                command = (*inside, "ip", "link", "delete", device)
+                subprocess.run(command, capture_output=True, check=False)  # most have but some
+            os.close(handle)
+        self._stale = []
+
     def _boot(self, block: Path | None, handle: int | None) -> _Power:
         lines = boot_script(self.name, self.directory)
         for role in self._roles():
@@ -306,7 +312,6 @@ def boot_script(name: str, directory: Path) -> list[str]:
         "mount -t sysfs sysfs /sys",
         f"echo {name} > /run/server",
         "cat /proc/sys/kernel/random/uuid > /run/boot-id",
-        *PATIENTLY,
     ]
 
 
