@@ -133,6 +133,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     @handles(
         [
             ofp_event.EventOFPFlowStatsReply,
+            ofp_event.EventOFPAggregateStatsReply,
             ofp_event.EventOFPGroupDescStatsReply,
             ofp_event.EventOFPMeterConfigStatsReply,
         ],
@@ -140,9 +141,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     )
     def _statistics(self, event: Any) -> None:
         if (connection := self._of(event.msg.datapath)) and (
-            reading := connection[0].take_reply(event.msg)
+            answer := connection[0].take_reply(event.msg)
         ):
-            connection[1].read_back(*reading)
+            connection[1].answered(*answer)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:

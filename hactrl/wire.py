@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.diff import Change
-from flows.openflow import Reading, messages
+from flows.openflow import Count, Reading, messages
 from flows.rules import RuleSet
 
 
@@ -19,7 +19,7 @@ class DatapathWire:
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath
         self._number = 0
-        self._reading: Reading | None = None
+        self._question: Reading | Count | None = None
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
@@ -34,18 +34,32 @@ class DatapathWire:
         return self._send(self.datapath.ofproto_parser.OFPBarrierRequest(self.datapath))
 
     def read(self) -> int:
+        return self._ask(Reading(self.datapath))
+
+    def count(self) -> int:
+        return self._ask(Count(self.datapath))
+
+    def take_reply(self, message: Any) -> tuple[int, RuleSet | int] | None:
+        """The number of the reading or count and what it found, once its last part is here."""
+        if self._question is None or not self._question.take(message):
+            return None
+        if self._send_next():
+            return None
+        found, self._question = self._question.found(), None
+        return self._number, found
+
+    def _ask(self, question: Reading | Count) -> int:
         self._number += 1
-        self._reading = Reading(self.datapath)
-        for request in self._reading.requests:
-            self.datapath.set_xid(request)  # all before the first may be answered
-        for request in self._reading.requests:
-            self.datapath.send_msg(request)
+        self._question = question
+        self._send_next()
         return self._number
 
-    def take_reply(self, message: Any) -> tuple[int, RuleSet] | None:
-        """The reading's number and what the switch holds, once its last part is here."""
-        found = self._reading.take(message) if self._reading is not None else None
-        return None if found is None else (self._number, found)
+    def _send_next(self) -> bool:
+        assert self._question is not None
+        request = self._question.next_request()
+        if request is not None:
+            self._send(request)
+        return request is not None
 
     def _send(self, message: Any) -> int:
         self.datapath.set_xid(message)

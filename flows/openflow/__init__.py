@@ -4,8 +4,7 @@ what a switch answers as our rules.
 This package is, beside the application's shell, the only place that imports Ryu.
 
 - `messages(datapath, change)`: what to send for a change of `flows.diff`.
-- `Reading(datapath)`: the requests that read back all that is ours, and the `RuleSet` from the
-  replies.
+- `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts.
 - `ports_up`, `port_change`: which ports are up, from a port description or a port-status.
 - `error_text`: what a switch complains of, in words. An error has the transaction id of the
   message that it refuses, so whoever sends keeps `xid: change`.
@@ -14,6 +13,6 @@ Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_m
 """
 
 from flows.openflow.messages import messages
-from flows.openflow.replies import Reading, error_text, port_change, ports_up, rule_set
+from flows.openflow.replies import Count, Reading, error_text, port_change, ports_up, rule_set
 
-__all__ = ["Reading", "error_text", "messages", "port_change", "ports_up", "rule_set"]
+__all__ = ["Count", "Reading", "error_text", "messages", "port_change", "ports_up", "rule_set"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flows.openflow.actions import Unreadable, decode_actions, decode_instructions
@@ -23,40 +23,110 @@ from flows.rules import (
     RuleSet,
 )
 
+#: Every table there can be below OFPTT_MAX that we use, and a few more: what an older version of
+#: us left in a table that is no longer used must be found too.
+TABLES = 16
+
 
 class Reading:
     """One reading of all that is ours on a switch.
 
-    Send `requests` (their transaction ids are set then), and give every multipart reply of the
-    connection to `take`, until it returns the rule set.
+    Table by table, because Ryu takes 0.1 ms to parse one flow entry and nothing else runs
+    meanwhile: send `next_request` (its transaction id is set then), give every multipart reply of
+    the connection to `take`, and go on until `next_request` is None; `found` is the result.
     """
 
     def __init__(self, datapath: Any) -> None:
-        self.requests = (
-            parser.OFPFlowStatsRequest(
-                datapath, cookie=COOKIE_PREFIX, cookie_mask=COOKIE_MASK, match=parser.OFPMatch()
-            ),
-            parser.OFPGroupDescStatsRequest(datapath),
-            parser.OFPMeterConfigStatsRequest(datapath),
-        )
-        self._entries: tuple[list[Any], ...] = ([], [], [])
-        self._open = {0, 1, 2}
+        self._datapath = datapath
+        self._waiting = [self._flows(table) for table in range(TABLES)]
+        self._waiting += [parser.OFPGroupDescStatsRequest, parser.OFPMeterConfigStatsRequest]
+        self._asked: Any = None
+        self._parts: list[RuleSet] = []
 
-    def take(self, reply: Any) -> RuleSet | None:
-        """The rule set, when this reply was the last one missing; replies to other requests
-        change nothing."""
-        place = next((i for i, r in enumerate(self.requests) if r.xid == reply.xid), None)
-        if place is None or place not in self._open:
-            return None
-        self._entries[place].extend(reply.body)
-        if reply.flags & ofproto.OFPMPF_REPLY_MORE:
-            return None
-        self._open.remove(place)
-        return None if self._open else rule_set(*self._entries)
+    def next_request(self) -> Any | None:
+        """The message to send next; None when everything has been asked."""
+        self._asked = self._waiting.pop(0)(self._datapath) if self._waiting else None
+        return self._asked
+
+    def take(self, reply: Any) -> bool:
+        """True when this reply was the last part of the answer to the last request; replies to
+        other requests change nothing."""
+        if self._asked is None or reply.xid != self._asked.xid:
+            return False
+        match self._asked:
+            case parser.OFPFlowStatsRequest():
+                self._parts.append(rule_set(reply.body))
+            case parser.OFPGroupDescStatsRequest():
+                self._parts.append(rule_set(group_descs=reply.body))
+            case parser.OFPMeterConfigStatsRequest():
+                self._parts.append(rule_set(meter_configs=reply.body))
+        return not reply.flags & ofproto.OFPMPF_REPLY_MORE
+
+    def found(self) -> RuleSet:
+        """What of all that is ours, without what the switch learnt by itself."""
+        return RuleSet.of(
+            (rule for part in self._parts for rule in part.rules.values()),
+            (group for part in self._parts for group in part.groups.values()),
+            (meter for part in self._parts for meter in part.meters.values()),
+        )
+
+    @staticmethod
+    def _flows(table: int) -> Callable[[Any], Any]:
+        return lambda datapath: parser.OFPFlowStatsRequest(
+            datapath,
+            table_id=table,
+            cookie=COOKIE_PREFIX,
+            cookie_mask=COOKIE_MASK,
+            match=parser.OFPMatch(),
+        )
+
+
+class Count:
+    """How many rules of ours a switch holds, which costs it and us next to nothing.
+
+    Used like `Reading`.
+    """
+
+    def __init__(self, datapath: Any) -> None:
+        self._datapath = datapath
+        self._waiting = [(COOKIE_PREFIX, COOKIE_MASK), (LEARNT_COOKIE, LEARNT_MASK)]
+        self._counts: list[int] = []
+        self._asked: Any = None
+
+    def next_request(self) -> Any | None:
+        """See `Reading.next_request`."""
+        self._asked = None
+        if self._waiting:
+            cookie, mask = self._waiting.pop(0)
+            self._asked = parser.OFPAggregateStatsRequest(
+                self._datapath,
+                0,
+                ofproto.OFPTT_ALL,
+                ofproto.OFPP_ANY,
+                ofproto.OFPG_ANY,
+                cookie,
+                mask,
+                parser.OFPMatch(),
+            )
+        return self._asked
+
+    def take(self, reply: Any) -> bool:
+        """See `Reading.take`."""
+        if self._asked is None or reply.xid != self._asked.xid:
+            return False
+        self._counts.append(reply.body.flow_count)
+        return True
+
+    def found(self) -> int:
+        """All that are ours, less those that the switch learnt by itself."""
+        ours, learnt = self._counts
+        return ours - learnt
 
 
 def rule_set(
-    flow_stats: Iterable[Any], group_descs: Iterable[Any], meter_configs: Iterable[Any]
+    flow_stats: Iterable[Any] = (),
+    group_descs: Iterable[Any] = (),
+    meter_configs: Iterable[Any] = (),
 ) -> RuleSet:
     """What of these entries is ours, without what the switch learnt by itself."""
     return RuleSet.of(

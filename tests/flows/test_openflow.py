@@ -16,7 +16,7 @@ from ryu.ofproto import ofproto_parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.diff import AddGroup, AddRule, FlushLearnt
-from flows.openflow import Reading, error_text, messages, port_change, ports_up, rule_set
+from flows.openflow import Count, Reading, error_text, messages, port_change, ports_up, rule_set
 from flows.openflow.actions import decode_instructions
 from flows.openflow.fields import decode_match, encode_match
 from flows.openflow.ryu_mended import MalformedError, ofproto, parser
@@ -187,35 +187,46 @@ def test_a_flush_reaches_every_table() -> None:
     assert (sent.command, sent.table_id) == (ofproto.OFPFC_DELETE, ofproto.OFPTT_ALL)
 
 
+def reply(xid: int, *body: Any, more: bool = False) -> SimpleNamespace:
+    return SimpleNamespace(xid=xid, body=list(body), flags=int(more))
+
+
+def ask(question: Reading | Count) -> int:
+    """The transaction id of the request that it would send next; 0 if none."""
+    request = question.next_request()
+    if request is None:
+        return 0
+    ask.last += 1  # type: ignore[attr-defined]
+    request.set_xid(ask.last)  # type: ignore[attr-defined]
+    return int(request.xid)
+
+
+ask.last = 10  # type: ignore[attr-defined]
+
+
 class TestReading:
-    @staticmethod
-    def started() -> Reading:
+    def test_asks_for_the_next_thing_when_the_last_part_of_an_answer_is_here(self) -> None:
         reading = Reading(DATAPATH)
-        for xid, request in enumerate(reading.requests, start=10):
-            request.set_xid(xid)
-        return reading
-
-    @staticmethod
-    def reply(xid: int, *body: Any, more: bool = False) -> SimpleNamespace:
-        return SimpleNamespace(xid=xid, body=list(body), flags=int(more))
-
-    def test_is_complete_with_the_last_part_of_the_last_reply(self) -> None:
-        reading = self.started()
-        parts = [
-            self.reply(11),
-            self.reply(10, one_stats(priority=3), more=True),
-            self.reply(12),
-            self.reply(10, one_stats(priority=4)),
-        ]
-        first = [reading.take(part) for part in parts[:-1]]
-        held = reading.take(parts[-1])
-        assert first == [None] * 3
-        assert held is not None
-        assert {rule.priority for rule in held.rules.values()} == {3, 4}
+        xid = ask(reading)
+        assert not reading.take(reply(xid, one_stats(priority=3), more=True))
+        assert reading.take(reply(xid, one_stats(priority=4)))
+        while xid := ask(reading):
+            assert reading.take(reply(xid))
+        assert {rule.priority for rule in reading.found().rules.values()} == {3, 4}
 
     def test_takes_no_notice_of_others_replies(self) -> None:
-        reading = self.started()
-        assert [reading.take(self.reply(xid)) for xid in (99, 11, 11, 12)] == [None] * 4
+        reading = Reading(DATAPATH)
+        xid = ask(reading)
+        assert not reading.take(reply(xid + 1000, one_stats()))
+
+
+def test_a_count_is_of_what_is_ours_less_what_was_learnt() -> None:
+    counting = Count(DATAPATH)
+    for flows in (50, 8):
+        answer = SimpleNamespace(xid=ask(counting), body=SimpleNamespace(flow_count=flows), flags=0)
+        assert counting.take(answer)
+    assert ask(counting) == 0
+    assert counting.found() == 42
 
 
 def port(number: int, config: int = 0, state: int = 0) -> SimpleNamespace:

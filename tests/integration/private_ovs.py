@@ -35,6 +35,9 @@ from typing import Any, Self
 from ryu.ofproto import ofproto_common, ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
+from flows.openflow import Count, Reading
+from flows.rules import RuleSet
+
 #: Runs as process 1 of the private namespaces. `$1`: the directory for sockets and database.
 _INSIDE = """
 set -e
@@ -249,6 +252,19 @@ class Channel:
         while not isinstance(answer := self.receive(), ofproto_v1_3_parser.OFPBarrierReply):
             answers.append(answer)
         return answers
+
+    def read_back(self) -> RuleSet:
+        """All that is ours on the switch."""
+        reading = Reading(self.datapath)
+        self.ask(reading)
+        return reading.found()
+
+    def ask(self, question: Reading | Count) -> None:
+        """Send its requests, one after the other, and give it the answers."""
+        while (request := question.next_request()) is not None:
+            self.send(request)
+            while not question.take(self.receive()):
+                pass
 
     def statistics(self, request: Any) -> list[Any]:
         """The entries of all parts of a multipart reply."""

@@ -10,7 +10,7 @@ import pytest
 from private_ovs import Bridge, Channel, PrivateOvs
 
 from flows.diff import AddRule, Change, DeleteRule, FlushLearnt, diff
-from flows.openflow import Reading, error_text, messages
+from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
 from flows.oxm import WIDTHS
 from flows.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP, mac
@@ -67,17 +67,8 @@ def send(channel: Channel, changes: Iterable[Change]) -> list[str]:
     return [error_text(a) for a in answers if isinstance(a, parser.OFPErrorMsg)]
 
 
-def read(channel: Channel) -> RuleSet:
-    reading = Reading(channel.datapath)
-    for request in reading.requests:
-        channel.send(request)
-    while (held := reading.take(channel.receive())) is None:
-        pass
-    return held
-
-
 def install(channel: Channel, wanted: RuleSet) -> None:
-    for stage in diff(read(channel), wanted):
+    for stage in diff(channel.read_back(), wanted):
         assert send(channel, stage) == []
 
 
@@ -200,7 +191,7 @@ GROUPS = [
 def test_every_match_is_read_back_as_it_was_sent(channel: Channel, match: dict[str, Any]) -> None:
     wanted = RuleSet.of([Rule(1, 7, Match.of(**match), (Output(2),), cookie=COOKIE_PREFIX | 1)])
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 @pytest.mark.parametrize(("match", "actions"), ACTIONS, ids=lambda value: str(value)[:60])
@@ -210,7 +201,7 @@ def test_every_action_is_read_back_as_it_was_sent(
     group = Group(GROUP, GroupType.INDIRECT, (Bucket((Output(2),)),))
     wanted = RuleSet.of([Rule(1, 7, Match.of(**match), actions)], [group])
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 def test_every_instruction_is_read_back_as_it_was_sent(channel: Channel) -> None:
@@ -218,14 +209,14 @@ def test_every_instruction_is_read_back_as_it_was_sent(channel: Channel) -> None
     group = Group(GROUP, GroupType.INDIRECT, (Bucket((Output(2),)),))
     wanted = RuleSet.of([rule], [group], [Meter(METER, 100, 20)])
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 @pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.type.name)
 def test_every_group_is_read_back_as_it_was_sent(channel: Channel, group: Group) -> None:
     wanted = RuleSet.of(groups={GROUPS[0].id: GROUPS[0], group.id: group}.values())
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 def test_changed_groups_and_meters_arrive(channel: Channel) -> None:
@@ -234,7 +225,7 @@ def test_changed_groups_and_meters_arrive(channel: Channel) -> None:
     changed = Group(first.id, second.type, second.buckets)
     wanted = RuleSet.of(groups=[changed], meters=[Meter(METER, 7, 1)])
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 def everything() -> RuleSet:
@@ -246,7 +237,7 @@ def everything() -> RuleSet:
 
 def test_what_is_there_needs_no_change(channel: Channel) -> None:
     install(channel, everything())
-    assert diff(read(channel), everything()) == ()
+    assert diff(channel.read_back(), everything()) == ()
 
 
 def test_everything_goes_away_again_and_leaves_what_is_not_ours(
@@ -256,7 +247,7 @@ def test_everything_goes_away_again_and_leaves_what_is_not_ours(
     bridge.ofctl("add-group", "group_id=5,type=all,bucket=output:1")
     install(channel, everything())
     install(channel, RuleSet())
-    assert read(channel) == RuleSet()
+    assert channel.read_back() == RuleSet()
     assert "cookie=0x1234" in bridge.ofctl("dump-flows")
     assert "group_id=5" in bridge.ofctl("dump-groups")
 
@@ -280,9 +271,9 @@ def test_a_rule_changed_by_hand_is_seen_and_mended(
     wanted = RuleSet.of([rule])
     install(channel, wanted)
     bridge.ofctl("add-flow", f"table=1,priority=7,cookie={rule.cookie:#x},{change}")
-    assert diff(read(channel), wanted) == ((AddRule(rule),),)
+    assert diff(channel.read_back(), wanted) == ((AddRule(rule),),)
     install(channel, wanted)
-    assert read(channel) == wanted
+    assert channel.read_back() == wanted
 
 
 def test_learnt_rules_are_not_read_and_can_be_flushed(channel: Channel, bridge: Bridge) -> None:
@@ -292,7 +283,7 @@ def test_learnt_rules_are_not_read_and_can_be_flushed(channel: Channel, bridge: 
         "ofproto/trace", bridge.name, "in_port=2,dl_src=02:00:00:00:00:05", "-generate"
     )
     assert "dl_dst=02:00:00:00:00:05 actions=output:2" in bridge.ofctl("dump-flows", "table=7")
-    assert read(channel) == learning
+    assert channel.read_back() == learning
     assert send(channel, [FlushLearnt(LEARNT_COOKIE, LEARNT_MASK)]) == []
     assert "actions" not in bridge.ofctl("dump-flows", "table=7")
 

@@ -12,7 +12,7 @@ from private_ovs import Bridge, Channel, PrivateOvs
 from report_network import ADDRESSES, CANDIDATES, NETWORK, PORTS, SUBNETS, Situation, placed
 
 from flows.diff import diff
-from flows.openflow import Reading, error_text, messages
+from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
 from flows.packet import ACK, SYN, Packet, arp_request, icmp, neighbour_solicitation, tcp
 from flows.rules import RuleSet
@@ -39,19 +39,10 @@ def bridges(ovs: PrivateOvs) -> dict[str, Bridge]:
 
 
 def install(channel: Channel, wanted: RuleSet) -> None:
-    for stage in diff(read(channel), wanted):
+    for stage in diff(channel.read_back(), wanted):
         sends = [m for change in stage for m in messages(channel.datapath, change)]
         errors = channel.barrier(*sends)
         assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
-
-
-def read(channel: Channel) -> RuleSet:
-    reading = Reading(channel.datapath)
-    for request in reading.requests:
-        channel.send(request)
-    while (held := reading.take(channel.receive())) is None:
-        pass
-    return held
 
 
 def some_packet(segment: str, chooser: random.Random) -> Packet:
@@ -84,7 +75,7 @@ def test_switch_takes_and_keeps_the_rules_and_does_what_the_walker_says(
     wanted = SITUATIONS[situation].compiled()[switch]
     with bridges[switch].connect() as channel:
         install(channel, wanted)
-        assert diff(read(channel), wanted) == ()
+        assert diff(channel.read_back(), wanted) == ()
     chooser = random.Random(switch + situation)
     walker = Walker({switch: wanted}, ())
     for _ in range(PACKETS):

@@ -25,7 +25,7 @@ from report_network import (
 )
 
 from flows.diff import diff
-from flows.openflow import Reading, error_text, messages
+from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
 from flows.rules import LEARNT_COOKIE, RuleSet
 from topology.model import Attachment, Interface, Link
@@ -163,13 +163,7 @@ class Lab:
         return changes
 
     def read(self, switch: str) -> RuleSet:
-        channel = self.channels[switch]
-        reading = Reading(channel.datapath)
-        for request in reading.requests:
-            channel.send(request)
-        while (held := reading.take(channel.receive())) is None:
-            pass
-        return held
+        return self.channels[switch].read_back()
 
     def set_cable(self, ends: tuple[str, ...], state: str) -> None:
         """Set a cable up or down, and wait until the switches at its ends have seen it."""
