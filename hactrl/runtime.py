@@ -12,7 +12,7 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import eventlet
@@ -35,17 +35,15 @@ from hactrl.engine.effects import (
 )
 from hactrl.engine.events import Event, Requested, Tick, Verdict
 from hactrl.engine.state import State
-from hactrl.health.targets import targets
+from hactrl.health.targets import Target, targets
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.graph import LiveGraph
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that a starting controller looks round before it changes what a switch holds: what it
-#: does not know yet (a probe's verdict, an agent) would look like a change. Longer than a probe
-#: takes to rise, or an agent to connect again.
-LOOK_ROUND = 3.0
+#: Seconds until a started prober probes and agents and switches have connected again.
+WARM_UP = 3.0
 #: Seconds that an operator's request waits for the engine, which answers at once.
 ANSWER_TIMEOUT = 5.0
 
@@ -80,6 +78,7 @@ class Runtime:
         self._outdated: LightQueue = LightQueue()
         self._outdated.put(None)
         self._probes = targets(state.site)
+        self._look_round = look_round(self._probes)
         self._wake: eventlet.greenthread.GreenThread | None = None
 
     def post(self, event: Event) -> None:
@@ -104,7 +103,7 @@ class Runtime:
     def run(self) -> None:
         """Serve events for ever. An exception is a defect and ends the controller: the rules in
         the switches keep working, and a new start takes over from them."""
-        eventlet.spawn_after(LOOK_ROUND, self.post, Tick())
+        eventlet.spawn_after(self._look_round, self.post, Tick())
         while True:
             self._serve(self._events.get())
 
@@ -158,7 +157,7 @@ class Runtime:
             and found.verdict is not Verdict.UNKNOWN
             for probe in self._probes
         )
-        self._settled = known or bool(state.takeovers) or now >= state.started + LOOK_ROUND
+        self._settled = known or bool(state.takeovers) or now >= state.started + self._look_round
         return self._settled
 
     def _carry_out(self, effect: Effect, now: float) -> None:
@@ -185,6 +184,14 @@ class Runtime:
         if self._wake is not None:
             self._wake.cancel()
         self._wake = eventlet.spawn_after(max(0.0, at - now), self.post, Tick())
+
+
+def look_round(probes: Iterable[Target]) -> float:
+    """Seconds that a starting controller looks round at most, before it changes a switch that is
+    set up: what it does not know yet (a probe's verdict, an agent) would look like a change."""
+    return WARM_UP + max(
+        (p.timeout + max(p.rise, p.fall) * p.interval for p in probes), default=0.0
+    )
 
 
 def wanted_rules(state: State) -> Callable[[str], RuleSet]:
