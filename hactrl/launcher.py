@@ -37,6 +37,12 @@ SITE_VARIABLE = "HACTRL_SITE"
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a switch gets for its TLS handshake."""
 
+ECHO_INTERVAL = 2.0
+"""Seconds between echo requests to a switch; Ryu's own default never gives one up."""
+
+UNREPLIED_ECHOES = 3
+"""Echo requests without a reply after which a switch's connection is given up."""
+
 DEFAULT_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]
 """Where Ryu looks for its options when no `--config-file` is given."""
 
@@ -168,7 +174,8 @@ def configured_site(options: Any) -> Site:
 
 
 def use_site(options: Any, site: Site) -> None:
-    """Make the site's listening addresses the defaults of Ryu's options.
+    """Make the site's listening addresses the defaults of Ryu's options, and have it notice a
+    switch that is silently gone.
 
     What the command line or a configuration file says goes before.
     """
@@ -178,6 +185,8 @@ def use_site(options: Any, site: Site) -> None:
     options.set_default("ofp_ssl_listen_port", openflow.port)
     options.set_default("wsapi_host", rest.host)
     options.set_default("wsapi_port", rest.port)
+    options.set_default("echo_request_interval", ECHO_INTERVAL)
+    options.set_default("maximum_unreplied_echo_requests", UNREPLIED_ECHOES)
 
 
 Handler = Callable[[Any, Any], None]

@@ -141,10 +141,13 @@ def test_the_site_says_where_ryu_listens_and_the_command_line_goes_before_it() -
         "options(args=sys.argv[1:], project='ryu')\n"
         "launcher.use_site(options, launcher.configured_site(options))\n"
         "print(options.ofp_listen_host, options.ofp_tcp_listen_port,"
-        " options.wsapi_host, options.wsapi_port)",
+        " options.wsapi_host, options.wsapi_port)\n"
+        "print(options.echo_request_interval, options.maximum_unreplied_echo_requests)",
         *("--hactrl-site", str(FRONTIER), "--wsapi-port", "9090"),
     )
-    assert done.stdout == "127.0.0.1 6653 127.0.0.1 9090\n", done.stderr
+    listening, silence = done.stdout.splitlines()
+    assert listening == "127.0.0.1 6653 127.0.0.1 9090", done.stderr
+    assert silence == "2.0 3"  # else a switch that is silently gone is never given up
 
 
 @pytest.fixture(scope="module")
