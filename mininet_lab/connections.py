@@ -3,9 +3,9 @@
     python -m mininet_lab.connections --to 10.0.0.80:80 --to '[2001:db8:0:2::80]:80' \\
         --rate 200 --log connections.jsonl
 
-Each connection is made anew, asks for a web page (port 80) or waits for a greeting, and must get
-an answer's first line in time. The log has a line for each: when it began and ended
-(CLOCK_BOOTTIME), to where, and what went wrong.
+Each connection is made anew, and must get a whole web page (port 80) or a greeting's line in time.
+The log has a line for each: when it began and ended (CLOCK_BOOTTIME), to where, and what went
+wrong.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ async def connect(target: str, log: TextIO) -> None:
             try:
                 if port == _WEB:
                     writer.write(_REQUEST)
-                if not await reader.readline():
+                if not await (reader.read() if port == _WEB else reader.readline()):
                     trouble = "closed"
             finally:
                 writer.close()

@@ -45,6 +45,9 @@ def make_server(server: str, text: str) -> ThreadingHTTPServer:
     class Server(ThreadingHTTPServer):
         address_family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
         daemon_threads = True
+        # Of socketserver's 5 a busy moment at 200 connections a second makes too many, and the
+        # kernel drops what is beyond (TcpExtListenOverflows).
+        request_queue_size = socket.SOMAXCONN
 
         def server_bind(self) -> None:
             # Not HTTPServer's, which asks DNS for a name that nobody needs.
