@@ -161,7 +161,7 @@ STEER = Table(
     name="steer",
     purpose="service address to the group that knows where its role is",
     matches=frozenset({"eth_type", "ipv4_dst", "ipv6_dst"}),
-    actions=frozenset({"group"}),
+    actions=frozenset({"set eth_dst", "group"}),
     next=frozenset({FORWARD.number}),
     kind=CookieKind.STEER,
 )

@@ -36,6 +36,7 @@ _QUESTION = 148
 _UNICAST_FLOOD = 146
 _MULTICAST = 140
 _FROM_ROLE = 100
+_OFF_TREE = 50
 _ELSE = 0
 
 #: Destinations of a role's questions: broadcast, and solicited-node multicast (RFC 4291, 2.7.1,
@@ -101,10 +102,11 @@ def _way(view: View, attachment: Attachment) -> Output | ToGroup:
 
 def _to_hosts(view: View) -> Iterator[Rule]:
     flood = ToGroup(view.flood_group)
-    stray = f"keep {view.segment}'s broadcasts on the tree"
+    stray = f"keep {view.segment}'s hosts on the tree"
     for port in view.off_tree_ports:
-        match: Fields = {"in_port": port, "eth_dst": MULTICAST}
-        yield FORWARD.rule(_MULTICAST_OFF_TREE, stray, match)
+        off_tree: Fields = {"in_port": port}
+        yield FORWARD.rule(_MULTICAST_OFF_TREE, stray, off_tree | {"eth_dst": MULTICAST})
+        yield FORWARD.rule(_OFF_TREE, stray, off_tree)
     for service in view.addresses:
         yield from _from_role(view, service)
     intent = f"flood {view.segment}"

@@ -42,9 +42,10 @@ def rules(view: View) -> Iterator[Rule]:
         )
     yield SOURCE.rule(_ELSE, "others keep their source", {}, goto=STEER)
     for service, own in view.service_addresses:
-        to_group = ToGroup(view.steer_group(service))
         intent = f"steer {service.role} on {service.segment}"
-        yield STEER.rule(_MATCH, intent, address("dst", own), to_group)
+        # Whatever MAC the sender gave it: only the virtual one is steered by every switch.
+        to_role = SetField("eth_dst", mac(service.mac)), ToGroup(view.steer_group(service))
+        yield STEER.rule(_MATCH, intent, address("dst", own), *to_role)
     yield STEER.rule(_ELSE, "others are not steered", {}, goto=FORWARD)
 
 

@@ -41,6 +41,7 @@ from flows.packet import (
     tcp,
     udp,
 )
+from flows.pipeline import HOSTS as HOSTS_TABLE
 from flows.rules import GroupType, RuleSet
 from flows.walker import Trace, Walker, with_learnt
 from topology.graph import LiveGraph
@@ -48,6 +49,7 @@ from topology.model import Attachment
 
 HOST = "02:c0:00:00:00:07"
 NEIGHBOUR = "02:c0:00:00:00:08"
+STRANGER = "02:c0:00:00:00:99"
 ADDRESS = {
     ("outer", 4): "192.0.2.7",
     ("outer", 6): "2001:db8:0:1::7",
@@ -144,6 +146,34 @@ def test_every_host_reaches_every_permitted_service_at_the_live_card(
         place, packet = only(walk(to_service(role, segment, family, port), entry))
         assert place == live(role, segment).attachment
         assert packet["eth_dst"] == mac(live(role, segment).mac)
+
+
+@pytest.mark.parametrize("destination", [STRANGER, "ff:ff:ff:ff:ff:ff"])
+@pytest.mark.parametrize(("role", "segment", "port", "family"), PERMITTED)
+def test_whatever_mac_a_packet_for_a_service_address_has_it_goes_to_the_role_alone(
+    role: str, segment: str, port: int, family: int, destination: str
+) -> None:
+    card = live(role, segment)
+    source = (ADDRESS[segment, family], 40000)
+    packet = tcp((HOST, destination), source, (service(role, segment, family), port), SYN)
+    for entry in HOSTS[segment]:
+        where, arrived = only(walk(packet, entry))
+        assert where == card.attachment
+        assert arrived["eth_dst"] == mac(card.mac)
+
+
+@pytest.mark.parametrize("segment", sorted(SEGMENTS))
+def test_what_hosts_say_to_each_other_never_comes_over_a_link_off_the_tree(segment: str) -> None:
+    tree = {switch: LiveGraph.of(NETWORK).tree_ports(switch) for switch in SEGMENTS[segment]}
+    off_tree = [
+        end for end in TRUNK_PORTS if end.switch in tree and end.port not in tree[end.switch]
+    ]
+    assert off_tree
+    packet = udp((HOST, STRANGER), (ADDRESS[segment, 4], 5000), (ADDRESS[segment, 4], 5000))
+    for end in off_tree:
+        trace = walk(packet, end)
+        assert not trace.deliveries
+        assert {learnt.rule.table for learnt in trace.learnt} <= {HOSTS_TABLE.number}
 
 
 @FAMILIES
