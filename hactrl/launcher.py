@@ -1,13 +1,14 @@
 """The console script `ryu-manager`: Ryu's own, started so that it runs today and runs hactrl.
 
-Ryu 4.34 is from 2020. Four things stand between it and a current Python, and all of them are
-put right here, in the running process; no file in site-packages is touched:
+Ryu 4.34 is from 2020. What stands between it and its use today is put right here, in the running
+process; no file in site-packages is touched:
 
 1. `ryu.app.wsgi` imports `ALREADY_HANDLED` from `eventlet.wsgi`, which eventlet 0.30.3 dropped.
 2. `ryu-manager hactrl` in a checkout takes the name for the path of the folder `hactrl`, and
    elsewhere loads the package and finds no application in it: the name means `hactrl.app`.
 3. OpenFlow over TLS works for the first connection only (`stream_server` says why).
 4. Everything listens on 0.0.0.0: the site file says where, and its default is loopback.
+5. Its log has neither time nor level nor origin, and a line for each request that is served.
 
 A site file that is missing or wrong ends the program before Ryu starts.
 """
@@ -42,6 +43,9 @@ ECHO_INTERVAL = 2.0
 
 UNREPLIED_ECHOES = 3
 """Echo requests without a reply after which a switch's connection is given up."""
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""Of every line of the log."""
 
 DEFAULT_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]
 """Where Ryu looks for its options when no `--config-file` is given."""
@@ -119,10 +123,54 @@ def ryu_manager() -> Any:
         wsgi.ALREADY_HANDLED = []  # type: ignore[attr-defined]
     import ryu.cmd.manager
     import ryu.controller.controller
+    import ryu.log
     from ryu.lib import hub
 
     ryu.controller.controller.StreamServer = stream_server(hub.StreamServer)
+    hub.WSGIServer.serve_forever = serve_requests
+    ryu.log.init_log = formatted(ryu.log.init_log)
     return ryu.cmd.manager
+
+
+def formatted(init_log: Callable[[], None]) -> Callable[[], None]:
+    """Ryu's `init_log`, with a format for what it sets up. A `--log-config-file` brings its own."""
+
+    def init() -> None:
+        from ryu import cfg
+
+        before = list(logging.root.handlers)
+        init_log()
+        if cfg.CONF.log_config_file:
+            return
+        for handler in logging.root.handlers:
+            if handler not in before:
+                handler.setFormatter(logging.Formatter(LOG_FORMAT))
+
+    return init
+
+
+def serve_requests(server: Any) -> None:
+    """Ryu's `WSGIServer.serve_forever`, without a line for each request."""
+    from eventlet import wsgi
+
+    wsgi.server(server.server, server.handle, log=RequestLog(), log_format="")
+
+
+class RequestLog:
+    """Where eventlet's WSGI server writes. Its line for each request is empty, and dropped; turned
+    off there, the tracebacks of failed requests would be lost with it."""
+
+    def debug(self, message: str) -> None:
+        LOG.debug("REST: %s", message)
+
+    def info(self, message: str) -> None:
+        if message.startswith("Traceback"):
+            self.error(message)
+        elif message:
+            LOG.info("REST: %s", message)
+
+    def error(self, message: str) -> None:
+        LOG.error("REST: %s", message.rstrip())
 
 
 def register_options(options: Any) -> None:

@@ -6,6 +6,7 @@ runs in a process of its own.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import subprocess
@@ -148,6 +149,42 @@ def test_the_site_says_where_ryu_listens_and_the_command_line_goes_before_it() -
     listening, silence = done.stdout.splitlines()
     assert listening == "127.0.0.1 6653 127.0.0.1 9090", done.stderr
     assert silence == "2.0 3"  # else a switch that is silently gone is never given up
+
+
+#: Serves one request well, and fails at another; ends after both.
+REQUESTS = """
+import urllib.error, urllib.request
+from hactrl import launcher
+manager = launcher.ryu_manager()
+manager.CONF(args=[], project="ryu")
+manager.log.init_log()
+from ryu.lib import hub
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/defect":
+        raise ValueError("a defect")
+    start_response("200 OK", [])
+    return [b"well"]
+
+server = hub.WSGIServer(("127.0.0.1", 0), application)
+hub.spawn(server.serve_forever)
+url = f"http://127.0.0.1:{server.server.getsockname()[1]}"
+assert urllib.request.urlopen(f"{url}/good").read() == b"well"
+try:
+    urllib.request.urlopen(f"{url}/defect")
+except urllib.error.HTTPError as error:
+    assert error.code == 500
+"""
+
+
+def test_the_log_has_time_level_origin_and_failed_requests_but_none_that_went_well() -> None:
+    done = run_python(REQUESTS)
+    assert done.returncode == 0, done.stderr
+    stamp = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "
+    assert re.search(rf"^{stamp}INFO hactrl.launcher: REST: .*starting up", done.stderr, re.M)
+    assert re.search(rf"^{stamp}ERROR hactrl.launcher: REST: Traceback", done.stderr, re.M)
+    assert "ValueError: a defect" in done.stderr
+    assert "GET /" not in done.stderr
 
 
 @pytest.fixture(scope="module")
