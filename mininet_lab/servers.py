@@ -132,7 +132,11 @@ class LabServer:
                 return
             for device in self._devices():
                 self.chassis.set_link(device, up=False)
-            self._stale = [os.open(n, os.O_RDONLY | os.O_CLOEXEC) for n in self._namespaces()]
+            if not self._stale:  # else an earlier cut did not come to its end
+                self._stale = [os.open(n, os.O_RDONLY | os.O_CLOEXEC) for n in self._namespaces()]
+            if power.agent is not None:
+                # nsenter(1) has stopped if the agent was, and would then never collect it.
+                power.agent.kill()
             devices = (power.device,) if power.device else ()
             powercut.cut((power.init, *_users(devices)), devices)
             self._power = None

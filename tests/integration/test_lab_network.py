@@ -21,10 +21,11 @@ CHECKOUT = Path(__file__).parents[2]
 
 #: Runs inside, as a scenario would: a server's power, by the site's own power fence.
 POWER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
 from pathlib import Path
 from mininet_lab.isolate import process_one
 from mininet_lab.lab import Lab, now
+from mininet_lab.servers import ServerError
 
 def main():
     with Lab(Path(sys.argv[1])) as lab:
@@ -45,6 +46,15 @@ def main():
         print("off again", now() - began)
         carrier = Path("/sys/class/net/i2-2/carrier").read_text().strip()
         assert carrier == "0", carrier
+        server.power_on()
+        while True:
+            try:
+                server.signal_agent(signal.SIGSTOP)
+                break
+            except ServerError:  # it is being started
+                time.sleep(0.01)
+        time.sleep(0.1)  # nsenter(1), which is to collect it, stops too
+        server.power_off()
         server.power_on()
         assert Path(f"/proc/{server.init}/root/run/boot-id").read_text() != first
         assert Path("/sys/class/net/i2-2/carrier").read_text().strip() == "1"
