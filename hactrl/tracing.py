@@ -38,6 +38,13 @@ _DROPPED: Mapping[Reason, str] = {
     Reason.TOO_DEEP: "the switch gives up: too many lookups",
 }
 
+_CHOSEN: Mapping[GroupType, str] = {
+    GroupType.ALL: "each of {} ways",
+    GroupType.SELECT: "one of {} ways",
+    GroupType.INDIRECT: "{} ways",
+    GroupType.FAST_FAILOVER: "the first live one of {} ways",
+}
+
 #: A host that the site file does not know: any locally administered MAC does.
 HOST_MAC = "02:00:5e:00:53:01"
 
@@ -174,18 +181,20 @@ class _Teller:
         for step in steps:
             match step:
                 case Grouped(group, branches):
-                    chosen = {
-                        GroupType.SELECT: "one of",
-                        GroupType.FAST_FAILOVER: "the first that is alive of",
-                    }.get(group.type, "all of")
                     ways = len(group.buckets)
-                    yield _indented(depth, f"{group.intent}: {chosen} {ways} ways")
+                    chosen = _CHOSEN[group.type] if ways > 1 else "the only way"
+                    yield _indented(depth, f"group {group.intent!r}: {chosen.format(ways)}")
                     for branch in branches:
-                        yield _indented(depth + 1, f"way {branch.bucket + 1}:")
-                        yield from self._steps(branch.steps, switch, depth + 2)
+                        inside = depth + 1
+                        if ways > 1:
+                            yield _indented(inside, f"way {branch.bucket + 1}:")
+                            inside += 1
+                        yield from self._steps(branch.steps, switch, inside)
                 case Crossed(link, visit):
                     yield _indented(depth, f"crosses the link {link}")
                     yield from self.visit(visit, depth)
+                case Rewritten("in_port", _, _):  # only permits to leave by the port of entry
+                    pass
                 case _:
                     yield _indented(depth, self._sentence(step))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.events import Holding, Proof
 from hactrl.engine.state import Step
 
 REASONS: Mapping[Reason, str] = {
@@ -20,8 +21,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.SERVER_FENCED: "{} is fenced, and has not started anew since",
     Reason.AGENT_NOT_CONNECTED: "the agent of {} is not connected",
     Reason.NO_LIVE_INTERFACE: "no interface of the server is up on {}",
-    Reason.SERVICE_UNHEALTHY: "{} does not answer as it should",
-    Reason.SERVICE_UNKNOWN: "{} has not been probed often enough to know",
+    Reason.SERVICE_UNHEALTHY: "no good answer from {}",
+    Reason.SERVICE_UNKNOWN: "not yet probed often enough: {}",
     Reason.ROLE_FAILED: "{} reports that a daemon of the role has ended",
     Reason.NOT_HELD: "{} does not hold what the role owns",
     Reason.NOT_PLACED: "nobody plays {} yet",
@@ -43,17 +44,17 @@ STEPS: Mapping[Step, str] = {
 _KINDS: Mapping[str, str] = {
     "agent.connected": "the agent of {server} has connected",
     "agent.lost": "the agent of {server} is lost",
-    "agent.reported": "{server} reports {holding} at epoch {epoch}",
+    "agent.reported": "{server} {holding}, epoch {epoch}",
     "assume.failed": "{server} did not take it: {outcome}",
-    "ownership.proven": "{server} has let go: {proof}",
+    "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
     "probe.changed": "{service} through {interface} is {verdict}",
-    "release.failed": "{server} did not confirm its release: {outcome}",
-    "request.accepted": "operator's {kind_of_request} {target} accepted: {reason}",
-    "request.refused": "operator's {kind_of_request} {target} refused: {reason}",
+    "release.failed": "{server} did not confirm its release ({outcome})",
+    "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
+    "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
     "role.waiting": "nobody could do better",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
@@ -65,6 +66,28 @@ _KINDS: Mapping[str, str] = {
     "takeover.finished": "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",
     "takeover.started": "takeover by {target} begins, epoch {epoch} ({cause})",
     "takeover.step": "{step} done in {seconds:.3f} s",
+}
+
+_HOLDINGS: Mapping[Holding, str] = {
+    Holding.NOTHING: "stands by",
+    Holding.ASSUMING: "is taking over",
+    Holding.HELD: "runs the role",
+    Holding.RELEASING: "is letting go",
+    Holding.FAILED: "has lost a daemon of the role",
+}
+
+_PROOFS: Mapping[Proof, str] = {
+    Proof.NEVER_OWNED: "it never held anything",
+    Proof.RELEASED: "it has released",
+    Proof.POWER: "its power is off",
+    Proof.LEASE: "its lease has run out",
+}
+
+#: Values of an entry's details that have words of their own.
+_VALUES: Mapping[str, Mapping[str, str]] = {
+    "holding": {holding.value: said for holding, said in _HOLDINGS.items()},
+    "proof": {proof.value: said for proof, said in _PROOFS.items()},
+    "cause": {cause.value: cause.value.replace("_", " ") for cause in Reason},
 }
 
 
@@ -83,7 +106,15 @@ def obstacle(value: Obstacle) -> str:
 
 def obstacles(values: Iterable[Obstacle]) -> str:
     """The words for several obstacles, in one line."""
-    return "; ".join(obstacle(value) for value in values)
+    return together((value.reason.value, value.subject) for value in values)
+
+
+def together(reasons: Iterable[tuple[str, str]]) -> str:
+    """The words for pairs of code and subject, in one line; each reason once, with its subjects."""
+    subjects: dict[str, dict[str, None]] = {}
+    for code, subject in reasons:
+        subjects.setdefault(code, {})[subject] = None
+    return "; ".join(reason(code, ", ".join(of_it)) for code, of_it in subjects.items())
 
 
 def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
@@ -91,8 +122,15 @@ def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
     reasons = {r.value for r in Reason}
     causes = [reason(key, str(value)) for key, value in details.items() if key in reasons]
     try:
-        text = " ".join(_KINDS[kind].format_map(details).split())
+        text = " ".join(_KINDS[kind].format_map(_in_words(details)).split())
     except (KeyError, ValueError):
         rest = {key: value for key, value in details.items() if key not in reasons}
         text = " ".join([kind, *(f"{key}={value}" for key, value in rest.items() if value != "")])
     return "; ".join([text, *causes])
+
+
+def _in_words(details: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
+    said = {key: _VALUES.get(key, {}).get(str(value), value) for key, value in details.items()}
+    if details.get("kind_of_request") == "failover" and details.get("target"):
+        said["target"] = f"to {details['target']}"
+    return said

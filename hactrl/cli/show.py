@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from hactrl import words
 from hactrl.client import Accepted, HistoryEntry
 
 Json = Mapping[str, Any]
@@ -18,7 +19,8 @@ _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 
 _GOOD, _BAD, _SOSO = "green", "red", "yellow"
 
-_VERDICTS = {"healthy": _GOOD, "ready": _GOOD, "unhealthy": _BAD, "unknown": _SOSO}
+#: The worst first.
+_VERDICTS = {"unhealthy": _BAD, "unknown": _SOSO, "ready": _GOOD, "healthy": _GOOD}
 
 
 def status(document: Json) -> RenderableType:
@@ -29,7 +31,8 @@ def status(document: Json) -> RenderableType:
         f" up {duration(document['uptime'])}, rules version {document['rules_version']}, {settled}"
     )
     parts: list[RenderableType] = [heading, _roles(document), *_going_on(document)]
-    parts += [_servers(document), _interfaces(document), _switches(document)]
+    parts += [_servers(document), *_hindrances(document)]
+    parts += [_interfaces(document), _switches(document)]
     return Group(*parts)
 
 
@@ -38,28 +41,25 @@ def duration(seconds: float) -> str:
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = int(seconds)
-    for unit, size, lower, part in (
-        ("d", 86400, "h", 3600),
-        ("h", 3600, "min", 60),
-        ("min", 60, "s", 1),
-    ):
+    for unit, size, lower, part in _UNITS:
         if whole >= size:
             return f"{whole // size} {unit} {whole % size // part} {lower}"
     return f"{whole} s"
 
 
-def history(entries: Iterable[HistoryEntry]) -> Table:
-    """The oldest above, as one reads."""
-    table = _table("When", "Role", "What", "")
+def history(entries: Iterable[HistoryEntry]) -> RenderableType:
+    """The oldest above, as one reads; a line with the day where one begins."""
+    parts: list[RenderableType] = []
+    today = ""
     for entry in reversed(list(entries)):
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-        table.add_row(
-            f"{when}.{int(entry.at % 1 * 1000):03}",
-            escape(entry.role),
-            entry.kind,
-            escape(entry.words),
-        )
-    return table
+        local = time.localtime(entry.at)
+        day = time.strftime("%Y-%m-%d", local)
+        if day != today:
+            today, table = day, _table("Time", "Role", "What happened")
+            parts += [f"[bold]{day}[/]", table]
+        clock = f"{time.strftime('%H:%M:%S', local)}.{int(entry.at % 1 * 1000):03}"
+        table.add_row(clock, escape(entry.role or "-"), escape(entry.words))
+    return Group(*parts) if parts else "nothing yet"
 
 
 def accepted(answer: Accepted) -> str:
@@ -83,22 +83,32 @@ def _yes(fact: bool, good: bool = True) -> str:
     return f"[{_GOOD if fact is good else _BAD}]{'yes' if fact else 'no'}[/]"
 
 
+def _health(verdicts: Mapping[str, str]) -> str:
+    """One verdict if all services have it, else each verdict with its services; the worst first."""
+    services: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
+    for service, verdict in verdicts.items():
+        services[verdict].append(service)
+    found = {verdict: names for verdict, names in services.items() if names}
+    return ", ".join(
+        f"[{_VERDICTS[verdict]}]{verdict}[/]"
+        + (f" ({escape(' '.join(names))})" if len(found) > 1 else "")
+        for verdict, names in found.items()
+    )
+
+
 def _roles(document: Json) -> Table:
-    table = _table("\nRole", "\nServer", "\nEpoch", "\nSince", "\nServices", "\nAddresses")
+    table = _table("\nRole", "\nServer", "\nEpoch", "\nSince", "\nHealth", "\nAddresses")
     for name, role in document["roles"].items():
         server = role["server"] or "nobody"
         colour = _GOOD if server == role["preferred"] else _SOSO
-        services = " ".join(
-            f"[{_VERDICTS[s['verdict']]}]{escape(service)}[/]"
-            for service, s in role["services"].items()
-        )
+        verdicts = {service: found["verdict"] for service, found in role["services"].items()}
         addresses = " ".join(a for on in role["addresses"].values() for a in on["addresses"])
         table.add_row(
             escape(name),
             f"[{colour}]{escape(server)}[/]",
             str(role["epoch"]),
             duration(role["since"]),
-            services,
+            _health(verdicts),
             addresses,
         )
     return table
@@ -121,13 +131,8 @@ def _going_on(document: Json) -> list[RenderableType]:
 
 
 def _servers(document: Json) -> Table:
-    table = _table("\nServer", "\nEnabled", "\nHealthy", "\nActive in", "\nAgent", "\nFenced", "\n")
+    table = _table("\nServer", "\nEnabled", "\nHealthy", "\nActive in", "\nAgent", "\nFenced")
     for name, server in document["servers"].items():
-        reasons = {
-            obstacle["words"]: None
-            for candidate in server["roles"].values()
-            for obstacle in candidate["obstacles"]
-        }
         table.add_row(
             escape(name),
             _yes(server["enabled"]),
@@ -135,18 +140,28 @@ def _servers(document: Json) -> Table:
             escape(" ".join(server["active"])) or "-",
             _yes(server["agent_connected"]),
             _yes(server["fenced"], good=False),
-            escape("; ".join(reasons)),
         )
     return table
+
+
+def _hindrances(document: Json) -> Iterator[str]:
+    """What keeps a server from its roles, or from taking others."""
+    for name, server in document["servers"].items():
+        reasons = [
+            (obstacle["reason"], obstacle["subject"])
+            for candidate in server["roles"].values()
+            for obstacle in candidate["obstacles"]
+        ]
+        if reasons:
+            yield f"  [{_SOSO}]{escape(name)}: {escape(words.together(reasons))}[/]"
 
 
 def _interfaces(document: Json) -> Table:
     table = _table("\nInterface", "\nServer", "\nSegment", "\nAt", "\nFor", "\nPort up", "\nHealth")
     for name, card in document["interfaces"].items():
-        health = " ".join(
-            f"[{_VERDICTS[found['verdict']]}]{escape(role)}/{escape(service)}[/]"
+        health = ", ".join(
+            f"{escape(role)} {_health({s: found['verdict'] for s, found in services.items()})}"
             for role, services in card["health"].items()
-            for service, found in services.items()
         )
         table.add_row(
             escape(name),
@@ -161,7 +176,9 @@ def _interfaces(document: Json) -> Table:
 
 
 def _switches(document: Json) -> Table:
-    table = _table("\nSwitch", "\nSegment", "\nDatapath", "\nConnected", "\nRules", "\nCurrent")
+    table = _table(
+        "\nSwitch", "\nSegment", "\nDatapath", "\nConnected", "\nRules version", "\nCurrent"
+    )
     for name, switch in document["switches"].items():
         table.add_row(
             escape(name),

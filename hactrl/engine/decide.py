@@ -55,7 +55,7 @@ from hactrl.engine.candidates import (
     obstacles,
     obstacles_again,
 )
-from hactrl.engine.effects import Effect, Obstacle, Reason, StorePlacement, Wake
+from hactrl.engine.effects import Effect, Obstacle, Reason, StorePlacement, Wake, by_reason
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.requests import requested
@@ -180,7 +180,7 @@ def _note_waiting(turn: Turn, role: str, reasons: tuple[Obstacle, ...]) -> None:
         return
     if reasons:
         turn.update(waiting=with_item(turn.state.waiting, role, reasons))
-        turn.record("role.waiting", role, **{o.reason.value: o.subject for o in reasons})
+        turn.record("role.waiting", role, **by_reason(reasons))
     else:
         turn.update(waiting=without(turn.state.waiting, role))
 

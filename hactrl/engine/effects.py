@@ -5,6 +5,7 @@ Rules are no effect: the shell compiles them from the state whenever `State.vers
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -96,6 +97,14 @@ class Obstacle:
 
     reason: Reason
     subject: str
+
+
+def by_reason(obstacles: Iterable[Obstacle]) -> dict[str, str]:
+    """For the journal: each reason's code with all its subjects."""
+    subjects: dict[str, dict[str, None]] = {}
+    for obstacle in obstacles:
+        subjects.setdefault(obstacle.reason.value, {})[obstacle.subject] = None
+    return {code: ", ".join(of_it) for code, of_it in subjects.items()}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hactrl.engine import ownership
 from hactrl.engine.candidates import best, failings, obstacles
-from hactrl.engine.effects import Answer, Obstacle, Reason
+from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.state import State
 from hactrl.engine.takeover import path, start
@@ -73,7 +75,7 @@ def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obsta
 
 def _refuse(turn: Turn, event: Requested, reasons: tuple[Obstacle, ...]) -> None:
     turn.do(Answer(event.request, False, reasons))
-    _record(turn, event, "request.refused", {o.reason.value: o.subject for o in reasons})
+    _record(turn, event, "request.refused", by_reason(reasons))
 
 
 def _accept(turn: Turn, event: Requested, steps: tuple[str, ...], epoch: int = 0) -> None:
@@ -82,7 +84,7 @@ def _accept(turn: Turn, event: Requested, steps: tuple[str, ...], epoch: int = 0
         _record(turn, event, "request.accepted", {"epoch": epoch})
 
 
-def _record(turn: Turn, event: Requested, kind: str, more: dict[str, str | int]) -> None:
+def _record(turn: Turn, event: Requested, kind: str, more: Mapping[str, str | int]) -> None:
     turn.record(
         kind,
         event.role,

@@ -47,6 +47,7 @@ from hactrl.engine.effects import (
     Reason,
     StorePlacement,
     Verb,
+    by_reason,
 )
 from hactrl.engine.events import Holding
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
@@ -352,7 +353,7 @@ def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> No
         epoch=takeover.epoch,
         step=takeover.step.value,
         request=takeover.request or "",
-        **_named(reasons),
+        **by_reason(reasons),
     )
 
 
@@ -453,10 +454,6 @@ def _hold_down(turn: Turn, role: str) -> None:
         pause = min(last.pause * 2, timers.failback_hold)
     hold_down = HoldDown(turn.now + pause, pause)
     turn.update(hold_downs=with_item(turn.state.hold_downs, role, hold_down))
-
-
-def _named(reasons: tuple[Obstacle, ...]) -> dict[str, str | int | float]:
-    return {obstacle.reason.value: obstacle.subject for obstacle in reasons}
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def play(directory: Path, options: Options, story: Story) -> None:
         story.tell(f"hosts: {', '.join(stage.lab.network.nodes)}; leave with exit")
         environment = os.environ | {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HACTL_URL": f"http://{listen.host}:{listen.port}",
-            "HACTL_TOKEN_FILE": stage.lab.site.controller.operator_token,
+            "HACTRL_URL": f"http://{listen.host}:{listen.port}",
+            "HACTRL_TOKEN_FILE": stage.lab.site.controller.operator_token,
             "PS1": "lab# ",
         }
         subprocess.run([os.environ.get("SHELL", "/bin/sh")], env=environment, check=False)

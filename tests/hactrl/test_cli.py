@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from hactrl.cli.commands import Exit, app
 from hactrl.cli.show import duration
 from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
+from hactrl.engine.events import ProbeChanged, SwitchLost, Verdict
 
 
 @pytest.fixture
@@ -50,6 +52,19 @@ def test_status_shows_roles_servers_interfaces_and_switches(url: str) -> None:
     assert result.exit_code == Exit.DONE
     for text in ("frontier", "mailrelay", "192.0.2.25", "smtp_pop", "A'", "o1:3", "0x21"):
         assert text in result.stdout
+
+
+def test_status_tells_verdicts_without_colours_too(url: str, controller: Controller) -> None:
+    controller.tell(ProbeChanged("smtp_pop", "imap", "C", Verdict.UNHEALTHY))
+    shown = hactl("status", url=url).stdout
+    assert "smtp_pop unhealthy (imap), healthy (smtp submission pop3)" in shown
+    assert "smtp_pop ready, web healthy" in shown
+
+
+def test_status_says_what_keeps_a_server_from_its_roles(url: str, controller: Controller) -> None:
+    controller.tell(SwitchLost("i1"), ProbeChanged("web", "http", "C", Verdict.UNHEALTHY))
+    controller.tell(ProbeChanged("web", "http", "B'", Verdict.UNHEALTHY))
+    assert "\n  smtp_pop: no good answer from http\n" in hactl("status", url=url).stdout
 
 
 def test_status_as_json_is_what_the_controller_says(url: str) -> None:
@@ -153,6 +168,7 @@ def test_a_controller_that_is_not_there_is_unreachable(nobody: str) -> None:
 def test_history_shows_the_newest_last(url: str) -> None:
     hactl("enable", "smtp_pop", "--reason", "new disk", "--yes", url=url)
     lines = hactl("history", url=url).stdout.splitlines()
+    assert lines[0] == time.strftime("%Y-%m-%d", time.localtime(1e9))
     assert "new disk" in lines[-1]
     entries = json.loads(hactl("history", "--json", "-n", "1", url=url).stdout)
     assert entries[0]["kind"] == "request.accepted"
@@ -200,6 +216,7 @@ def test_a_trace_is_the_same_from_the_file_and_from_the_controller(url: str) -> 
     live, offline = hactl(*packet, url=url), hactl(*packet, "--site", str(EXAMPLE))
     assert live.stdout == offline.stdout
     assert "DELIVERED at i2:2: interface C of smtp_pop" in live.stdout
+    assert "in_port" not in live.stdout
 
 
 def test_a_trace_from_a_place_that_is_not_there() -> None:

@@ -316,7 +316,7 @@ def test_history_gives_the_newest_first_with_words(controller: Controller) -> No
     page = ask(controller, "GET", "/v1/history?limit=500").json["entries"]
     assert [e["number"] for e in page] == sorted((e["number"] for e in page), reverse=True)
     words = [entry["words"] for entry in page]
-    assert "operator's disable smtp_pop accepted: new disk" in words
+    assert "operator's disable smtp_pop (new disk) accepted" in words
     assert "switch o1 has connected" in words
 
 

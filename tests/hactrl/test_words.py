@@ -9,7 +9,7 @@ import pytest
 
 import hactrl.engine
 from hactrl import words
-from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.effects import Obstacle, Reason, by_reason
 from hactrl.engine.state import AskKind, Step
 
 
@@ -38,7 +38,7 @@ def test_every_kind_of_record_has_words() -> None:
 def test_an_entry_says_its_reasons_after_what_happened() -> None:
     details = {"target": "one", "epoch": 4, "step": "serve", "service_unhealthy": "smtp"}
     assert words.entry("takeover.failed", details) == (
-        "takeover by one given up at serve, epoch 4; smtp does not answer as it should"
+        "takeover by one given up at serve, epoch 4; no good answer from smtp"
     )
 
 
@@ -48,3 +48,24 @@ def test_an_entry_of_a_newer_kind_shows_what_it_holds() -> None:
 
 def test_a_reason_of_a_newer_kind_is_shown_as_it_is() -> None:
     assert words.reason("moon", "full") == "moon (full)"
+
+
+def test_reasons_of_one_kind_are_said_once_with_their_subjects() -> None:
+    silent = [Obstacle(Reason.SERVICE_UNHEALTHY, name) for name in ("smtp", "pop3", "smtp")]
+    fenced = Obstacle(Reason.SERVER_FENCED, "one")
+    assert words.obstacles([*silent, fenced]) == (
+        "no good answer from smtp, pop3; one is fenced, and has not started anew since"
+    )
+    assert by_reason(silent) == {"service_unhealthy": "smtp, pop3"}
+
+
+def test_what_an_agent_reports_is_said_in_words() -> None:
+    details = {"server": "one", "holding": "assuming", "epoch": 2}
+    assert words.entry("agent.reported", details) == "one is taking over, epoch 2"
+
+
+def test_an_operators_failover_names_its_target() -> None:
+    details = {"kind_of_request": "failover", "target": "one", "reason": "new disk"}
+    assert words.entry("request.accepted", details) == (
+        "operator's failover to one (new disk) accepted"
+    )
