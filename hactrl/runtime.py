@@ -35,7 +35,7 @@ from hactrl.engine.effects import (
 )
 from hactrl.engine.events import Event, Requested, Tick, Verdict
 from hactrl.engine.state import State
-from hactrl.health.targets import Target, targets
+from hactrl.health.targets import Target, judged_within, targets
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.graph import LiveGraph
@@ -189,9 +189,7 @@ class Runtime:
 def look_round(probes: Iterable[Target]) -> float:
     """Seconds that a starting controller looks round at most, before it changes a switch that is
     set up: what it does not know yet (a probe's verdict, an agent) would look like a change."""
-    return WARM_UP + max(
-        (p.timeout + max(p.rise, p.fall) * p.interval for p in probes), default=0.0
-    )
+    return WARM_UP + judged_within(probes)
 
 
 def wanted_rules(state: State) -> Callable[[str], RuleSet]:

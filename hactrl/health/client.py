@@ -5,8 +5,9 @@
                     └── post ◄──── reader ◄── stdout┘
 
 Nothing here blocks the caller: orders are queued, and greenlets of their own do the waiting.
-A prober that ends by itself is started again; until the new one has seen something for itself,
-everything is UNKNOWN, for the reason `prober_lost`.
+A prober that ends by itself is started again. What it has seen stays good until the new one has
+had time to see for itself: a server that dies meanwhile must find somebody to take over. Then all
+that the new one has said nothing about is UNKNOWN, for the reason `prober_lost`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from hactrl.health.targets import (
     Targets,
     decode_report,
     encode,
+    judged_within,
     targets,
 )
 from hactrl.site.model import Site
@@ -47,6 +49,9 @@ LONG_LIFE = 10.0
 
 STOP_TIMEOUT = 2.0
 """Seconds that the prober gets to end by itself when it is told to."""
+
+START_UP = 3.0
+"""Seconds from the end of a prober until the next one probes."""
 
 PROBER_LOST = "prober_lost"
 """The reason of UNKNOWN verdicts while there is no prober."""
@@ -71,6 +76,8 @@ class ProberClient:
         self._command = list(command)
         self._orders: LightQueue = LightQueue()
         self._eager: dict[tuple[str, str], Eager] = {}
+        self._judged: set[tuple[str, str, str]] = set()  # by the prober that runs or ran last
+        self._forgetting: Any = None
         self._process: Any = None
         self._running = False
         self._stop = Occasion()
@@ -92,7 +99,10 @@ class ProberClient:
             if time.monotonic() - started > LONG_LIFE:
                 pause = FIRST_PAUSE
             LOG.error("the prober ended, exit code %s; starting it again", code)
-            self._forget()
+            self._judged.clear()
+            if self._forgetting is None:
+                patience = START_UP + judged_within(self._targets)
+                self._forgetting = eventlet.spawn_after(patience, self._forget)
             with eventlet.Timeout(pause, False):
                 self._stop.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -114,6 +124,8 @@ class ProberClient:
         if self._stop.ready():
             return
         self._stop.send()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
         self._orders.put(None)
         if self._running:
             killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
@@ -153,7 +165,8 @@ class ProberClient:
     def _take(self, line: bytes) -> None:
         report = decode_report(line)
         match report:
-            case ProbeChanged():
+            case ProbeChanged(role, service, interface):
+                self._judged.add((role, service, interface))
                 self._post(report)
             case Note("stall", seconds):
                 LOG.warning("the prober did not run for %.0f ms", seconds * 1000)
@@ -161,8 +174,11 @@ class ProberClient:
                 LOG.info("prober: %s: %s", kind, detail)
 
     def _forget(self) -> None:
+        """What only a prober that has ended has seen is no longer good."""
+        self._forgetting = None
         for target in self._targets:
-            self._post(_unknown(target))
+            if (target.role, target.service, target.interface) not in self._judged:
+                self._post(_unknown(target))
 
 
 def _unknown(target: Target) -> ProbeChanged:

@@ -7,7 +7,7 @@ it raises, and is not answered.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 
@@ -86,6 +86,11 @@ def targets(site: Site) -> tuple[Target, ...]:
         for card in site.cards(role, server, service.segment)
         for target in _through(site, role, service, card)
     )
+
+
+def judged_within(probed: Iterable[Target]) -> float:
+    """Seconds after which a prober that probes has a verdict on each of these."""
+    return max((p.timeout + max(p.rise, p.fall) * p.interval for p in probed), default=0.0)
 
 
 def _through(site: Site, role: Role, service: Service, card: Interface) -> Iterator[Target]:

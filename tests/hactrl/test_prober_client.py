@@ -90,21 +90,34 @@ def test_a_site_that_replaces_another_is_told_to_the_running_prober(
     assert told == [Targets(targets(site)), Targets(targets(only_web))]
 
 
-def test_a_prober_that_ends_leaves_everything_unknown_and_is_started_again(
+def test_a_prober_that_ends_is_started_again_and_what_it_saw_stays_good(
+    started: Callable[..., ProberClient], events: LightQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    started(TELL + "sys.exit(7)\n")
+    assert [events.get(timeout=PATIENCE) for _ in range(3)] == [HEALTHY] * 3
+    assert "the prober ended, exit code 7" in caplog.text
+
+
+def test_what_the_next_prober_says_nothing_about_in_time_becomes_unknown(
     started: Callable[..., ProberClient],
     site: Site,
     events: LightQueue,
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started(TELL + "sys.exit(7)\n")
+    monkeypatch.setattr(client_module, "START_UP", 1.0)
+    monkeypatch.setattr(client_module, "judged_within", lambda _: 0.0)
+    ended = tmp_path / "ended"
+    once = f"import pathlib\nif not (p := pathlib.Path({str(ended)!r})).exists():\n p.touch(); "
+    started(TELL + once + "sys.exit(7)\n" + LISTEN)
     assert events.get(timeout=PATIENCE) == HEALTHY
-    lost = [events.get(timeout=PATIENCE) for _ in targets(site)]
+    assert events.get(timeout=PATIENCE) == HEALTHY
+    unseen = {(t.role, t.service, t.interface) for t in targets(site)} - {("web", "http", "B")}
+    lost = [events.get(timeout=PATIENCE) for _ in unseen]
     assert {(e.verdict, e.reason) for e in lost} == {(Verdict.UNKNOWN, PROBER_LOST)}
-    assert {(e.role, e.service, e.interface) for e in lost} == {
-        (t.role, t.service, t.interface) for t in targets(site)
-    }
-    assert events.get(timeout=PATIENCE) == HEALTHY
-    assert "the prober ended, exit code 7" in caplog.text
+    assert {(e.role, e.service, e.interface) for e in lost} == unseen
+    eventlet.sleep(0)
+    assert events.empty()
 
 
 def test_who_waited_is_told_to_the_next_prober_too(
@@ -115,10 +128,7 @@ def test_who_waited_is_told_to_the_next_prober_too(
     client = started(script, str(orders))
     assert events.get(timeout=PATIENCE) == HEALTHY
     client.probe_eagerly("web", "smtp_pop", 60.0)
-    while events.get(timeout=PATIENCE) != HEALTHY:
-        pass  # the unknown verdicts in between
-    while events.get(timeout=PATIENCE) != HEALTHY:
-        pass
+    assert [events.get(timeout=PATIENCE) for _ in range(2)] == [HEALTHY] * 2
     first, second, *_ = orders.read_bytes().splitlines()
     assert first == second
 
