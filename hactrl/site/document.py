@@ -67,10 +67,10 @@ def parse(text: str, file: str) -> Document:
         SiteError: it is no YAML, or not a mapping of names to values.
     """
     try:
-        root = YAML(typ="rt", pure=True).compose(text)
         reader = YAML(typ="safe", pure=True)
         reader.allow_duplicate_keys = True
-        data = reader.load(text)
+        root = reader.compose(text)
+        data = None if root is None else reader.constructor.construct_document(root)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
