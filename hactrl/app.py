@@ -100,7 +100,14 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             datapath.close()
             return
         if former := self._connections.get(name):
-            former[1].close()
+            # Whichever is the real one connects again; kept open, it would wait for ever.
+            LOG.warning(
+                "switch %s connects from %s and is connected from %s: the older connection ends",
+                name,
+                datapath.address,
+                former[0].datapath.address,
+            )
+            self._end(name)
         wire = DatapathWire(datapath)
         session = Session(
             name,
@@ -110,17 +117,28 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         )
         self._connections[name] = (wire, session)
         wire.take_master_role(self._assembly.generation_id)
-        supervised(f"session of {name}", session.run)
-        up = openflow.ports_up(datapath.ports.values())
-        self._runtime.hand_out(name)
-        self._runtime.post(SwitchConnected(name, up))
+
+    def _end(self, name: str) -> None:
+        """Forget a switch's connection, and close it if it is still there."""
+        wire, session = self._connections.pop(name)
+        session.close()
+        wire.datapath.close()
+        self._runtime.post(SwitchLost(name))
+
+    @handles(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)
+    def _mastered(self, event: Any) -> None:
+        """From here on the switch is ours. Before, it takes changes from whoever asks."""
+        datapath = event.msg.datapath
+        if (connection := self._of(datapath)) and connection[0].take_role_reply(event.msg):
+            name = self._names[datapath.id]
+            supervised(f"session of {name}", connection[1].run)
+            self._runtime.hand_out(name)
+            up = openflow.ports_up(datapath.ports.values())
+            self._runtime.post(SwitchConnected(name, up))
 
     def _lost(self, datapath: Any) -> None:
-        if datapath.id is not None and (connection := self._of(datapath)):
-            name = self._names[datapath.id]
-            connection[1].close()
-            del self._connections[name]
-            self._runtime.post(SwitchLost(name))
+        if datapath.id is not None and self._of(datapath):
+            self._end(self._names[datapath.id])
 
     @handles(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def _port_status(self, event: Any) -> None:
@@ -140,10 +158,8 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         MAIN_DISPATCHER,
     )
     def _statistics(self, event: Any) -> None:
-        if (connection := self._of(event.msg.datapath)) and (
-            answer := connection[0].take_reply(event.msg)
-        ):
-            connection[1].answered(*answer)
+        if connection := self._of(event.msg.datapath):
+            connection[1].replied(event.msg)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:
@@ -153,7 +169,15 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     @handles(ofp_event.EventOFPErrorMsg, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
     def _error(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
-            connection[1].refused(event.msg.xid, openflow.error_text(event.msg))
+            error = openflow.error_text(event.msg)
+            if connection[0].take_role_reply(event.msg):
+                LOG.error(
+                    "switch %s refuses generation id %d (%s): it knows a newer controller, and is"
+                    " not touched; stop that one, or start this one again to be the newer",
+                    *(connection[1].switch, self._assembly.generation_id, error),
+                )
+            else:
+                connection[1].refused(event.msg.xid, error)
 
 
 def supervised(name: str, function: Callable[[], None]) -> None:

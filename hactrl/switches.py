@@ -10,7 +10,8 @@ reading. Now and then it audits: reads again and mends what somebody changed beh
                      └──► diff ──────────┤
      replies ──► [installed] ◄── apply ──┘
 
-All input comes through one queue and is handled by one greenlet; nothing else sends.
+All input comes through one queue and is handled by one greenlet; nothing else sends, so a switch
+that does not take what it is sent holds up its own session only.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from eventlet.queue import Empty, LightQueue
 
@@ -46,11 +47,15 @@ class Wire(Protocol):
         """Ask for a barrier; its transaction id."""
 
     def read(self) -> int:
-        """Ask for all that the switch holds of ours; comes back, with the number returned here,
-        by `Session.answered`."""
+        """Ask for all that the switch holds of ours; `take_reply` gives the answer, with the
+        number returned here."""
 
     def count(self) -> int:
-        """Ask how many rules of ours the switch holds; comes back likewise."""
+        """Ask how many rules of ours the switch holds; answered likewise."""
+
+    def take_reply(self, message: Any) -> tuple[int, RuleSet | int] | None:
+        """Take a part of an answer, which may send for the next part; the answer once it is
+        whole."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +69,10 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Reply:
     """To a reading, or to a count."""
 
-    number: int
-    found: RuleSet | int
+    message: Any
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class _Close:
     pass
 
 
-_Item = Wanted | _Answer | _BarrierDone | _Refused | _Close
+_Item = Wanted | _Reply | _BarrierDone | _Refused | _Close
 
 
 @dataclass
@@ -135,9 +139,9 @@ class Session:
         """The switch should hold exactly this; the latest call wins."""
         self._inbox.put(wanted)
 
-    def answered(self, number: int, found: RuleSet | int) -> None:
-        """What came of `Wire.read` or `Wire.count`."""
-        self._inbox.put(_Answer(number, found))
+    def replied(self, message: Any) -> None:
+        """What the switch says to `Wire.read` or `Wire.count`."""
+        self._inbox.put(_Reply(message))
 
     def barrier_done(self, xid: int) -> None:
         self._inbox.put(_BarrierDone(xid))
@@ -167,8 +171,9 @@ class Session:
                     self._audit()
                 case Wanted():
                     self._take_wanted(item)
-                case _Answer():
-                    self._take_answer(item)
+                case _Reply():
+                    if answer := self._wire.take_reply(item.message):
+                        self._take_answer(*answer)
                 case _BarrierDone():
                     self._take_barrier(item.xid)
                 case _Refused():
@@ -192,14 +197,14 @@ class Session:
             self._wanted = wanted
             self._reconcile()
 
-    def _take_answer(self, answer: _Answer) -> None:
+    def _take_answer(self, number: int, found: RuleSet | int) -> None:
         """One that a change has overtaken says nothing; the next audit looks again."""
-        if answer.number != self._asked:
+        if number != self._asked:
             return
         self._asked = None
-        if isinstance(answer.found, RuleSet):
-            self._take_reading(answer.found)
-        elif self._installed is not None and answer.found != len(self._installed.rules):
+        if isinstance(found, RuleSet):
+            self._take_reading(found)
+        elif self._installed is not None and found != len(self._installed.rules):
             self._read()
 
     def _take_reading(self, found: RuleSet) -> None:

@@ -19,13 +19,23 @@ class DatapathWire:
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath
         self._number = 0
+        self._role_request: int | None = None
         self._question: Reading | Count | None = None
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
         (OpenFlow 1.3.5, section 6.3.7)."""
         parser, master = self.datapath.ofproto_parser, self.datapath.ofproto.OFPCR_ROLE_MASTER
-        self._send(parser.OFPRoleRequest(self.datapath, master, generation_id))
+        request = parser.OFPRoleRequest(self.datapath, master, generation_id)
+        self._role_request = self._send(request)
+
+    def take_role_reply(self, message: Any) -> bool:
+        """Whether this, a role reply or an error, is the answer to `take_master_role`. There is
+        only one."""
+        if message.xid != self._role_request:
+            return False
+        self._role_request = None
+        return True
 
     def send(self, change: Change) -> list[int]:
         return [self._send(message) for message in messages(self.datapath, change)]
@@ -40,7 +50,7 @@ class DatapathWire:
         return self._ask(Count(self.datapath))
 
     def take_reply(self, message: Any) -> tuple[int, RuleSet | int] | None:
-        """The number of the reading or count and what it found, once its last part is here."""
+        """See `Wire.take_reply`."""
         if self._question is None or not self._question.take(message):
             return None
         if self._send_next():

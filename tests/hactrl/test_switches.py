@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
 import eventlet
 import pytest
@@ -48,6 +49,7 @@ class FakeSwitch:
         self.sent: list[Change] = []
         self.refuses: type[Change] | None = None
         self.reads = 0
+        self.taken = 0
         self.session: Session | None = None
         self._xids = count(1)
 
@@ -70,13 +72,18 @@ class FakeSwitch:
     def read(self) -> int:
         self.reads += 1
         assert self.session is not None
-        self.session.answered(self.reads, self.holds)
+        self.session.replied((self.reads, self.holds))
         return self.reads
 
     def count(self) -> int:
         assert self.session is not None
-        self.session.answered(0, len(self.holds.rules))
+        self.session.replied((0, len(self.holds.rules)))
         return 0
+
+    def take_reply(self, message: Any) -> tuple[int, RuleSet | int] | None:
+        self.taken += 1
+        number, found = message
+        return number, found
 
 
 class Clock:
@@ -193,3 +200,14 @@ def test_a_switch_that_refuses_a_change_confirms_nothing_and_is_read_again_after
         let_run()
     assert switch.holds == ONE
     assert confirmed == [1]
+
+
+def test_a_reply_holds_up_nobody_but_the_session_that_takes_it() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, _):
+        let_run()
+        taken = switch.taken
+        session.replied((99, ONE))
+        assert switch.taken == taken
+        let_run()
+        assert switch.taken == taken + 1

@@ -10,12 +10,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from private_ovs import PrivateOvs, wait_until
+from private_ovs import Bridge, PrivateOvs, wait_until
+from ryu.ofproto.ofproto_v1_3 import OFPCR_ROLE_MASTER
+from ryu.ofproto.ofproto_v1_3_parser import OFPRoleReply, OFPRoleRequest
 
 from hactrl.site import load
 
@@ -23,6 +26,7 @@ pytestmark = pytest.mark.integration
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 PROGRAMS = Path(sys.executable).parent
+IMPOSTOR = Path(__file__).with_name("impostor_switch.py")
 
 LEARNT = "cookie=0x4ac700ff"
 CHANGES = re.compile(r"received: OFPT_(?:FLOW|GROUP|METER)_MOD")
@@ -38,13 +42,14 @@ class Plant:
     log: Path
     controllers: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def start_controller(self) -> None:
-        """Start, and wait until every switch has confirmed its rules."""
+    def start_controller(self, expected: Set[str] = frozenset()) -> None:
+        """Start, and wait until these switches (none named: all) have confirmed their rules."""
         output = (self.log.parent / "controller.log").open("a")
         program = str(PROGRAMS / "ryu-manager")
         words = (program, "hactrl", "--hactrl-site", str(self.site_file))
         self.controllers.append(self.ovs.start(*words, stdout=output, stderr=output))
-        wait_until(self._is_current, "every switch to confirm its rules", timeout=60.0)
+        expected = expected or set(self.switches)
+        wait_until(lambda: self.is_current(expected), "switches to confirm their rules", 60.0)
 
     def kill_controller(self) -> None:
         self.ovs.run("pkill", "--signal", "KILL", "--full", "ryu-manager hactrl")
@@ -64,13 +69,25 @@ class Plant:
         lines = self.ovs.run("ovs-vsctl", "--bare", "--columns=is_connected", "list", "controller")
         return [line == "true" for line in lines.split()]
 
-    def _is_current(self) -> bool:
+    def status(self) -> dict[str, Any]:
+        """Of the switches, by name; empty if the controller does not answer."""
         command = ("curl", "--silent", "--max-time", "2", "http://127.0.0.1:8080/v1/status")
         answer = self.ovs.run(*command, check=False)
-        if not answer:
-            return False
-        switches = json.loads(answer)["switches"]
-        return all(switch["connected"] and switch["rules_current"] for switch in switches.values())
+        switches: dict[str, Any] = json.loads(answer)["switches"] if answer else {}
+        return switches
+
+    def is_current(self, expected: Set[str]) -> bool:
+        current = {
+            name for name, s in self.status().items() if s["connected"] and s["rules_current"]
+        }
+        return current >= expected
+
+    def controller_log(self) -> str:
+        return (self.log.parent / "controller.log").read_text()
+
+    def connect_impostor(self, datapath_id: int) -> None:
+        """Something else connects with a switch's datapath id, is greeted, and goes."""
+        self.ovs.run(sys.executable, str(IMPOSTOR), str(datapath_id))
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +152,24 @@ def test_a_controller_that_is_asked_to_end_does(plant: Plant) -> None:
     plant.ovs.run("pkill", "--signal", "TERM", "--full", "ryu-manager hactrl")
     assert controller.wait(timeout=10.0) in (-signal.SIGTERM, 128 + signal.SIGTERM, 0)
     plant.start_controller()
+
+
+def test_a_switch_comes_back_after_an_impostor_with_its_datapath_id(plant: Plant) -> None:
+    plant.connect_impostor(0x23)
+    wait_until(lambda: plant.is_current({"i3"}), "i3 to be back", timeout=30.0)
+
+
+def test_a_switch_that_knows_a_newer_controller_is_not_touched(plant: Plant) -> None:
+    """Open vSwitch lets a controller that it refuses as master write all the same."""
+    bridge = Bridge(plant.ovs, "i1")
+    plant.kill_controller()
+    bridge.ofctl("del-flows")
+    with bridge.connect() as channel:
+        newer = OFPRoleRequest(channel.datapath, OFPCR_ROLE_MASTER, 1 << 62)
+        (answer,) = channel.barrier(newer)
+        assert isinstance(answer, OFPRoleReply)
+    told = len(plant.changes())
+    plant.start_controller({"o1", "o2", "i2", "i3"})
+    wait_until(lambda: "i1 refuses generation id" in plant.controller_log(), "the refusal")
+    assert not plant.status()["i1"]["connected"]
+    assert plant.changes()[told:] == []
