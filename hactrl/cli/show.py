@@ -22,6 +22,8 @@ _GOOD, _BAD, _SOSO = "green", "red", "yellow"
 #: The worst first.
 _VERDICTS = {"unhealthy": _BAD, "unknown": _SOSO, "ready": _GOOD, "healthy": _GOOD}
 
+_BAD_VERDICTS = {"unhealthy", "unknown"}
+
 
 def status(document: Json) -> RenderableType:
     """All of `hactl status`."""
@@ -84,11 +86,13 @@ def _yes(fact: bool, good: bool = True) -> str:
 
 
 def _health(verdicts: Mapping[str, str]) -> str:
-    """One verdict if all services have it, else each verdict with its services; the worst first."""
+    """The worst verdict; if it is a bad one and not that of all, each with its services."""
     services: dict[str, list[str]] = {verdict: [] for verdict in _VERDICTS}
     for service, verdict in verdicts.items():
         services[verdict].append(service)
     found = {verdict: names for verdict, names in services.items() if names}
+    if not found.keys() & _BAD_VERDICTS:
+        found = dict([*found.items()][:1])
     return ", ".join(
         f"[{_VERDICTS[verdict]}]{verdict}[/]"
         + (f" ({escape(' '.join(names))})" if len(found) > 1 else "")

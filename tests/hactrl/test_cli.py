@@ -59,6 +59,8 @@ def test_status_tells_verdicts_without_colours_too(url: str, controller: Control
     shown = hactl("status", url=url).stdout
     assert "smtp_pop unhealthy (imap), healthy (smtp submission pop3)" in shown
     assert "smtp_pop ready, web healthy" in shown
+    controller.tell(ProbeChanged("smtp_pop", "pop3", "B", Verdict.HEALTHY))
+    assert "smtp_pop ready, web healthy" in hactl("status", url=url).stdout
 
 
 def test_status_says_what_keeps_a_server_from_its_roles(url: str, controller: Controller) -> None:

@@ -1,0 +1,61 @@
+"""What ARCHITECTURE.md shows of the code is what the code holds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from flows.pipeline import PIPELINE
+from hactrl.engine import takeover
+from hactrl.engine.events import Proof
+from hactrl.engine.state import Step
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def diagram(path: Sequence[Step]) -> str:
+    """The way of a change of placement, as a line under that with all steps."""
+    line = ""
+    for step in takeover.OWNING:
+        name = step.value.upper()
+        if step in path:
+            line += f"{'─► ' if line else ''}{name} "
+        else:
+            line += "─" * len(f"─► {name} ")
+    return f"{line}─► finished"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("owns something", takeover.OWNING), ("owns nothing", takeover.FREE)]
+)
+def test_the_steps_of_a_takeover_are_drawn_as_they_are(kind: str, path: Sequence[Step]) -> None:
+    drawn = f"{kind:14}    {diagram(path)}\n"
+    assert drawn in TEXT
+    assert drawn in (takeover.__doc__ or "")
+
+
+def test_every_table_is_told_in_order() -> None:
+    told = re.findall(r"^\| (\d) `(\w+)` \|", TEXT, re.MULTILINE)
+    assert told == [(str(table.number), table.name) for table in PIPELINE]
+
+
+def test_every_proof_is_told() -> None:
+    for proof in Proof:
+        assert f"| {proof.value.replace('_', ' ')} |" in TEXT
+
+
+def test_every_dependency_has_its_reason() -> None:
+    setup = (ROOT / "setup.py").read_text()
+    names = re.findall(r"[\"']([A-Za-z][\w.-]+)(?:[=<>]=?[\w.]+)[\"';]", setup)
+    assert len(names) > 15
+    script = (ROOT / "tools" / "prepare.sh").read_text()
+    packages = re.findall(r"^packages='([^']+)'", script, re.MULTILINE)[0].split()
+    told = TEXT[TEXT.index("## Dependencies") :].lower()
+    missing = [
+        n for n in (*names, *packages) if not re.search(rf"(?<![\w-]){n.lower()}(?![\w-])", told)
+    ]
+    assert missing == []
