@@ -56,7 +56,7 @@ def test_the_example_is_the_network_of_the_report() -> None:
     assert site.network.interfaces["D"].attachment == Attachment("o2", 2)
     assert site.roles["smtp_pop"].servers == ("smtp_pop", "mailrelay")
     assert site.roles["smtp_pop"].owns == ("spool",)
-    assert site.roles["smtp_pop"].lease == 4.0
+    assert site.roles["smtp_pop"].lease == 15.0
     assert site.roles["mailrelay"].lease is None
     assert site.path == str(EXAMPLE)
 
@@ -196,13 +196,13 @@ WRONG = {
         "",
     ),
     "a duration without a unit": (
-        [("lease: 4s", "lease: 4")],
+        [("lease: 15s", "lease: 4")],
         "roles.smtp_pop.lease",
         "4 is no duration",
         "",
     ),
     "a lease that leaves no time to renew it": (
-        [("lease: 4s", "lease: 800ms")],
+        [("lease: 15s", "lease: 800ms")],
         "roles.smtp_pop.lease",
         "leaves no time",
         "",
@@ -453,7 +453,7 @@ WRONG = {
     ),
     "an owner that could never be cut off": (
         [
-            ("    lease: 4s\n", ""),
+            ("    lease: 15s", "    #"),
             ("    power_fence:\n", "  #"),
             ('      command: [hactrl-lab-power, "off", mailrelay]\n', "\n"),
         ],
@@ -533,7 +533,7 @@ def test_a_problem_names_the_line_of_what_is_wrong() -> None:
     assert problem(("port: 80,", "port: 70000,")).line == line_of("port: 70000", text)
     second = changed(("    owns: [spool]", "    owns: [spool]\n    lease: 9s"))
     assert problem(("    owns: [spool]", "    owns: [spool]\n    lease: 9s")).line == line_of(
-        "lease: 4s", second
+        "lease: 15s", second
     )
 
 
