@@ -29,6 +29,8 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_STEERED: "the rules are not yet confirmed by {}",
     Reason.NO_PROOF: "nothing proves yet that {} has let go of what the role owns",
     Reason.NO_CANDIDATE: "no other server can take {}",
+    Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
+    Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
     Reason.DEADLINE: "the step {} took too long",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
 }
@@ -55,7 +57,7 @@ _KINDS: Mapping[str, str] = {
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
-    "role.waiting": "nobody could do better",
+    "role.waiting": "not served well, and stays where it is",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
     "store.failed": "epoch not stored: {outcome}",

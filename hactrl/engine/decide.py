@@ -19,7 +19,8 @@ or a switch, is losing sight, not the server. One bad card only changes the orde
 fault of the prober or of a whole segment shows on the other candidates too, and a role stays
 where it is when nobody could do better. Then `State.waiting` says why. A server that has only
 lost its resource gets it again. After an automatic move, and after a failed one, the role is
-held down for a pause that doubles up to `failback_hold`, so that flapping settles.
+held down for a pause that doubles up to `failback_hold`, so that flapping settles. An operator's
+move that succeeds ends that: somebody has looked, and the next fault is a new one.
 
 **How it moves.** Step by step (`takeover.STEPS`), each with its deadline and way back:
 
@@ -133,14 +134,17 @@ def _consider(turn: Turn, role: Role) -> None:
         return
     if live is not None and not turn.reached(confirmed_at(state, name, live)):
         return
-    if not held_down(turn, name):
-        target = _choose(state, role, live, reasons)
-        if target is not None and not _awaits_preferred(turn, role, target):
-            _note_waiting(turn, name, ())
-            planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
-            start(turn, name, target, reasons[0].reason.value, planned=planned)
-            return
-    _note_waiting(turn, name, _why_nobody(state, role, live, reasons))
+    target = _choose(state, role, live, reasons)
+    if target is None:
+        _note_waiting(turn, name, _why_nobody(state, role, live, reasons))
+    elif held_down(turn, name):
+        _note_waiting(turn, name, (*reasons, Obstacle(Reason.HELD_DOWN, target)))
+    elif _awaits_preferred(turn, role, target):
+        _note_waiting(turn, name, (*reasons, Obstacle(Reason.AWAITS_PREFERRED, role.servers[0])))
+    else:
+        _note_waiting(turn, name, ())
+        planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
+        start(turn, name, target, reasons[0].reason.value, planned=planned)
 
 
 def _awaits_preferred(turn: Turn, role: Role, target: str) -> bool:
@@ -245,4 +249,5 @@ def _set_wake(turn: Turn, woken: bool) -> None:
     at = min(turn.moments, default=None)
     if at is not None and (woken or at != turn.state.wake):
         turn.do(Wake(at))
-    turn.update(wake=at)
+    if at != turn.state.wake:
+        turn.update(wake=at)

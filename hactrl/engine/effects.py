@@ -87,6 +87,8 @@ class Reason(Enum):
     NOT_STEERED = "not_steered"
     NO_PROOF = "no_proof"
     NO_CANDIDATE = "no_candidate"
+    HELD_DOWN = "held_down"
+    AWAITS_PREFERRED = "awaits_preferred"
     DEADLINE = "deadline"
     STORE_FAILED = "store_failed"
 

@@ -316,6 +316,8 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
     turn.update(takeovers=without(turn.state.takeovers, role))
     if not takeover.planned:
         _hold_down(turn, role)
+    elif takeover.request is not None:
+        turn.update(hold_downs=without(turn.state.hold_downs, role))
     durations: dict[str, float] = {}
     begun = takeover.started
     for step, ended in takeover.step_times:

@@ -354,8 +354,20 @@ def test_an_automatic_move_is_followed_by_a_pause(engine: Engine) -> None:
     engine.ports("alpha", True).agent("alpha", boot="b2", epoch=4)
     engine.probe("alpha", MAIL, Verdict.READY).probe("beta", MAIL, Verdict.UNHEALTHY, "refused")
     assert engine.step() is None
+    assert Obstacle(Reason.HELD_DOWN, "alpha") in engine.state.waiting[MAIL]
     engine.wait(engine.site.timers.retry_pause)
     assert engine.state.takeovers[MAIL].target == "alpha"
+
+
+def test_an_operator_s_move_ends_the_pause() -> None:
+    engine = Engine()
+    engine.ports("beta", False).stored()
+    engine.probe("alpha", RELAY, Verdict.HEALTHY).rules_installed()
+    engine.ports("beta", True).probe("beta", RELAY, Verdict.HEALTHY)
+    assert RELAY in engine.state.hold_downs
+    assert engine.request(RequestKind.FAILBACK, RELAY, None).accepted
+    engine.stored().rules_installed().ports("beta", False)
+    assert engine.state.takeovers[RELAY].target == "alpha"
 
 
 # Who comes back.
