@@ -4,6 +4,7 @@ networks that are no segment: management, and the prober's cards."""
 from __future__ import annotations
 
 import fcntl
+import json
 import socket
 import struct
 import subprocess
@@ -60,6 +61,12 @@ class Node:
             RuntimeError: it failed; with what it wrote.
         """
         return run(*self.command(*words), timeout=timeout)
+
+    def sent_packets(self) -> int:
+        """How many packets a guest's card has sent."""
+        answer = json.loads(self.run("ip", "-json", "-statistics", "link", "show", self.name))
+        sent: int = answer[0]["stats64"]["tx"]["packets"]
+        return sent
 
     def set_link(self, device: str, *, up: bool) -> None:
         """Switch a network device on or off, as pulling its cable would; within 1 ms."""

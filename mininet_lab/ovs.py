@@ -69,6 +69,16 @@ class OpenVswitch:
         lines = self._run("ovs-ofctl", "-O", "OpenFlow13", "--no-stats", "dump-flows", switch)
         return sorted(line.strip() for line in lines.splitlines() if "actions=" in line)
 
+    def packets(self, switch: str, table: int) -> int:
+        """How many packets a table's rules have matched, up to now."""
+        self._run("ovs-appctl", "revalidator/wait")
+        answer = self._run(
+            *("ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", switch, f"table={table}")
+        )
+        found = re.search(r"packet_count=(\d+)", answer)
+        assert found, answer
+        return int(found[1])
+
     def delete_flow(self, switch: str, flow: str) -> None:
         """Delete the one flow entry that `dump_flows` printed as `flow`, as a careless person
         would: strictly this one, by hand."""

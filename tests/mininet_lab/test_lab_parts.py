@@ -17,7 +17,7 @@ from mininet_lab.isolate import LabBusyError, Workplace, loop_devices
 from mininet_lab.ovs import count_changes, flow_key
 from mininet_lab.report import Story
 from mininet_lab.results import Results
-from mininet_lab.scenarios.scan import open_ports
+from mininet_lab.scenarios.scan import ports
 from mininet_lab.servers import boot_script, toml
 from mininet_lab.stage import not_served, unready
 
@@ -61,7 +61,7 @@ def test_nmap_open_is_found_and_open_or_filtered_is_not() -> None:
       <port protocol="tcp" portid="80"><state state="filtered"/></port>
       <port protocol="udp" portid="53"><state state="open|filtered"/></port>
       </ports></host></nmaprun>"""
-    assert open_ports(xml) == {("192.0.2.25", "tcp", 25)}
+    assert ports(xml, "open") == {("192.0.2.25", "tcp", 25)}
 
 
 @pytest.mark.parametrize(
