@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,9 @@ from mininet_lab.connections import Attempt, Summary, read, summarize
 from mininet_lab.lab import Lab, StageError, now
 from mininet_lab.mail.description import bracketed
 from mininet_lab.ways import service_addresses
+
+#: Makes of words a command that runs in some network namespace.
+Place = Callable[..., tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class Knocks:
 
 
 @contextmanager
-def knocking(lab: Lab, host: str, targets: list[str], rate: float, name: str) -> Iterator[Knocks]:
-    """`name` tells this knocking's log from others.
+def knocking(
+    lab: Lab, place: Place, targets: list[str], rate: float, name: str
+) -> Iterator[Knocks]:
+    """`place`: from where. `name` tells this knocking's log from others.
 
     Raises:
         RuntimeError: the program failed.
@@ -52,7 +57,7 @@ def knocking(lab: Lab, host: str, targets: list[str], rate: float, name: str) ->
     log.write_text("")
     words = [word for target in targets for word in ("--to", target)]
     process = subprocess.Popen(
-        lab.network.nodes[host].command(
+        place(
             *(sys.executable, "-m", "mininet_lab.connections", *words),
             *("--rate", f"{rate}", "--log", str(log)),
         ),

@@ -210,6 +210,10 @@ class LabServer:
         spaces = ("--mount", "--pid", "--net")
         return ("nsenter", f"--target={self.init}", *spaces, "--", *words)
 
+    def role_command(self, role: str, *words: str) -> tuple[str, ...]:
+        """What to execute so that `words` run in a role's network namespace, and there only."""
+        return ("nsenter", f"--net=/proc/{self.init}/root/run/netns/{role}", "--", *words)
+
     def run_in_role(self, role: str, *words: str) -> str:
         """Run a command in a role's network namespace; its output.
 

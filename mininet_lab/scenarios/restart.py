@@ -24,7 +24,8 @@ def play(directory: Path, options: Options, story: Story) -> None:
     changes: list[dict[str, int]] = []
     with standing(directory, story) as stage:
         web = targets(stage.lab, "web", "http")
-        with knocking(stage.lab, "client3", web, RATE, "restart") as knocks:
+        client3 = stage.lab.network.nodes["client3"].command
+        with knocking(stage.lab, client3, web, RATE, "restart") as knocks:
             knocks.await_answers(int(RATE))
             for number in range(options.runs or RUNS):
                 story.chapter(f"Restart {number + 1}")

@@ -22,8 +22,9 @@ def play(directory: Path, options: Options, story: Story) -> None:
     with standing(directory, story) as stage:
         first, second = stage.lab.site.roles["web"].servers
         where = targets(stage.lab, "web", "http")
+        client1 = stage.lab.network.nodes["client1"].command
         story.chapter("Asked to move, there and back")
-        with knocking(stage.lab, "client1", where, RATE, "switchover") as knocks:
+        with knocking(stage.lab, client1, where, RATE, "switchover") as knocks:
             knocks.await_answers(int(RATE))
             stage.client.failover("web", reason="to show it", target=second)
             stage.await_served("web", second)
@@ -32,7 +33,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
             knocks.await_answers(int(RATE))
         planned = knocks.summary()
         story.chapter(f"{first} loses its power")
-        with knocking(stage.lab, "client1", where, RATE, "failover") as knocks:
+        with knocking(stage.lab, client1, where, RATE, "failover") as knocks:
             knocks.await_answers(int(RATE))
             stage.lab.power_cut(first)
             knocks.await_answers(int(RATE))
