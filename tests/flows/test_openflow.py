@@ -16,6 +16,7 @@ from ryu.ofproto import ofproto_parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.diff import AddGroup, AddRule, FlushLearnt
+from flows.numbers import CookieKind
 from flows.openflow import Count, Reading, error_text, messages, port_change, ports_up, rule_set
 from flows.openflow.actions import decode_instructions
 from flows.openflow.fields import decode_match, encode_match
@@ -220,11 +221,30 @@ class TestReading:
         assert not reading.take(reply(xid + 1000, one_stats()))
 
 
-def test_a_count_is_of_what_is_ours_less_what_was_learnt() -> None:
+def test_readings_and_counts_leave_out_what_was_learnt_and_nothing_else_of_ours() -> None:
+    reading = Reading(DATAPATH)
+    requests = []
+    while (request := reading.next_request()) is not None:
+        requests.append(request)
+    flows = [r for r in requests if isinstance(r, parser.OFPFlowStatsRequest)]
+    counting = Count(DATAPATH).next_request()
+
+    def asked(cookie: int, table: int) -> list[Any]:
+        return [r for r in flows if r.table_id == table and r.cookie == cookie & r.cookie_mask]
+
+    for digest in range(16):
+        for kind in CookieKind:
+            ours = COOKIE_PREFIX | kind << 32 | digest
+            assert len(asked(ours, 3)) == 1
+            assert counting.cookie == ours & counting.cookie_mask
+        assert not asked(LEARNT_COOKIE | digest, 3)
+        assert counting.cookie != (LEARNT_COOKIE | digest) & counting.cookie_mask
+
+
+def test_a_count_says_how_many_flows_the_switch_counted() -> None:
     counting = Count(DATAPATH)
-    for flows in (50, 8):
-        answer = SimpleNamespace(xid=ask(counting), body=SimpleNamespace(flow_count=flows), flags=0)
-        assert counting.take(answer)
+    answer = SimpleNamespace(xid=ask(counting), body=SimpleNamespace(flow_count=42), flags=0)
+    assert counting.take(answer)
     assert ask(counting) == 0
     assert counting.found() == 42
 
