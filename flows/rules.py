@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TypeVar
 
 from flows.oxm import WIDTHS
@@ -68,6 +69,14 @@ class Match:
 
     def __iter__(self) -> Iterator[Field]:
         return iter(self.fields)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Rules are looked up by their matches all the time."""
+        return hash(self.fields)
 
 
 def _normal(name: str, value: int, mask: int | None) -> Field:
