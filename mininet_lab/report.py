@@ -61,7 +61,7 @@ class Story:
         self.console.print(table)
 
     def interrupted(self) -> None:
-        self.console.print("\n[yellow]interrupted: everything is being taken down[/yellow]")
+        self.console.print("\n[yellow]interrupted; everything has been taken down[/yellow]")
 
     def finish(self) -> int:
         """Say how it ended; the exit status."""

@@ -1,7 +1,7 @@
 """Build everything, start it, and open a shell inside, to look around and to break things.
 
 In it: `hactl status`; `ovs-ofctl -O OpenFlow13 dump-flows i1`; `hactrl-lab-power off smtp_pop`;
-`in HOST COMMAND` runs a command on the WAN host, a client or a server's chassis.
+`on HOST COMMAND` runs a command on the WAN host, a client or a server's chassis.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
     del options
     with standing(directory, story) as stage:
         programs = directory / "bin"
-        program = programs / "in"
+        program = programs / "on"
         pids = " ".join(f"{n.name}) pid={n.pid};;" for n in stage.lab.network.nodes.values())
         program.write_text(
             f'#!/bin/sh\ncase "$1" in {pids} *) echo "no host $1" >&2; exit 2;; esac\nshift\n'
@@ -36,4 +36,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
             "HACTRL_TOKEN_FILE": stage.lab.site.controller.operator_token,
             "PS1": "lab# ",
         }
-        subprocess.run([os.environ.get("SHELL", "/bin/sh")], env=environment, check=False)
+        interpreter = os.environ.get("SHELL", "/bin/sh")
+        # Else bash's own files would take the prompt away, which says where one is.
+        plain = ("--norc",) if Path(interpreter).name == "bash" else ()
+        subprocess.run([interpreter, *plain], env=environment, check=False)
