@@ -1,8 +1,9 @@
-"""Results files: `results/NAME.json` in the checkout, in the one shape that all evaluations use."""
+"""Results files: `results/NAME.json`, in the one shape that all evaluations use."""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from pathlib import Path
 
 from mininet_lab.isolate import CHECKOUT
 
-RESULTS = CHECKOUT / "results"
+#: `HACTRL_LAB_RESULTS`, else `results` in the checkout.
+RESULTS = Path(os.environ.get("HACTRL_LAB_RESULTS", CHECKOUT / "results")).absolute()
 
 
 @dataclass(frozen=True)

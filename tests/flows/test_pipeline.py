@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from report_network import Situation
+from report_network import Situation, at, placed
 
+from flows import pipeline
 from flows.pipeline import ADMIT, FORWARD, PIPELINE, POLICY, SOURCE, PipelineError
 from flows.rules import Output
 from flows.tables_text import tables_text
@@ -34,6 +35,23 @@ def test_tables_only_lead_on() -> None:
 def test_rules_of_one_intent_share_a_cookie_and_others_do_not() -> None:
     one, same, other = (POLICY.rule(n, w, {}) for n, w in ((1, "a"), (2, "a"), (3, "b")))
     assert one.cookie == same.cookie != other.cookie
+
+
+def test_rules_that_are_remembered_are_those_that_a_fresh_compiler_makes() -> None:
+    """Also what equality leaves out: which intent a rule is for."""
+    situations = [
+        Situation(),
+        placed(smtp_pop="mailrelay"),
+        Situation(down=frozenset({at("o1:2")})),
+    ]
+    pipeline._rule.cache_clear()
+    remembered = [s.compiled() for s in (*situations, *situations)][-len(situations) :]
+    assert pipeline._rule.cache_info().hits
+    for situation, held in zip(situations, remembered, strict=True):
+        pipeline._rule.cache_clear()
+        fresh = situation.compiled()
+        assert held == fresh
+        assert repr(held) == repr(fresh)
 
 
 def test_the_tables_are_printed_with_what_each_switch_holds() -> None:

@@ -22,6 +22,7 @@ from hactrl.engine.effects import (
     Record,
     StorePlacement,
     Verb,
+    Wake,
 )
 from hactrl.engine.events import (
     AgentAnswered,
@@ -53,6 +54,7 @@ from hactrl.wanted import intents, ports_up
 Kind = TypeVar("Kind")
 
 UP = frozenset(range(1, 20))
+PATIENCE = make_site().timers.startup_patience
 
 
 class Engine:
@@ -406,6 +408,45 @@ def test_a_lost_store_is_no_reason_to_move() -> None:
     state, _ = decide(state, connected, 1.0)
     assert (state.placements[MAIL].server, state.placements[MAIL].epoch) == ("alpha", 7)
     assert MAIL not in state.takeovers
+
+
+# A cold start: nothing was ever placed, and the preferred server is not there yet.
+
+
+def cold_start() -> Engine:
+    engine = Engine(epoch=0)
+    engine.state = initial(engine.site, {}, engine.now)
+    engine.effects.clear()
+    for switch in engine.site.network.switches:
+        engine.tell(SwitchConnected(switch, UP))
+    return engine.agent("beta", epoch=0).probe("beta", MAIL, Verdict.READY)
+
+
+def test_a_role_that_was_never_placed_waits_for_its_preferred_server() -> None:
+    engine = cold_start().wait(PATIENCE - 0.1)
+    assert engine.step() is None
+    assert Obstacle(Reason.AWAITS_PREFERRED, "alpha") in engine.state.waiting[MAIL]
+    engine.agent("alpha", epoch=0).probe("alpha", MAIL, Verdict.READY)
+    assert engine.state.takeovers[MAIL].target == "alpha"
+
+
+def test_a_preferred_server_that_does_not_come_is_not_waited_for_longer() -> None:
+    engine = cold_start().wait(PATIENCE)
+    assert engine.state.takeovers[MAIL].target == "beta"
+
+
+def test_the_engine_asks_to_be_woken_when_the_wait_for_the_preferred_server_ends() -> None:
+    engine = cold_start()
+    assert engine.last(Wake).at == engine.now + PATIENCE
+
+
+def test_a_role_that_was_placed_before_waits_for_nobody(engine: Engine) -> None:
+    engine.state = initial(engine.site, {MAIL: ("alpha", 3)}, engine.now)
+    for switch in engine.site.network.switches:
+        engine.tell(SwitchConnected(switch, UP))
+    engine.agent("beta").probe("beta", MAIL, Verdict.READY)
+    engine.ports("alpha", False)
+    assert engine.state.takeovers[MAIL].target == "beta"
 
 
 # Leases.

@@ -1,0 +1,47 @@
+"""The operator's token."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hactrl.assembly import operator_token
+
+
+def test_without_a_file_a_token_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "operator-token"
+    token = operator_token(file)
+    assert len(token) >= 32
+    assert file.read_text().strip() == token
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_next_start_uses_the_same_token(tmp_path: Path) -> None:
+    file = tmp_path / "operator-token"
+    assert operator_token(file) == operator_token(file)
+
+
+def test_two_controllers_make_different_tokens(tmp_path: Path) -> None:
+    assert operator_token(tmp_path / "one") != operator_token(tmp_path / "two")
+
+
+def test_a_token_that_somebody_wrote_is_used_without_the_space_around_it(tmp_path: Path) -> None:
+    file = tmp_path / "operator-token"
+    file.write_text("  chosen by hand \n")
+    assert operator_token(file) == "chosen by hand"
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_file_is_refused_with_its_name_and_the_remedy(
+    tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "operator-token"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=f"{file} is empty; remove it"):
+        operator_token(file)
+
+
+def test_a_file_that_cannot_be_read_is_no_reason_to_make_a_new_token(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError):
+        operator_token(tmp_path)

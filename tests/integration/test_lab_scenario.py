@@ -1,0 +1,48 @@
+"""A short scenario as a user runs it: real mail, switches and controller, and a power cut."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mininet_lab.isolate import loop_devices
+
+# Half a minute on an idle machine with two cores.
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def test_a_takeover_under_mail_loses_nothing_and_writes_its_figures(tmp_path: Path) -> None:
+    workplace, results = tmp_path / "lab", tmp_path / "results"
+    settings = {"HACTRL_LAB_DIRECTORY": str(workplace), "HACTRL_LAB_RESULTS": str(results)}
+    played = subprocess.run(
+        (sys.executable, "-m", "mininet_lab", "run", "takeover", "--runs", "1", "--seed", "7"),
+        cwd=CHECKOUT,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-4000:]
+
+    written = json.loads((results / "takeover.json").read_text())
+    assert list(written) == ["name", "started", "revision", "seed", "cases"]
+    assert (written["name"], written["seed"]) == ("takeover", 7)
+    for case in written["cases"]:
+        assert list(case) == ["case", "system", "unit", "values", "median"]
+        assert case["median"] == statistics.median(case["values"])
+    values = {case["case"]: case["values"] for case in written["cases"]}
+    parts = ("detected", "fenced", "spool moved", "served", "steered")
+    assert {len(values[part]) for part in parts} == {1}
+    assert values["acknowledged mails lost"] == [0]
+    assert values["acknowledged mails"][0] >= 100
+
+    assert loop_devices(workplace) == []
