@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -70,7 +71,9 @@ class PowerSwitch:
     def _answer(self, connection: socket.socket) -> None:
         with connection:
             name = connection.makefile().read()
-            connection.sendall(self._switch_off(name).encode())
+            answer = self._switch_off(name)
+            with suppress(BrokenPipeError):  # the asker has given up, and will ask again
+                connection.sendall(answer.encode())
 
     def _switch_off(self, name: str) -> str:
         if (server := self._servers.get(name)) is None:

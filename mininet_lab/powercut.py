@@ -2,7 +2,9 @@
 
 Killing processes is no power cut: the kernel goes on and writes everything out when the last
 mount goes. So the file system is shut down first, its journal unflushed (FS_IOC_SHUTDOWN with
-NOLOGFLUSH; Linux, fs/ext4/ioctl.c), and what had not reached the disk never will.
+NOLOGFLUSH; Linux, fs/ext4/ioctl.c), and what had not reached the disk never will. The kernel
+that goes on also takes back the mark of ext4's multiple-mount guard, which a real power cut leaves
+on the disk, and so does this one.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ def cut(inits: Iterable[int], devices: Iterable[Path], timeout: float = 5.0) -> 
     deadline = time.monotonic() + timeout
     victims = [(pid, handle) for pid in inits if (handle := _handle(pid)) is not None]
     wanted = frozenset(devices)
+    marks = {device: spool.guard_mark(device) for device in wanted if spool.in_use(device)}
     try:
         for pid, _ in victims:
             for mount_point in _mounts(pid, wanted):
@@ -58,6 +61,8 @@ def cut(inits: Iterable[int], devices: Iterable[Path], timeout: float = 5.0) -> 
             os.close(handle)
     for device in wanted:
         _await_free(device, deadline)
+    for device, mark in marks.items():
+        spool.put_guard_mark(device, mark)
 
 
 def shut_down(mount_point: Path) -> None:

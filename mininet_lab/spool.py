@@ -10,14 +10,22 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_lab.mail.description import MAIL_UID
 from mininet_lab.mail.files import Directory, install, queue_directories
 
 _BLOCK_DEVICES = Path("/sys/block")
+
+# Linux, fs/ext4/ext4.h: offsets in struct ext4_super_block, and a value of mmp_seq, which is the
+# second word of struct mmp_struct. The kernel writes that block past the page cache of others.
+_LOG_BLOCK_SIZE = 0x18
+_MMP_BLOCK = 0x168
+_SEQUENCE_CLEAN = 0xFF4D4D50
 
 
 class SpoolError(Exception):
@@ -36,7 +44,9 @@ def create(image: Path, mebibytes: int = 256) -> None:
     image.parent.mkdir(parents=True, exist_ok=True)
     with image.open("wb") as file:
         file.truncate(mebibytes * 2**20)
-    _run("mkfs.ext4", "-q", "-O", "mmp", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
+    # After a crash a mount waits for twice 2 × 5 + 1 s; with the default interval for twice 21 s.
+    options = "lazy_itable_init=0,lazy_journal_init=0,mmp_update_interval=1"
+    _run("mkfs.ext4", "-q", "-O", "mmp", "-E", options, image)
     device = attach(image)
     try:
         _lay_out(device)
@@ -115,6 +125,46 @@ def unmount(at: Path) -> None:
         SpoolError: not mounted, or in use.
     """
     _run("umount", at)
+
+
+@dataclass(frozen=True)
+class GuardMark:
+    """The multiple-mount guard's block: where it lies on the device, and what stands in it."""
+
+    offset: int
+    content: bytes
+
+    @property
+    def is_clean(self) -> bool:
+        """Nobody uses the file system, or who did has unmounted it."""
+        (sequence,) = struct.unpack_from("<I", self.content, 4)
+        return bool(sequence == _SEQUENCE_CLEAN)
+
+
+def guard_mark(device: Path) -> GuardMark:
+    """Read it; the spool's file system has one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with device.open("rb", buffering=0) as disk:
+        superblock = os.pread(disk.fileno(), 1024, 1024)
+        (size,) = struct.unpack_from("<I", superblock, _LOG_BLOCK_SIZE)
+        (block,) = struct.unpack_from("<Q", superblock, _MMP_BLOCK)
+        offset = block * (1024 << size)
+        return GuardMark(offset, os.pread(disk.fileno(), 1024, offset))
+
+
+def put_guard_mark(device: Path, mark: GuardMark) -> None:
+    """Put it back, unless somebody has mounted meanwhile.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if guard_mark(device).is_clean:
+        with device.open("r+b", buffering=0) as disk:
+            os.pwrite(disk.fileno(), mark.content, mark.offset)
+            os.fsync(disk.fileno())
 
 
 def _lay_out(device: Path) -> None:

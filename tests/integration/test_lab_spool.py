@@ -82,6 +82,20 @@ def test_a_power_cut_keeps_what_was_synced_and_loses_what_was_not(
         spool.unmount(at)
 
 
+def test_a_power_cut_leaves_the_mark_of_the_guard_against_a_second_mount(
+    image: Path, server: Namespaces, at: Path
+) -> None:
+    device = spool.attach(image)
+    mount_in(server, device, at)
+    assert not spool.guard_mark(device).is_clean
+    powercut.cut([server.init], [device])
+    other = spool.attach(image)
+    assert not spool.guard_mark(other).is_clean
+    spool.mount(other, at, clear_guard=True)
+    spool.unmount(at)
+    assert spool.guard_mark(other).is_clean
+
+
 def test_a_mere_kill_is_no_power_cut(image: Path, server: Namespaces, at: Path) -> None:
     device = spool.attach(image)
     mount_in(server, device, at)
