@@ -32,7 +32,11 @@ def run(
     name: str,
     runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,
     control: Annotated[
-        bool, typer.Option("--control", help="Negative control: do not sync; losses must show.")
+        bool,
+        typer.Option(
+            "--control",
+            help="Negative control of takeover: nothing is synced; 0 if losses show.",
+        ),
     ] = False,
     seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
 ) -> None:

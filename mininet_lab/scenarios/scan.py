@@ -3,8 +3,8 @@
 In normal state, after the failure of either server, and with the controller dead. All TCP and UDP
 ports of the service addresses that the WAN can reach; and of every other address, which it could
 reach only if a server forwarded or the switches were lax, the ports most used, sent by force: to
-the prober's MAC, or with mailrelay as router. What a stateless policy lets through besides is
-scanned for and told: bare ACK segments from port 25.
+the prober's MAC, or with mailrelay as router. Port 25 as the source of connections opens nothing
+more. What a stateless policy does let through is scanned for and told: bare ACKs from port 25.
 """
 
 from __future__ import annotations
@@ -166,6 +166,8 @@ def scans(lab: Lab) -> Iterator[list[str]]:
         for family, names in by_family(addresses):
             for kind in (_SYN, _UDP):
                 yield [*family, *kind, *which, *names]
+    for family, names in by_family(reachable):
+        yield [*family, *_SYN, "--source-port", "25", *_MOST_USED, *names]
 
 
 def by_family(addresses: list[Address]) -> Iterator[tuple[tuple[str, ...], list[str]]]:
