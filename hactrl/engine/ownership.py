@@ -111,17 +111,20 @@ def expire_leases(turn: Turn) -> None:
 
 
 def assuming(turn: Turn, role: str, server: str, epoch: int) -> None:
-    """Enter the new owner, before ASSUME leaves. Who was proven gone is struck out.
+    """Enter the new owner, before ASSUME leaves.
 
-    If it is the old owner too, what it was granted before still lasts.
+    If it is the old owner too, what it was granted before still lasts. How the others were proven
+    gone stays known until it holds the role: should it fail, its own release says nothing of
+    them, and the mount guard that one of them left may still have to be waited for.
     """
     timers = turn.state.site.timers
+    holders = turn.state.holders[role]
     expires = None
     if turn.state.site.roles[role].lease is not None:
-        granted = turn.state.holders[role].get(server)
+        granted = holders.get(server)
         before = granted.expires if granted is not None and granted.expires is not None else 0.0
         expires = max(before, turn.now + timers.assume_deadline + timers.lease_margin)
-    turn.update(holders=with_item(turn.state.holders, role, {server: Holder(epoch, expires)}))
+    enter(turn, role, server, Holder(epoch, expires))
 
 
 def hear(turn: Turn, server: str, held: Held) -> None:
@@ -138,9 +141,19 @@ def hear(turn: Turn, server: str, held: Held) -> None:
             lease, margin = role.lease, state.site.timers.lease_margin
             expires = None if lease is None else turn.now + lease + margin
             enter(turn, held.role, server, Holder(held.epoch, expires))
+        if held.holding is Holding.HELD and held.epoch == turn.state.epochs[held.role]:
+            _strike_proven(turn, held.role)
     elif holder is not None and has_let_go(held, holder):
         never = turn.state.epochs.get(held.role, 0) == 0
         prove(turn, held.role, server, Proof.NEVER_OWNED if never else Proof.RELEASED)
+
+
+def _strike_proven(turn: Turn, role: str) -> None:
+    """Somebody has taken what the role owns: whatever others left has been waited for."""
+    holders = turn.state.holders[role]
+    left = {server: holder for server, holder in holders.items() if holder.proof is None}
+    if left.keys() != holders.keys():
+        turn.update(holders=with_item(turn.state.holders, role, left))
 
 
 def enter(turn: Turn, role: str, server: str, holder: Holder) -> None:

@@ -306,6 +306,22 @@ def test_the_end_of_the_lease_and_its_margin_is_a_proof() -> None:
     assert engine.asked(Verb.ASSUME)[-1].proof is Proof.LEASE
 
 
+def test_a_release_of_a_target_that_failed_says_nothing_of_who_was_before_it() -> None:
+    engine = Engine(make_site(power=False))
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha"))
+    engine.ports("alpha", False).stored().wait(4.51).answer(Verb.ASSUME, Outcome.FAILED)
+    engine.tell(AgentReported("beta", Held(MAIL, Holding.NOTHING, 4)))
+    engine.wait(engine.site.timers.retry_pause).stored()
+    assert [asked.proof for asked in engine.asked(Verb.ASSUME)] == [Proof.LEASE, Proof.LEASE]
+
+
+def test_who_holds_the_role_has_waited_for_what_others_left() -> None:
+    engine = Engine(make_site(power=False))
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha"))
+    engine.ports("alpha", False).stored().wait(4.51).answer(Verb.ASSUME)
+    assert engine.state.holders[MAIL].keys() == {"beta"}
+
+
 def test_a_failed_power_cut_is_tried_again_after_a_pause(engine: Engine) -> None:
     engine.tell(AgentLost("alpha")).ports("alpha", False).stored().power(Outcome.FAILED)
     assert len(engine.all(FencePower)) == 1
