@@ -17,7 +17,7 @@ from mininet_lab.isolate import LabBusyError, Workplace, loop_devices
 from mininet_lab.ovs import count_changes, flow_key
 from mininet_lab.report import Story
 from mininet_lab.results import Results
-from mininet_lab.scenarios.scan import ports
+from mininet_lab.scenarios.scan import Look, ports
 from mininet_lab.servers import boot_script, toml
 from mininet_lab.stage import not_served, unready
 
@@ -62,6 +62,12 @@ def test_nmap_open_is_found_and_open_or_filtered_is_not() -> None:
       <port protocol="udp" portid="53"><state state="open|filtered"/></port>
       </ports></host></nmaprun>"""
     assert ports(xml, "open") == {("192.0.2.25", "tcp", 25)}
+
+
+def test_a_port_counts_as_tried_unless_both_of_its_probes_were_lost_before_the_switch() -> None:
+    assert Look("quiet", set(), set(), sent=200, arrived=200).tried == 1.0
+    assert Look("busy", set(), set(), sent=200, arrived=180).tried == pytest.approx(0.99)
+    assert Look("with others' packets", set(), set(), sent=200, arrived=210).tried == 1.0
 
 
 @pytest.mark.parametrize(
