@@ -52,6 +52,9 @@ from hactrl.site.model import Site
 LOG = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 2.0
+ACCEPT_PAUSE = 0.1
+"""Seconds before the next try when a connection could not be accepted."""
+
 LONGEST_QUEUE = 100
 """Messages waiting for a peer that does not read."""
 
@@ -158,8 +161,13 @@ class AgentServer:
         while True:
             try:
                 sock, address = listener.accept()
-            except OSError:
-                return  # closed by `stop`
+            except OSError as error:
+                if listener.fileno() < 0:
+                    return  # closed by `stop`
+                # Out of file descriptors, as when somebody opens connections without end.
+                LOG.error("no agent can connect: %s; trying again", error)
+                eventlet.sleep(ACCEPT_PAUSE)
+                continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = _Connection(sock, str(address[0]), self._site.timers.agent_heartbeat)
             eventlet.spawn_n(self._serve, connection)

@@ -47,6 +47,9 @@ UNREPLIED_ECHOES = 3
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """Of every line of the log."""
 
+REQUEST_TIMEOUT = 30.0
+"""Seconds of silence after which a REST client's connection ends."""
+
 DEFAULT_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]
 """Where Ryu looks for its options when no `--config-file` is given."""
 
@@ -150,10 +153,16 @@ def formatted(init_log: Callable[[], None]) -> Callable[[], None]:
 
 
 def serve_requests(server: Any) -> None:
-    """Ryu's `WSGIServer.serve_forever`, without a line for each request."""
+    """Ryu's `WSGIServer.serve_forever`, without a line for each request, and without patience for
+    who asks half a request."""
     from eventlet import wsgi
 
-    wsgi.server(server.server, server.handle, log=RequestLog(), log_format="")
+    wsgi.server(
+        *(server.server, server.handle),
+        log=RequestLog(),
+        log_format="",
+        socket_timeout=REQUEST_TIMEOUT,
+    )
 
 
 class RequestLog:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import eventlet
 import pytest
+from eventlet.green import socket
 from eventlet.queue import LightQueue
 
 from hactrl.agent.protocol import (
@@ -164,6 +166,20 @@ def test_a_guard_may_not_answer_for_the_agent(server: AgentServer) -> None:
     peer.next()
     peer.send(Report(Held("mail", Holding.NOTHING, 3)))
     assert peer.next().refusal is Refusal.PROTOCOL
+
+
+def test_agents_connect_again_after_file_descriptors_ran_out(server: AgentServer) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as sock:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            sock.connect(("127.0.0.1", server.port))
+            eventlet.sleep(0.02)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        sock.sendall(TO_CONTROLLER.encode(HELLO))
+        sock.settimeout(2.0)
+        assert isinstance(FROM_CONTROLLER.decode(sock.makefile("rb").readline()), Welcome)
 
 
 def test_an_agent_that_is_silent_is_lost(server: AgentServer, events: Events) -> None:

@@ -187,6 +187,27 @@ def test_the_log_has_time_level_origin_and_failed_requests_but_none_that_went_we
     assert "GET /" not in done.stderr
 
 
+#: Asks half a request; ends when the server has hung up.
+HALF_A_REQUEST = """
+import socket
+from hactrl import launcher
+launcher.ryu_manager()
+launcher.REQUEST_TIMEOUT = 0.2
+from ryu.lib import hub
+server = hub.WSGIServer(("127.0.0.1", 0), None)
+hub.spawn(server.serve_forever)
+with socket.create_connection(server.server.getsockname()) as client:
+    client.settimeout(5.0)
+    client.sendall(b"GET / HTTP/1.1\\r\\nHost: ")
+    assert client.recv(1) == b""
+"""
+
+
+def test_who_asks_half_a_request_is_hung_up_on() -> None:
+    done = run_python(HALF_A_REQUEST)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.fixture(scope="module")
 def key_and_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     directory = tmp_path_factory.mktemp("tls")
