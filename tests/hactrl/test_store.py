@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -291,7 +292,9 @@ def test_a_slow_disk_does_not_block_the_hub(path: Path) -> None:
 
 def test_a_placement_is_written_within_the_budget_of_a_failover(store: SqliteStore) -> None:
     """Far above what it takes (around 1 ms), far below what would be felt."""
-    started = time.monotonic()
+    took = []
     for epoch in range(1, 21):
+        started = time.monotonic()
         store.place("smtp_pop", "mailrelay", epoch)
-    assert (time.monotonic() - started) / 20 < 0.1
+        took.append(time.monotonic() - started)
+    assert median(took) < 0.1
