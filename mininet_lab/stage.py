@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hactrl.client import Client, ClientError, UnknownOutcomeError, UnreachableError
+from hactrl.client import Client, ClientError, RefusedError, UnknownOutcomeError, UnreachableError
 from mininet_lab.lab import Lab, StageError, now
 from mininet_lab.mail.description import MailSite
 from mininet_lab.report import Story
@@ -88,9 +88,24 @@ class Stage:
         for role in self.lab.site.roles.values():
             preferred = role.servers[0]
             if (status := self.status()) and status["roles"][role.name]["server"] != preferred:
-                self.client.failback(role.name, reason="everything is well again")
+                self._fail_back(role.name, now() + timeout)
                 self.await_served(role.name, preferred)
         self.await_status("waiting until nothing is under way", unready, timeout)
+
+    def _fail_back(self, role: str, deadline: float) -> None:
+        """As an operator would: who is refused while a server is still coming up asks again.
+
+        Raises:
+            RefusedError: it was still refused at the deadline.
+        """
+        while True:
+            try:
+                self.client.failback(role, reason="everything is well again")
+                return
+            except RefusedError:
+                if now() > deadline:
+                    raise
+            time.sleep(_LOOK)
 
     def finished_takeover(self, role: str, since: float, timeout: float = 30.0) -> Json:
         """The journal's entry of the first takeover of a role that ended after `since`; with
