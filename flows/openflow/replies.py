@@ -23,12 +23,8 @@ from flows.rules import (
     RuleSet,
 )
 
-#: Every table there can be below OFPTT_MAX that we use, and a few more: what an older version of
-#: us left in a table that is no longer used must be found too.
-TABLES = 16
-
-#: A table is asked for in this many parts, by the last bits of the cookies.
-PARTS = 8
+#: All tables together are asked for in this many parts, by the last bits of the cookies.
+PARTS = 16
 
 #: All of ours but what switches learnt: only that has this bit of the kind set. How much a switch
 #: learns is up to the hosts.
@@ -45,7 +41,7 @@ class Reading:
 
     def __init__(self, datapath: Any) -> None:
         self._datapath = datapath
-        self._waiting = [self._flows(t, part) for t in range(TABLES) for part in range(PARTS)]
+        self._waiting = [self._flows(part) for part in range(PARTS)]
         self._waiting += [parser.OFPGroupDescStatsRequest, parser.OFPMeterConfigStatsRequest]
         self._asked: Any = None
         self._parts: list[RuleSet] = []
@@ -78,10 +74,10 @@ class Reading:
         )
 
     @staticmethod
-    def _flows(table: int, part: int) -> Callable[[Any], Any]:
+    def _flows(part: int) -> Callable[[Any], Any]:
         return lambda datapath: parser.OFPFlowStatsRequest(
             datapath,
-            table_id=table,
+            table_id=ofproto.OFPTT_ALL,
             cookie=COOKIE_PREFIX | part,
             cookie_mask=NOT_LEARNT | (PARTS - 1),
             match=parser.OFPMatch(),
