@@ -59,9 +59,10 @@ from hactrl.engine.candidates import (
 from hactrl.engine.effects import Effect, Obstacle, Reason, StorePlacement, Wake, by_reason
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
+from hactrl.engine.fencing import ask_release
 from hactrl.engine.requests import requested
 from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
-from hactrl.engine.takeover import advance, ask_release, start
+from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
 from hactrl.wanted import outlook

@@ -29,10 +29,7 @@ from enum import Enum
 
 from hactrl.engine import ownership
 from hactrl.engine.candidates import (
-    all_ports_down,
     best,
-    confirmed_at,
-    connected,
     failings,
     holding,
     obstacles,
@@ -41,7 +38,6 @@ from hactrl.engine.candidates import (
 )
 from hactrl.engine.effects import (
     AskAgent,
-    FencePower,
     Obstacle,
     ProbeEagerly,
     Reason,
@@ -50,6 +46,13 @@ from hactrl.engine.effects import (
     by_reason,
 )
 from hactrl.engine.events import Holding
+from hactrl.engine.fencing import (
+    ask_power,
+    ask_release,
+    being_released,
+    may_cut_power,
+    release_failed,
+)
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
 from hactrl.engine.turn import Turn, with_item, without
 
@@ -147,9 +150,9 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
         _wait_for(turn, takeover, hindrances)
         return Progress.FAILED
     if ownership.may_assume(turn.state, role, target):
-        busy = _being_released(turn.state, role, target)
+        busy = being_released(turn.state, role, target)
         return Progress.WAIT if busy else Progress.DONE
-    if takeover.planned and any(_release_failed(turn.state, takeover, server) for server in others):
+    if takeover.planned and any(release_failed(turn.state, takeover, server) for server in others):
         return Progress.FAILED
     _wait_for(turn, takeover, tuple(Obstacle(Reason.NO_PROOF, server) for server in others))
     return Progress.FAILED if _origin_is_well(turn, takeover) else Progress.WAIT
@@ -170,30 +173,6 @@ def _fence_failed(turn: Turn, takeover: Takeover) -> None:
         _try_another(turn, takeover)
     else:
         give_up(turn, takeover, takeover.waiting_for)
-
-
-def may_cut_power(turn: Turn, takeover: Takeover, server: str) -> bool:
-    """The server looks dead; or it did not release when asked; or its agent stays away.
-
-    A planned change may cut only a third server that has gone, never the origin. And none is
-    cut when nobody has yet been given the role: then only the agents' first word is missing.
-    """
-    state, role = turn.state, takeover.role
-    well = server == takeover.origin or connected(state, server)
-    if (takeover.planned and well) or server not in state.site.power_fences:
-        return False
-    if state.holders[role][server].epoch == 0:
-        return False
-    if all_ports_down(state, server) or _release_failed(state, takeover, server):
-        return True
-    if connected(state, server):
-        return False
-    silent = any(o.reason is Reason.SERVICE_UNHEALTHY for o in failings(state, role, server))
-    if silent and turn.reached(confirmed_at(state, role, server)):
-        return True
-    agent = state.agents.get(server)
-    away_since = max(takeover.entered, agent.since if agent else state.started)
-    return turn.reached(away_since + state.site.timers.release_deadline)
 
 
 def _origin_is_well(turn: Turn, takeover: Takeover) -> bool:
@@ -359,28 +338,6 @@ def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> No
     )
 
 
-def ask_release(turn: Turn, role: str, server: str, epoch: int) -> None:
-    """Ask the server's agent, if it is there, unless it is being asked or failed just now."""
-    known = _ask_of(turn.state, AskKind.RELEASE, server, role, epoch)
-    if known is not None or not connected(turn.state, server):
-        return
-    deadline = turn.now + turn.state.site.timers.release_deadline
-    operation = turn.start_ask(Ask(AskKind.RELEASE, server, role, epoch, deadline))
-    turn.do(AskAgent(operation, server, Verb.RELEASE, role, epoch))
-
-
-def ask_power(turn: Turn, server: str) -> None:
-    """Cut the server's power, unless that is being done or failed just now."""
-    if _ask_of(turn.state, AskKind.POWER, server, "", 0):
-        return
-    site = turn.state.site
-    patience = max(site.timers.fence_deadline, site.power_fences[server].timeout)
-    agent = turn.state.agents.get(server)
-    boot = agent.boot if agent else ""
-    ask = Ask(AskKind.POWER, server, "", 0, turn.now + patience, boot)
-    turn.do(FencePower(turn.start_ask(ask), server))
-
-
 def _begin(turn: Turn, takeover: Takeover, target: str) -> None:
     """(Again) from the first step, with an epoch above all others."""
     role = takeover.role
@@ -427,25 +384,6 @@ def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
 def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
     if takeover.waiting_for != reasons:
         turn.put_takeover(replace(turn.state.takeovers[takeover.role], waiting_for=reasons))
-
-
-def _ask_of(state: State, kind: AskKind, server: str, role: str, epoch: int) -> Ask | None:
-    for ask in state.asks.values():
-        if (ask.kind, ask.server, ask.role, ask.epoch) == (kind, server, role, epoch):
-            return ask
-    return None
-
-
-def _being_released(state: State, role: str, server: str) -> bool:
-    return any(
-        (ask.kind, ask.server, ask.role, ask.outcome) == (AskKind.RELEASE, server, role, None)
-        for ask in state.asks.values()
-    )
-
-
-def _release_failed(state: State, takeover: Takeover, server: str) -> bool:
-    ask = _ask_of(state, AskKind.RELEASE, server, takeover.role, takeover.epoch)
-    return ask is not None and ask.outcome is not None
 
 
 def _hold_down(turn: Turn, role: str) -> None:
