@@ -11,9 +11,8 @@ from typing import Any
 from hactrl import words
 from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Verdict
 from hactrl.engine.state import State, SwitchState, Takeover
-from hactrl.site.model import Role, Service
+from hactrl.site.model import Role
 from topology.model import Interface
 
 Json = dict[str, Any]
@@ -120,11 +119,6 @@ def _role(state: State, role: Role, now: float) -> Json:
         ],
         "candidates": {name: _candidate(state, role, name) for name in role.servers},
     }
-
-
-def _verdict(state: State, role: Role, service: Service, server: str | None) -> str:
-    found = best_verdict(state, role, service, server) if server else Verdict.UNKNOWN
-    return found.value
 
 
 def _takeover(takeover: Takeover, now: float) -> Json:
