@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from topology.model import Address, Attachment, Subnet, derived_mac
+from topology.model import Address, Attachment, FileServer, Host, Interface, Subnet, derived_mac
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,25 @@ class Fence:
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Send packets for a file server to the nearest of its `live` interfaces. None live: packets
+    are dropped and counted."""
+
+    server: FileServer
+    live: tuple[Interface, ...]
+
+
+@dataclass(frozen=True)
+class InterfaceProbe:
+    """Packets from the prober with this source reach this interface of a file server, live or
+    not, and its answers come back."""
+
+    source: Address
+    server: FileServer
+    interface: Interface
+
+
+@dataclass(frozen=True)
 class Intents:
     """Everything, for all segments."""
 
@@ -117,3 +136,6 @@ class Intents:
     permits: tuple[Permit, ...] = ()
     connects: tuple[Connect, ...] = ()
     fences: tuple[Fence, ...] = ()
+    nearest: tuple[Nearest, ...] = ()
+    interface_probes: tuple[InterfaceProbe, ...] = ()
+    hosts: tuple[Host, ...] = ()

@@ -13,11 +13,11 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 venv=${1:-$root/.venv}
 stamp=$venv/.prepared
 
-packages='ca-certificates conntrack curl dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d
+packages='ca-certificates curl dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d
 e2fsprogs ethtool iproute2 iputils-ping mininet nftables nmap openssl openvswitch-switch
-postfix procps socat tcpdump util-linux'
+postfix procps samba smbclient socat tcpdump util-linux'
 # Packages that would start a service of their own, and enable it at boot.
-services='dovecot openvswitch-switch postfix'
+services='dovecot nmbd openvswitch-switch postfix samba-ad-dc smbd'
 
 say() { printf '%s\n' "prepare: $*" >&2; }
 fail() { say "$*"; exit 1; }

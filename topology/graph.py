@@ -100,6 +100,10 @@ class LiveGraph:
 
     @cached_property
     def _named_ports(self) -> frozenset[Attachment]:
-        cards = (card.attachment for card in self.network.interfaces.values())
-        probers = (s.prober.attachment for s in self.network.segments.values() if s.prober)
-        return self.network.trunk_ports | {*cards, *probers}
+        network = self.network
+        cards = (
+            card.attachment
+            for card in (*network.interfaces.values(), *network.file_interfaces.values())
+        )
+        probers = (s.prober.attachment for s in network.segments.values() if s.prober)
+        return network.trunk_ports | {*cards, *probers}

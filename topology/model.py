@@ -63,11 +63,17 @@ class Prober:
 
 @dataclass(frozen=True)
 class Segment:
-    """A layer-2 domain of one or more switches."""
+    """A layer-2 domain of one or more switches.
+
+    A `backbone` carries file servers and their clients, a segment that is none carries roles.
+    `discover`: links of a backbone that are seen and not declared are used too.
+    """
 
     name: str
     networks: tuple[Subnet, ...]
     prober: Prober | None = None
+    backbone: bool = False
+    discover: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,17 +110,47 @@ class Server:
 
 
 @dataclass(frozen=True)
+class FileServer:
+    """A server that clients reach by the nearest of its interfaces, all of which carry the same
+    service addresses. `mac` is the virtual MAC that users see; the interfaces' own MACs are
+    seen by nobody but the switches that they are plugged into."""
+
+    name: str
+    segment: str
+    mac: str
+    addresses: tuple[Address, ...]
+    interfaces: tuple[Interface, ...]
+
+
+@dataclass(frozen=True, order=True)
+class Host:
+    """A host of a backbone, where it was learnt. `number` is its own among the locators of its
+    switch (24 bits), and stays the same as long as the host stays there."""
+
+    mac: str
+    attachment: Attachment
+    number: int
+    addresses: tuple[Address, ...] = ()
+
+
+@dataclass(frozen=True)
 class Network:
-    """All that is plugged together, by name."""
+    """All that is plugged together, by name. `interfaces` are those of servers that play roles."""
 
     segments: dict[str, Segment]
     switches: dict[str, Switch]
     links: tuple[Link, ...]
     servers: dict[str, Server] = field(default_factory=dict)
+    file_servers: dict[str, FileServer] = field(default_factory=dict)
 
     @cached_property
     def interfaces(self) -> dict[str, Interface]:
         return {i.name: i for s in self.servers.values() for i in s.interfaces}
+
+    @cached_property
+    def file_interfaces(self) -> dict[str, Interface]:
+        """The file servers' interfaces; no name is also one of `interfaces`."""
+        return {i.name: i for s in self.file_servers.values() for i in s.interfaces}
 
     @cached_property
     def trunk_ports(self) -> frozenset[Attachment]:

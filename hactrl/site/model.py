@@ -132,6 +132,8 @@ class Controller:
 
 @dataclass(frozen=True)
 class Site:
+    """`file_services` by file server: what is probed on each of its interfaces."""
+
     name: str
     network: Network
     roles: dict[str, Role]
@@ -139,6 +141,7 @@ class Site:
     power_fences: dict[str, PowerFence]
     timers: Timers
     controller: Controller
+    file_services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
     path: str = field(default="", compare=False)
 
     def cards(self, role: Role, server: str, segment: str) -> tuple[Interface, ...]:

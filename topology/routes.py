@@ -1,0 +1,45 @@
+"""Where each switch of a backbone sends what is for each destination: plain values.
+
+A destination is a file server, whose sources are the switches of all its live interfaces, or one
+switch, for the hosts behind it. `topology.trees` computes routes and keeps them up to date,
+`topology.rounds` says in which order a change of them is safe, and the compiler turns them into
+rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from topology.paths import Hops
+
+
+@dataclass(frozen=True, order=True)
+class Destination:
+    """A file server or a switch, by name."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def switch(cls, name: str) -> Destination:
+        return cls("switch", name)
+
+    @classmethod
+    def file_server(cls, name: str) -> Destination:
+        return cls("file server", name)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Routes:
+    """`hops` by destination, then switch; a switch that is a source of the destination, or that
+    cannot reach it, is missing. `tree` gives each switch's trunk ports on the flood tree."""
+
+    hops: Mapping[Destination, Mapping[str, Hops]] = field(default_factory=dict)
+    tree: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def of(self, destination: Destination, switch: str) -> Hops:
+        return self.hops.get(destination, {}).get(switch, Hops())
