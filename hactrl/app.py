@@ -28,7 +28,7 @@ from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
 from hactrl.assembly import Assembly
-from hactrl.engine.events import PortChanged, RulesInstalled, SwitchConnected, SwitchLost
+from hactrl.engine.events import PortChanged, SwitchConnected, SwitchLost
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
 from hactrl.wire import DatapathWire
@@ -70,7 +70,8 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
         supervised("engine", self._runtime.run)
-        supervised("compiler", self._runtime.compile_rules)
+        for rulebook in self._runtime.rulebooks:
+            supervised("rulebook", rulebook.run)
         self._assembly.start(supervised)
 
     def _want(self, switch: str, wanted: Wanted) -> None:
@@ -112,7 +113,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         session = Session(
             name,
             wire,
-            lambda version: self._runtime.post(RulesInstalled(name, version)),
+            lambda wanted: self._runtime.installed(name, wanted),
             self._assembly.counters(name),
         )
         self._connections[name] = (wire, session)

@@ -12,7 +12,7 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import eventlet
@@ -33,12 +33,14 @@ from hactrl.engine.effects import (
     StorePlacement,
     Wake,
 )
-from hactrl.engine.events import Event, Requested, Tick, Verdict
+from hactrl.engine.events import Event, Requested, RulesInstalled, Tick, Verdict
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
+from hactrl.rulebook import Plan, Rulebook, Step
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.graph import LiveGraph
+from topology.model import Network
 
 LOG = logging.getLogger(__name__)
 
@@ -74,9 +76,11 @@ class Runtime:
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
-        self._wanted: dict[str, Wanted] = {}
-        self._outdated: LightQueue = LightQueue()
-        self._outdated.put(None)
+        self.rulebooks = tuple(
+            Rulebook(switches, self._current, plan, outlets.want)
+            for switches, plan in plans(state.site.network)
+            if switches
+        )
         self._probes = targets(state.site)
         self._look_round = look_round(self._probes)
         self._wake: eventlet.greenthread.GreenThread | None = None
@@ -114,40 +118,29 @@ class Runtime:
         for effect in effects:
             self._carry_out(effect, now)
         if self.state.version != version or (not self._settled and self._has_settled(now)):
-            self._outdated.put(None)
+            for rulebook in self.rulebooks:
+                rulebook.outdate()
 
-    def compile_rules(self) -> None:
-        """Compile for ever what is outdated, one switch at a time, and hand it out. Others run
-        between two switches; when the state has changed meanwhile, it begins again, with the
-        switch that has waited longest."""
-        while True:
-            self._outdated.get()
-            self._compile_round()
-
-    def _compile_round(self) -> None:
-        state, provisional = self.state, not self._settled
-        rules_of = wanted_rules(state)
-        for switch in sorted(state.site.network.switches, key=self._version_of):
-            had = self._wanted.get(switch)
-            if had is None or (had.version, had.provisional) != (state.version, provisional):
-                self._wanted[switch] = Wanted(rules_of(switch), state.version, provisional)
-                self.hand_out(switch)
-                eventlet.sleep(0)
-            if self.state.version != state.version:
-                return  # the queue has a note of it
-
-    def _version_of(self, switch: str) -> int:
-        return self._wanted[switch].version if switch in self._wanted else 0
+    def _current(self) -> tuple[State, bool]:
+        return self.state, not self._settled
 
     def hand_out(self, switch: str) -> None:
         """Hand one switch what it should hold now, as when it has just connected."""
-        if switch in self._wanted:
-            self._outlets.want(switch, self._wanted[switch])
+        for rulebook in self.rulebooks:
+            rulebook.hand_out(switch)
+
+    def installed(self, switch: str, wanted: Wanted) -> None:
+        """The switch has confirmed all of this."""
+        for rulebook in self.rulebooks:
+            rulebook.confirm(switch, wanted)
+        if wanted.final:
+            self.post(RulesInstalled(switch, wanted.version))
 
     @property
     def rule_sets(self) -> dict[str, RuleSet]:
         """What every switch should hold."""
-        return {switch: wanted.rules for switch, wanted in self._wanted.items()}
+        books = (rulebook.rule_sets for rulebook in self.rulebooks)
+        return {switch: rules for book in books for switch, rules in book.items()}
 
     def _has_settled(self, now: float) -> bool:
         """Does the controller know enough to change a switch that some earlier one set up?"""
@@ -190,6 +183,17 @@ def look_round(probes: Iterable[Target]) -> float:
     """Seconds that a starting controller looks round at most, before it changes a switch that is
     set up: what it does not know yet (a probe's verdict, an agent) would look like a change."""
     return WARM_UP + judged_within(probes)
+
+
+def plans(network: Network) -> Iterator[tuple[tuple[str, ...], Plan]]:
+    """The switches that are kept right together, and how."""
+    backbones = {name for name, segment in network.segments.items() if segment.backbone}
+    for kind in (False, True):
+        switches = network.switches.values()
+        yield (
+            tuple(s.name for s in switches if (s.segment in backbones) is kind),
+            lambda state, _standing: (Step(wanted_rules(state)),),
+        )
 
 
 def wanted_rules(state: State) -> Callable[[str], RuleSet]:

@@ -61,11 +61,13 @@ class Wire(Protocol):
 @dataclass(frozen=True)
 class Wanted:
     """What a switch should hold at a version of the state. Provisional rules are better than
-    none, and no reason to change what a switch has."""
+    none, and no reason to change what a switch has. Rules that are not `final` are a step on the
+    way to those of the version."""
 
     rules: RuleSet
     version: int
     provisional: bool
+    final: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,14 +107,14 @@ class Counters:
 
 
 class Session:
-    """One switch's connection. `installed(version)` is called when the switch has confirmed all
-    rules of that version of the state."""
+    """One switch's connection. `installed` is called with what was wanted when the switch has
+    confirmed all of it."""
 
     def __init__(
         self,
         switch: str,
         wire: Wire,
-        installed: Callable[[int], None],
+        installed: Callable[[Wanted], None],
         counters: Counters,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -130,7 +132,7 @@ class Session:
         self._asked: int | None = None
         self._counts_left = 0
         self._audit_at = 0.0
-        self._pending: dict[int, int] = {}  # barrier's xid: version
+        self._pending: dict[int, Wanted] = {}  # by the barrier's xid
         self._sent: dict[int, tuple[int, Change]] = {}  # xid: (barrier's xid after it, change)
 
     # Called by others; each only puts a note into the queue.
@@ -220,9 +222,8 @@ class Session:
             return
         if self._wanted.provisional and self._installed.rules:
             return
-        version, wanted = self._wanted.version, self._wanted.rules
         last_barrier: int | None = None
-        for stage in diff(self._installed, wanted):
+        for stage in diff(self._installed, self._wanted.rules):
             sent = [(xid, change) for change in stage for xid in self._wire.send(change)]
             last_barrier = self._wire.barrier()
             self._sent.update({xid: (last_barrier, change) for xid, change in sent})
@@ -231,13 +232,12 @@ class Session:
             self._asked = None
         if last_barrier is None:
             last_barrier = self._wire.barrier()
-        self._pending[last_barrier] = version
+        self._pending[last_barrier] = self._wanted
 
     def _take_barrier(self, xid: int) -> None:
         self._sent = {x: (b, c) for x, (b, c) in self._sent.items() if b != xid}
-        version = self._pending.pop(xid, None)
-        if version is not None:
-            self._confirm(version)
+        if wanted := self._pending.pop(xid, None):
+            self._confirm(wanted)
 
     def _take_refusal(self, refusal: _Refused) -> None:
         """What the switch holds is now unknown: nothing after it is confirmed, and it is read

@@ -91,7 +91,7 @@ class Controller:
         self.runtime = Runtime(state, LightQueue(), outlets, lambda: self.now)
         self._greenlets = [
             eventlet.spawn(self.runtime.run),
-            eventlet.spawn(self.runtime.compile_rules),
+            *(eventlet.spawn(rulebook.run) for rulebook in self.runtime.rulebooks),
         ]
 
     def _note(self, outlet: str, what: Any) -> None:

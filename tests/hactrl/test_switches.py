@@ -101,7 +101,13 @@ def connected(
     switch: FakeSwitch, clock: Clock | None = None
 ) -> Iterator[tuple[Session, list[int]]]:
     confirmed: list[int] = []
-    session = Session("s1", switch, confirmed.append, Counters(), clock=clock or Clock())
+    session = Session(
+        "s1",
+        switch,
+        lambda wanted: confirmed.append(wanted.version),
+        Counters(),
+        clock=clock or Clock(),
+    )
     switch.session = session
     greenlet = eventlet.spawn(session.run)
     yield session, confirmed

@@ -1,0 +1,154 @@
+"""Keeps compiled what switches should hold, and hands it out.
+
+    outdated ──► plan(state) ──► step ──► one switch after another ──► want
+                                  ▲                                     │
+                                  └────────── confirmed by all ◄────────┘
+
+Most plans have one step. A change of routes in a backbone may have several, of which each must
+stand on its switches before the next one is begun, or packets could go in circles meanwhile
+(`topology.rounds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import eventlet
+from eventlet.queue import LightQueue
+
+from flows.rules import RuleSet
+from hactrl.engine.state import State
+from hactrl.switches import Wanted
+from topology.routes import Routes
+
+#: Seconds that the next step waits for a switch that is connected and does not confirm.
+CONFIRMATION_TIMEOUT = 1.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What switches should hold for a while. `routes`: what it is compiled from; None where no
+    rule depends on routes that must stay together. `changed`: the switches that differ from the
+    step before; None where all may."""
+
+    rules_of: Callable[[str], RuleSet]
+    routes: Routes | None = None
+    changed: frozenset[str] | None = None
+
+
+#: From the state and the routes that stand (None: unknown) to the steps, at least one.
+Plan = Callable[[State, Routes | None], Sequence[Step]]
+
+
+class Rulebook:
+    """The switches of barrier segments have one, those of backbones another, so that neither
+    waits for the other.
+
+    Args:
+        switches: by name.
+        current: the state, and whether it is provisional: not yet enough is known to change a
+            switch that is set up.
+        plan: how to get from the routes that stand to what the state asks for.
+        want: takes what a switch should hold.
+        timeout: seconds that a step waits to be confirmed.
+    """
+
+    def __init__(
+        self,
+        switches: Iterable[str],
+        current: Callable[[], tuple[State, bool]],
+        plan: Plan,
+        want: Callable[[str, Wanted], None],
+        timeout: float = CONFIRMATION_TIMEOUT,
+    ) -> None:
+        self.switches = tuple(switches)
+        self._current = current
+        self._plan = plan
+        self._want = want
+        self._timeout = timeout
+        self._wanted: dict[str, Wanted] = {}
+        self._standing: Routes | None = None
+        self._outdated: LightQueue = LightQueue()
+        self._outdated.put(None)
+        self._unconfirmed: dict[str, Wanted] = {}
+        self._confirmed: LightQueue = LightQueue()
+
+    def outdate(self) -> None:
+        """The state asks for other rules. Safe from every greenlet, never blocks."""
+        self._outdated.put(None)
+
+    def confirm(self, switch: str, wanted: Wanted) -> None:
+        """The switch holds this. Safe from every greenlet, never blocks."""
+        if self._unconfirmed.get(switch) is wanted:
+            del self._unconfirmed[switch]
+            self._confirmed.put(None)
+
+    def hand_out(self, switch: str) -> None:
+        """Hand one switch what it should hold now, as when it has just connected."""
+        if switch in self._wanted:
+            self._want(switch, self._wanted[switch])
+
+    @property
+    def rule_sets(self) -> dict[str, RuleSet]:
+        """What every switch should hold."""
+        return {switch: wanted.rules for switch, wanted in self._wanted.items()}
+
+    def run(self) -> None:
+        """Compile for ever what is outdated, and hand it out."""
+        while True:
+            self._outdated.get()
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
+        """When the state changes meanwhile, it begins again, where a step is whole."""
+        state, provisional = self._current()
+        *steps, last = self._plan(state, self._standing)
+        for step in steps:
+            self._await_confirmations()
+            self._give(step, state, provisional=provisional, final=False)
+            if self._current()[0].version != state.version:
+                return  # the queue has a note of it
+        if last.routes is not None:
+            self._await_confirmations()
+        self._give(last, state, provisional=provisional, final=True)
+
+    def _give(self, step: Step, state: State, *, provisional: bool, final: bool) -> None:
+        """Compile a step, one switch at a time, the one that has waited longest first. Others run
+        between two switches. Where no routes must stay together, a change of the state ends it.
+        """
+        self._standing = None if provisional else step.routes
+        for switch in sorted(self.switches, key=self._version_of):
+            had = self._wanted.get(switch)
+            changes = had is None or step.changed is None or switch in step.changed
+            if had and (not (changes or final) or (final and _is_final(had, state, provisional))):
+                continue
+            rules = step.rules_of(switch) if had is None or changes else had.rules
+            wanted = Wanted(rules, state.version, provisional, final)
+            self._wanted[switch] = wanted
+            if not provisional:
+                self._unconfirmed[switch] = wanted
+            self._want(switch, wanted)
+            eventlet.sleep(0)
+            if step.routes is None and self._current()[0].version != state.version:
+                return  # the queue has a note of it
+
+    def _version_of(self, switch: str) -> int:
+        return self._wanted[switch].version if switch in self._wanted else 0
+
+    def _await_confirmations(self) -> None:
+        """Until what was handed out stands on every switch that is connected, or one of them has
+        been silent for too long: it goes on by what it had, like one that is out of reach."""
+        with eventlet.Timeout(self._timeout, False):
+            while self._unconfirmed.keys() & self._connected():
+                self._confirmed.get()
+        self._unconfirmed.clear()
+
+    def _connected(self) -> set[str]:
+        state, _ = self._current()
+        return {name for name, switch in state.switches.items() if switch.connected}
+
+
+def _is_final(wanted: Wanted, state: State, provisional: bool) -> bool:
+    """Is this all that the state asks for?"""
+    return wanted.final and (wanted.version, wanted.provisional) == (state.version, provisional)
