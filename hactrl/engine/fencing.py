@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from hactrl.engine.candidates import all_ports_down, confirmed_at, connected, failings
 from hactrl.engine.effects import AskAgent, FencePower, Reason, Verb
+from hactrl.engine.events import Proof
 from hactrl.engine.state import Ask, AskKind, State, Takeover
 from hactrl.engine.turn import Turn
 
@@ -53,6 +54,21 @@ def ask_power(turn: Turn, server: str) -> None:
     boot = agent.boot if agent else ""
     ask = Ask(AskKind.POWER, server, "", 0, turn.now + patience, boot)
     turn.do(FencePower(turn.start_ask(ask), server))
+
+
+def strengthen(turn: Turn, takeover: Takeover) -> bool:
+    """Cut the power also of who is proven gone only by the end of its lease: that proof clears no
+    mount guard, and the new owner would wait for it far longer than a power fence takes. Tells
+    whether an answer is still open; when it fails, the lease must do."""
+    role, target = takeover.role, takeover.target
+    for server, holder in sorted(turn.state.holders[role].items()):
+        if holder.proof is Proof.LEASE and server != target:
+            if may_cut_power(turn, takeover, server):
+                ask_power(turn, server)
+            ask = _ask_of(turn.state, AskKind.POWER, server, "", 0)
+            if ask is not None and ask.outcome is None:
+                return True
+    return False
 
 
 def _ask_of(state: State, kind: AskKind, server: str, role: str, epoch: int) -> Ask | None:

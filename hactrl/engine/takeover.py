@@ -52,6 +52,7 @@ from hactrl.engine.fencing import (
     being_released,
     may_cut_power,
     release_failed,
+    strengthen,
 )
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
 from hactrl.engine.turn import Turn, with_item, without
@@ -144,13 +145,14 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
         ask_release(turn, role, server, takeover.epoch)
         if may_cut_power(turn, takeover, server):
             ask_power(turn, server)
+    better = strengthen(turn, takeover)
     if holding(turn.state, role, target) is Holding.FAILED:
         ask_release(turn, role, target, takeover.epoch)
     if hindrances := _hindrances(turn.state, takeover):
         _wait_for(turn, takeover, hindrances)
         return Progress.FAILED
     if ownership.may_assume(turn.state, role, target):
-        busy = being_released(turn.state, role, target)
+        busy = better or being_released(turn.state, role, target)
         return Progress.WAIT if busy else Progress.DONE
     if takeover.planned and any(release_failed(turn.state, takeover, server) for server in others):
         return Progress.FAILED

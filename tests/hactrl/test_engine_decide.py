@@ -306,6 +306,23 @@ def test_the_end_of_the_lease_and_its_margin_is_a_proof() -> None:
     assert engine.asked(Verb.ASSUME)[-1].proof is Proof.LEASE
 
 
+@pytest.mark.parametrize(
+    ("outcome", "proof"), [(Outcome.DONE, Proof.POWER), (Outcome.FAILED, Proof.LEASE)]
+)
+def test_who_is_gone_only_by_the_end_of_its_lease_loses_its_power_too_if_that_works(
+    outcome: Outcome, proof: Proof
+) -> None:
+    """The end of a lease clears no mount guard: the new owner would wait for that."""
+    engine = Engine()
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(60.0)
+    engine.ports("alpha", False).stored()
+    assert dict(engine.recorded("ownership.proven")[-1].details)["proof"] == Proof.LEASE.value
+    assert engine.last(FencePower).server == "alpha"
+    assert not engine.asked(Verb.ASSUME)
+    engine.power(outcome)
+    assert engine.asked(Verb.ASSUME)[-1].proof is proof
+
+
 def test_a_release_of_a_target_that_failed_says_nothing_of_who_was_before_it() -> None:
     engine = Engine(make_site(power=False))
     engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha"))
