@@ -1,0 +1,161 @@
+"""Whatever happens to links and sources, the trees are what a computation from nothing gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import networkx as nx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from topology.full import costs_of_all, unit_costs, weighted_costs
+from topology.paths import Hops
+from topology.routes import Destination
+from topology.trees import Trees
+
+NAMES = tuple("abcdefgh")
+FILES = Destination.file_server("files")
+EVERY = {FILES: frozenset("ab"), **{Destination.switch(n): frozenset({n}) for n in NAMES}}
+
+Link = tuple[str, str, int]
+
+
+def network(links: list[Link]) -> nx.MultiGraph:
+    """Parallel links are possible; the port at each end is the link's number, from 1 on."""
+    graph = nx.MultiGraph()
+    graph.add_nodes_from(NAMES)
+    for number, (a, b, weight) in enumerate(links, 1):
+        graph.add_edge(a, b, key=str(number), weight=weight, ports={a: number, b: number})
+    return graph
+
+
+@st.composite
+def links(draw: st.DrawFn, heaviest: int = 3) -> list[Link]:
+    name, weight = st.sampled_from(NAMES), st.integers(1, heaviest)
+    found = draw(st.lists(st.tuples(name, name, weight), max_size=18))
+    return [(a, b, weight) for a, b, weight in found if a != b]
+
+
+def reference(
+    graph: nx.MultiGraph, sources: Mapping[Destination, frozenset[str]]
+) -> dict[Destination, dict[str, int]]:
+    return {
+        destination: nx.multi_source_dijkstra_path_length(graph, switches, weight="weight")
+        if switches
+        else {}
+        for destination, switches in sources.items()
+    }
+
+
+def brute_hops(graph: nx.MultiGraph, costs: Mapping[str, int], switch: str) -> Hops:
+    """By the definitions alone."""
+    equal, downstream, alternates = [], [], []
+    back = nx.single_source_dijkstra_path_length(graph, switch, weight="weight")
+    for _, neighbour, data in graph.edges(switch, data=True):
+        if switch not in costs or neighbour not in costs or not costs[switch]:
+            continue
+        port = data["ports"][switch]
+        if data["weight"] + costs[neighbour] == costs[switch]:
+            equal.append(port)
+        elif costs[neighbour] < costs[switch]:
+            downstream.append(port)
+        elif costs[neighbour] < back[neighbour] + costs[switch]:
+            alternates.append(port)
+    return Hops(tuple(sorted(equal)), tuple(sorted(downstream)), tuple(sorted(alternates)))
+
+
+def check(trees: Trees) -> None:
+    expected = reference(trees.graph, trees.sources)
+    routes = trees.routes({})
+    for destination, costs in expected.items():
+        assert trees.costs(destination) == costs
+        for switch in NAMES:
+            hops = brute_hops(trees.graph, costs, switch)
+            assert trees.hops(destination, switch) == hops
+            assert routes.of(destination, switch) == hops
+
+
+@given(links())
+def test_costs_are_those_of_networkx(found: list[Link]) -> None:
+    graph = network(found)
+    assert costs_of_all(graph, EVERY) == reference(graph, EVERY)
+    assert weighted_costs(graph, EVERY) == reference(graph, EVERY)
+
+
+@given(links(heaviest=1), st.integers(1, 9))
+def test_the_search_of_all_at_once_gives_the_same(found: list[Link], unit: int) -> None:
+    graph = network([(a, b, unit) for a, b, _ in found])
+    assert unit_costs(graph, EVERY, unit) == reference(graph, EVERY)
+
+
+@given(st.data(), links())
+@settings(max_examples=150)
+def test_after_any_events_trees_and_hops_are_those_of_a_fresh_start(
+    data: st.DataObject, found: list[Link]
+) -> None:
+    graph = network(found)
+    trees = Trees(graph.copy(), EVERY)
+    check(trees)
+    away: list[tuple[str, str, str, int, dict[str, int]]] = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        kind = data.draw(st.sampled_from(("down", "up", "sources")))
+        if kind == "down" and (edges := sorted(trees.graph.edges(keys=True))):
+            a, b, key = data.draw(st.sampled_from(edges))
+            attributes = trees.graph.edges[a, b, key]
+            away.append((a, b, key, attributes["weight"], attributes["ports"]))
+            trees.remove_link(a, b, key)
+        elif kind == "up" and away:
+            trees.add_link(*away.pop(data.draw(st.integers(0, len(away) - 1))))
+        else:
+            switches = data.draw(st.frozensets(st.sampled_from(NAMES)))
+            trees.set_sources(FILES, switches)
+        check(trees)
+
+
+@given(st.data(), links())
+def test_who_is_not_named_as_changed_has_the_hops_that_it_had(
+    data: st.DataObject, found: list[Link]
+) -> None:
+    trees = Trees(network(found), EVERY)
+    before = {(d, s): trees.hops(d, s) for d in EVERY for s in NAMES}
+    if edges := sorted(trees.graph.edges(keys=True)):
+        changed = trees.remove_link(*data.draw(st.sampled_from(edges)))
+        for (destination, switch), hops in before.items():
+            if switch not in changed.get(destination, ()):
+                assert trees.hops(destination, switch) == hops
+
+
+def test_what_has_not_changed_is_the_same_object_as_before() -> None:
+    trees = Trees(network([("a", "b", 1), ("c", "d", 1), ("d", "e", 1)]), EVERY)
+    before = trees.routes({})
+    trees.set_sources(FILES, frozenset("c"))
+    after = trees.routes({})
+    kept = {d for d in EVERY if after.hops[d] is before.hops[d]}
+    assert kept == EVERY.keys() - {FILES}
+
+
+def test_an_event_looks_only_at_what_it_changes() -> None:
+    """A ring of many switches: a link far from the only source moves its far end alone."""
+    ring = nx.MultiGraph()
+    names = [f"s{number:03}" for number in range(201)]
+    for a, b in zip(names, [*names[1:], names[0]], strict=True):
+        ring.add_edge(a, b, key=f"{a}-{b}", weight=1, ports={a: 1, b: 2})
+    trees = Trees(ring, {FILES: frozenset({"s000"})})
+    changed = trees.remove_link("s099", "s100", "s099-s100")
+    assert len(changed[FILES]) <= 4
+
+
+def test_a_link_that_costs_nothing_is_refused() -> None:
+    trees = Trees(network([]), EVERY)
+    with pytest.raises(ValueError, match="positive"):
+        trees.add_link("a", "b", "x", 0, {"a": 1, "b": 1})
+
+
+def test_a_destination_may_come_and_go() -> None:
+    trees = Trees(network([("a", "b", 1)]), EVERY)
+    new = Destination.file_server("new")
+    trees.set_sources(new, frozenset("b"))
+    assert trees.hops(new, "a") == Hops(equal=(1,))
+    trees.forget(new)
+    assert new not in trees.routes({}).hops
