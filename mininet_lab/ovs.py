@@ -69,12 +69,10 @@ class OpenVswitch:
         lines = self._run("ovs-ofctl", "-O", "OpenFlow13", "--no-stats", "dump-flows", switch)
         return sorted(line.strip() for line in lines.splitlines() if "actions=" in line)
 
-    def packets(self, switch: str, table: int) -> int:
-        """How many packets a table's rules have matched, up to now."""
+    def packets(self, switch: str, rules: str) -> int:
+        """How many packets these rules have matched, up to now; named as `ovs-ofctl` does."""
         self._run("ovs-appctl", "revalidator/wait")
-        answer = self._run(
-            *("ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", switch, f"table={table}")
-        )
+        answer = self._run(*("ovs-ofctl", "-O", "OpenFlow13", "dump-aggregate", switch, rules))
         found = re.search(r"packet_count=(\d+)", answer)
         assert found, answer
         return int(found[1])
