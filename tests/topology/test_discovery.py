@@ -1,0 +1,147 @@
+"""Links as they are seen beside links as they are declared."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.discovery import (
+    Change,
+    Ears,
+    Judgement,
+    Report,
+    Sight,
+    Trouble,
+    deafen,
+    grow_old,
+    hear,
+    judge,
+    lifetime,
+    listen,
+    round_time,
+)
+from topology.model import Attachment, Link, Network, Segment, Switch
+
+A1, A2, B1, B3, C1, C2 = (Attachment(t[0], int(t[1])) for t in ("a1", "a2", "b1", "b3", "c1", "c2"))
+ALL = {"a", "b", "c"}
+
+
+def network(*links: Link, discover: bool = False) -> Network:
+    segment = Segment("campus", (ip_network("10.0.0.0/8"),), backbone=True, discover=discover)
+    switches = {n: Switch(n, i, "campus") for i, n in enumerate("abc", start=1)}
+    return Network({"campus": segment}, switches, links)
+
+
+def both(*pairs: tuple[Attachment, Attachment]) -> dict[Attachment, Attachment | None]:
+    return {listener: speaker for a, b in pairs for listener, speaker in ((a, b), (b, a))}
+
+
+def sights(judgement: Judgement) -> dict[str, tuple[Sight, bool]]:
+    return {str(v.link): (v.sight, v.used) for v in judgement.links}
+
+
+def test_a_declared_link_that_is_seen_is_used_and_not_reported() -> None:
+    found = judge(network(Link(A1, B3)), both((A1, B3)))
+    assert sights(found) == {"a:1-b:3": (Sight.BOTH_WAYS, True)}
+    assert found.reports == ()
+
+
+def test_a_declared_link_is_used_before_it_has_had_time_to_be_seen() -> None:
+    found = judge(network(Link(A1, B3)), {})
+    assert sights(found) == {"a:1-b:3": (Sight.WAITING, True)}
+    assert found.reports == ()
+
+
+def test_a_declared_link_that_nobody_sees_is_used_and_reported() -> None:
+    found = judge(network(Link(A1, B3)), {A1: None, B3: None})
+    assert sights(found) == {"a:1-b:3": (Sight.UNSEEN, True)}
+    assert found.reports == (Report(Trouble.UNSEEN, "a:1-b:3"),)
+
+
+def test_a_declared_link_seen_at_one_end_only_is_reported() -> None:
+    found = judge(network(Link(A1, B3)), {A1: B3, B3: None})
+    assert found.reports == (Report(Trouble.ONE_WAY, "a:1-b:3"),)
+
+
+def test_a_declared_link_that_leads_elsewhere_is_not_used_and_both_ports_are_named() -> None:
+    found = judge(network(Link(A1, B3)), {B3: C1, C1: B3})
+    assert sights(found)["a:1-b:3"] == (Sight.ELSEWHERE, False)
+    assert found.misled == {"a:1-b:3"}
+    assert Report(Trouble.MISCABLED, "a:1-b:3", B3, A1, C1) in found.reports
+
+
+def test_a_link_whose_other_end_is_heard_elsewhere_is_not_used_either() -> None:
+    assert judge(network(Link(A1, B3)), {C1: A1}).misled == {"a:1-b:3"}
+
+
+def test_a_link_that_nobody_declared_is_reported_and_not_used() -> None:
+    found = judge(network(Link(A1, B3)), both((A1, B3), (A2, C2)))
+    assert found.discovered == ()
+    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-c:2"),)
+
+
+def test_a_link_that_nobody_declared_is_used_where_the_segment_discovers() -> None:
+    found = judge(network(discover=True), both((A2, C2)))
+    assert found.discovered == (Link(A2, C2),)
+
+
+def test_a_link_that_is_seen_one_way_is_never_discovered() -> None:
+    assert judge(network(discover=True), {A2: C2}).discovered == ()
+
+
+def test_what_is_heard_at_a_port_of_hosts_counts_for_nothing() -> None:
+    found = judge(network(discover=True), both((A2, C2)), closed={C2})
+    assert found == Judgement()
+
+
+def test_only_changes_are_told() -> None:
+    ears, first = hear(Ears(), B3, A1, 0.0)
+    ears, second = hear(ears, B3, A1, 1.0)
+    _, third = hear(ears, B3, C1, 2.0)
+    assert (first, second, third) == (Change(B3, A1), None, Change(B3, C1))
+
+
+def test_a_link_ages_out_after_three_missed_rounds_and_not_before() -> None:
+    ears, _ = hear(Ears(), B3, A1, 0.0)
+    assert grow_old(ears, 3 * round_time(2), 2, ALL)[1] == ()
+    assert grow_old(ears, lifetime(2) + 0.01, 2, ALL)[1] == (Change(B3, None),)
+
+
+def test_a_port_that_never_hears_anything_is_told_once() -> None:
+    ears = listen(Ears(), [B3], 0.0)
+    ears, changes = grow_old(ears, lifetime(1) + 0.01, 1, ALL)
+    assert changes == (Change(B3, None),)
+    assert grow_old(ears, 100.0, 1, ALL)[1] == ()
+
+
+def test_a_switch_out_of_reach_lets_no_link_age() -> None:
+    ears, _ = hear(Ears(), B3, A1, 0.0)
+    ears, changes = grow_old(ears, 1000.0, 2, {"b"})
+    assert changes == ()
+    assert grow_old(ears, 1001.0, 2, ALL)[1] == ()
+
+
+def test_a_port_that_went_down_is_forgotten_at_both_ends_and_heard_anew() -> None:
+    ears, _ = hear(Ears(), B3, A1, 0.0)
+    ears, _ = hear(ears, A1, B3, 0.0)
+    ears = deafen(ears, lambda port: port == A1)
+    assert ears == Ears()
+    assert hear(ears, B3, A1, 1.0)[1] == Change(B3, A1)
+
+
+@given(st.integers(1, 5000))
+def test_links_that_live_never_age_out_however_many_ports_there_are(ports: int) -> None:
+    """Each port is probed once in a round; a probe may come half a round late."""
+    ears, now = Ears(), 0.0
+    for late in (0.0, 0.5, 0.0, 0.5):
+        ears, _ = hear(ears, B3, A1, now + late * round_time(ports))
+        now += round_time(ports)
+        ears, changes = grow_old(ears, now, ports, ALL)
+        assert changes == ()
+
+
+@given(st.integers(1, 100_000))
+def test_probes_stay_within_the_budget(ports: int) -> None:
+    assert ports / round_time(ports) <= 200.0 * (1 + 1e-9)
