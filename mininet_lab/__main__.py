@@ -1,4 +1,4 @@
-"""`python -m mininet_lab`: list scenarios, run one, tidy up, or look around."""
+"""`python -m mininet_lab`: list scenarios and evaluations, run one, tidy up, or look around."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from mininet_lab import scenarios
+from mininet_lab import evaluations, scenarios
+from mininet_lab.evaluations import UnknownEvaluationError
 from mininet_lab.isolate import LabBusyError, LabLeftoverError, Workplace, run_isolated
+from mininet_lab.report import Story
 from mininet_lab.scenarios import Options, UnknownScenarioError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -22,9 +24,11 @@ _REFUSED = 2
 
 @app.command("list")
 def list_scenarios() -> None:
-    """List the scenarios."""
+    """List the scenarios, and the evaluations."""
     for name in scenarios.names():
-        typer.echo(f"{name:12} {scenarios.find(name).summary}")
+        typer.echo(f"run {name:12} {scenarios.find(name).summary}")
+    for name in evaluations.names():
+        typer.echo(f"evaluate {name:7} {evaluations.find(name).summary}")
 
 
 @app.command()
@@ -46,6 +50,22 @@ def run(
     except UnknownScenarioError as error:
         _refuse(str(error))
     _run_inside(name, Options(runs, control, seed))
+
+
+@app.command()
+def evaluate(
+    name: str,
+    runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,
+    seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
+) -> None:
+    """Evaluate algorithms; needs neither root nor a network."""
+    try:
+        evaluation = evaluations.find(name)
+    except UnknownEvaluationError as error:
+        _refuse(str(error))
+    story = Story(name)
+    evaluation.play(Options(runs=runs, seed=seed), story)
+    sys.exit(story.finish())
 
 
 @app.command()

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from heapq import heappop, heappush
+from importlib.util import find_spec
 
 import networkx as nx
 
 from topology.routes import Destination
 
 Costs = dict[str, int]
+
+#: Below this product of destinations and links, turning the graph into scipy's takes longer than
+#: it saves.
+WORTH_CONVERTING = 10_000
 
 
 def costs_of_all(
@@ -26,6 +31,8 @@ def costs_of_all(
     weights = {data["weight"] for _, _, data in graph.edges(data=True)}
     if len(weights) <= 1:
         return unit_costs(graph, sources, unit=max(weights, default=1))
+    if len(sources) * graph.number_of_edges() >= WORTH_CONVERTING and have_scipy():
+        return scipy_costs(graph, sources)
     return weighted_costs(graph, sources)
 
 
@@ -85,6 +92,49 @@ def weighted_costs(
         destination: _dijkstra(neighbours, [s for s in switches if s in graph])
         for destination, switches in sources.items()
     }
+
+
+def have_scipy() -> bool:
+    """Is the extra `fast` installed?"""
+    return find_spec("scipy") is not None
+
+
+def scipy_costs(
+    graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]
+) -> dict[Destination, Costs]:
+    """`costs_of_all` with any positive weights, by scipy's `csgraph.dijkstra`.
+
+    Each destination is a node that leads to its sources at a cost of one, taken off again: scipy
+    takes a zero for no link.
+
+    Raises:
+        ImportError: scipy is not installed.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import dijkstra
+
+    names = list(graph)
+    numbers = {name: number for number, name in enumerate(names)}
+    heads, tails, weights = [], [], []
+    for name, adjacent in graph.adj.items():
+        for other, links in adjacent.items():
+            heads.append(numbers[name])
+            tails.append(numbers[other])
+            weights.append(min(data["weight"] for data in links.values()))
+    for place, switches in enumerate(sources.values(), len(names)):
+        for switch in switches & numbers.keys():
+            heads.append(place)
+            tails.append(numbers[switch])
+            weights.append(1)
+    size = len(names) + len(sources)
+    matrix = csr_array((weights, (heads, tails)), shape=(size, size), dtype=float)
+    rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)]
+    found: dict[Destination, Costs] = {}
+    for destination, row in zip(sources, rows, strict=True):
+        reached = (row < float("inf")).nonzero()[0].tolist()
+        whole = (row[reached] - 1).astype(int).tolist()
+        found[destination] = dict(zip((names[place] for place in reached), whole, strict=True))
+    return found
 
 
 def _dijkstra(neighbours: Mapping[str, list[tuple[str, int]]], sources: list[str]) -> Costs:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topology.full import costs_of_all, unit_costs, weighted_costs
+from topology.full import costs_of_all, scipy_costs, unit_costs, weighted_costs
 from topology.paths import Hops
 from topology.routes import Destination
 from topology.trees import Trees
@@ -77,10 +77,12 @@ def check(trees: Trees) -> None:
 
 
 @given(links())
+@settings(deadline=None)  # scipy is imported once
 def test_costs_are_those_of_networkx(found: list[Link]) -> None:
     graph = network(found)
     assert costs_of_all(graph, EVERY) == reference(graph, EVERY)
     assert weighted_costs(graph, EVERY) == reference(graph, EVERY)
+    assert scipy_costs(graph, EVERY) == reference(graph, EVERY)
 
 
 @given(links(heaviest=1), st.integers(1, 9))
