@@ -1,0 +1,70 @@
+"""Loads of links, and offsets that lighten the heaviest."""
+
+from __future__ import annotations
+
+import networkx as nx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from topology.spread import load, spread
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[nx.Graph[str], tuple[str, ...], dict[str, float]]:
+    """A connected graph, some interfaces, and what its switches' clients ask for."""
+    size = draw(st.integers(4, 12))
+    names = [f"s{number}" for number in range(size)]
+    graph: nx.Graph[str] = nx.Graph()
+    for number, name in enumerate(names[1:], 1):
+        graph.add_edge(name, names[draw(st.integers(0, number - 1))])
+    for a, b in draw(st.lists(st.tuples(*[st.sampled_from(names)] * 2), max_size=8)):
+        if a != b:
+            graph.add_edge(a, b)
+    interfaces = draw(st.lists(st.sampled_from(names), min_size=1, max_size=4, unique=True))
+    demand = {name: float(draw(st.integers(0, 3))) for name in names}
+    return graph, tuple(interfaces), demand
+
+
+@given(cases())
+def test_traffic_crosses_as_many_links_as_the_nearest_interface_is_away(
+    case: tuple[nx.Graph[str], tuple[str, ...], dict[str, float]],
+) -> None:
+    graph, interfaces, demand = case
+    away = nx.multi_source_dijkstra_path_length(graph, set(interfaces), weight=None)
+    expected = sum(demand[name] * away[name] for name in graph)
+    assert load(graph, dict.fromkeys(interfaces, 0), demand).crossings == pytest.approx(expected)
+
+
+@given(cases())
+def test_spreading_never_loads_the_heaviest_link_more(
+    case: tuple[nx.Graph[str], tuple[str, ...], dict[str, float]],
+) -> None:
+    graph, interfaces, demand = case
+    before = load(graph, dict.fromkeys(interfaces, 0), demand)
+    after = load(graph, spread(graph, interfaces, demand), demand)
+    assert after.heaviest <= before.heaviest + 1e-6
+
+
+def test_equal_next_hops_share_evenly_and_directions_are_apart() -> None:
+    square: nx.Graph[str] = nx.cycle_graph(4)
+    square = nx.relabel_nodes(square, str)
+    found = load(square, {"0": 0}, {"2": 1.0, "1": 1.0})
+    assert found.links == {("2", "1"): 0.5, ("2", "3"): 0.5, ("1", "0"): 1.5, ("3", "0"): 0.5}
+    assert (found.crossings, found.heaviest) == (3.0, 1.5)
+
+
+def test_an_offset_sends_clients_to_an_interface_farther_away() -> None:
+    """Five clients hang at one end of a line, at the interface a, and b is two links off."""
+    line: nx.Graph[str] = nx.path_graph(["b", "x", "m", "a"], nx.Graph())
+    line.add_edge("m", "n")
+    demand = {"m": 2.0, "n": 2.0, "x": 0.0}
+    assert load(line, {"a": 0, "b": 0}, demand).links["m", "a"] == 4.0
+    offsets = spread(line, ("a", "b"), demand)
+    assert offsets == {"a": 1, "b": 0}
+    assert load(line, offsets, demand).heaviest == 2.0
+
+
+def test_what_no_interface_reaches_loads_nothing() -> None:
+    torn: nx.Graph[str] = nx.Graph([("a", "b"), ("c", "d")])
+    assert load(torn, {"a": 0}, {"b": 1.0, "c": 1.0}).links == {("b", "a"): 1.0}
