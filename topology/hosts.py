@@ -1,0 +1,338 @@
+"""Where the hosts of a backbone are: learnt from what they send, and hard to lie to.
+
+A host is its MAC. It is learnt where it is first seen, at an edge port. Whoever then shows the
+same MAC at another place, or one of its addresses under another MAC, makes a *claim* on what the
+host *holds*: the host is asked at its port, and only when it does not answer in time the claim
+is granted. So a host that answers cannot be robbed; one whose port is down is not asked. A full
+port and a full list of addresses are claims too, on the oldest, so that nobody is cut off who is
+still there.
+
+    seen ──► refused
+         ──► claim ──► the holder answers: spoof │ does not, or its port is down: moved
+         ──► known, learnt or extended
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import cached_property
+from hashlib import sha256
+
+from topology.model import Address, Attachment, Host, Subnet
+
+#: Hosts at one port: more than a desk's, fewer than would fill a switch's table.
+HOSTS_AT_A_PORT = 64
+#: A host's addresses: IPv4, link-local, and a week of temporary ones (RFC 8981) for two prefixes.
+ADDRESSES_OF_A_HOST = 16
+#: Seconds that a holder has to answer; and, once it has, that further claims on it are refused
+#: without asking, so that whoever makes them cannot make us flood it.
+PATIENCE = 1.0
+#: Seconds that a host is remembered whose port is down.
+REMEMBERED = 300.0
+#: The controller asks hosts with this MAC as source: they answer to it, and an edge switch sends
+#: what is for it to the controller. Locally administered, of the range of our locators, with the
+#: switch number that no switch has.
+ASKER_MAC = "0a:ff:ff:ff:ff:fe"
+#: First octet of locators.
+LOCATOR_OCTET = "0a"
+#: Hosts have the lower half of a switch's 24-bit numbers; the upper is for servers' interfaces.
+NUMBERS = 1 << 23
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A packet with this source MAC entered here. `address`: what it says is its sender's, None
+    where it says nothing (RFC 5227 probe, RFC 4862 duplicate address detection)."""
+
+    mac: str
+    attachment: Attachment
+    address: Address | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What learning depends on beside the table.
+
+    `networks` of each switch's backbone, by switch; a switch that is missing learns nothing.
+    `closed` are ports at which no host can be: trunks, servers' interfaces, the prober. `reached`:
+    the controller is connected with this switch, so that silence there means something.
+    """
+
+    networks: Mapping[str, tuple[Subnet, ...]]
+    closed: Set[Attachment]
+    macs: Set[str]
+    addresses: Set[Address]
+    port_up: Callable[[Attachment], bool]
+    reached: Callable[[str], bool]
+
+
+class Refusal(Enum):
+    """SPOOF: the holder has just answered. CANNOT_ASK: its switch is out of our reach."""
+
+    NOT_AN_EDGE = "not_an_edge"
+    RESERVED_MAC = "reserved_mac"
+    RESERVED_ADDRESS = "reserved_address"
+    FOREIGN_ADDRESS = "foreign_address"
+    SPOOF = "spoof"
+    CANNOT_ASK = "cannot_ask"
+
+
+class Verdict(Enum):
+    """ASKED: its holder has been asked, or is to be; PENDING: somebody else asks already."""
+
+    KNOWN = "known"
+    LEARNT = "learnt"
+    EXTENDED = "extended"
+    MOVED = "moved"
+    ASKED = "asked"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Holding:
+    """What a claim is on: all of a host, or (`address`) one address of it."""
+
+    mac: str
+    address: Address | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`holder` as it was when it was asked, at `deadline` less `PATIENCE`."""
+
+    holding: Holding
+    holder: Host
+    sighting: Sighting
+    deadline: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """About one sighting. `claim` is there when its holder is to be asked. `host` is as it is
+    now, `former` where it was before it moved. `unmasked` are claims that this sighting, of the
+    holder, has shown to be spoofs."""
+
+    verdict: Verdict
+    sighting: Sighting
+    host: Host | None = None
+    refusal: Refusal | None = None
+    claim: Claim | None = None
+    former: Attachment | None = None
+    unmasked: tuple[Claim, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """`hosts` by MAC, the oldest first. `claims` that wait for an answer. `answered`: until when
+    further claims on a holding are refused. `down_since` of ports with hosts that are down."""
+
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    claims: Mapping[Holding, Claim] = field(default_factory=dict)
+    answered: Mapping[Holding, float] = field(default_factory=dict)
+    down_since: Mapping[Attachment, float] = field(default_factory=dict)
+
+    @cached_property
+    def owners(self) -> dict[Address, str]:
+        return {address: host.mac for host in self.hosts.values() for address in host.addresses}
+
+    @cached_property
+    def at_port(self) -> dict[Attachment, tuple[str, ...]]:
+        """MACs, the oldest first."""
+        found: dict[Attachment, tuple[str, ...]] = {}
+        for host in self.hosts.values():
+            found[host.attachment] = (*found.get(host.attachment, ()), host.mac)
+        return found
+
+    @cached_property
+    def numbers(self) -> dict[str, frozenset[int]]:
+        """By switch."""
+        found: dict[str, set[int]] = {}
+        for host in self.hosts.values():
+            found.setdefault(host.attachment.switch, set()).add(host.number)
+        return {switch: frozenset(taken) for switch, taken in found.items()}
+
+
+def seen(
+    table: Table, sighting: Sighting, now: float, around: Surroundings
+) -> tuple[Table, Decision]:
+    """Take in one sighting."""
+    refusal = _refusal(sighting, around)
+    if refusal is not None:
+        return table, Decision(Verdict.REFUSED, sighting, refusal=refusal)
+    table, unmasked = _unmask(table, sighting, now)
+    former: Attachment | None = None
+    while (holding := _in_the_way(table, sighting)) is not None:
+        holder = table.hosts[holding.mac]
+        if around.port_up(holder.attachment):
+            table, decision = _claim(table, holding, sighting, now, around)
+            return table, replace(decision, unmasked=unmasked, former=former)
+        table, moved_from = _give_up(table, holding, sighting)
+        former = former or moved_from
+    table, decision = _enter(table, sighting, former)
+    return table, replace(decision, unmasked=unmasked)
+
+
+def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple[Decision, ...]]:
+    """Grant the claims whose holders have not answered in time."""
+    decisions = []
+    for claim in tuple(table.claims.values()):
+        if now < claim.deadline or table.claims.get(claim.holding) is not claim:
+            continue
+        claims = {h: c for h, c in table.claims.items() if h != claim.holding}
+        table = replace(table, claims=claims)
+        holder = table.hosts.get(claim.holding.mac)
+        former = None
+        if holder is not None and holder.attachment == claim.holder.attachment:
+            if not around.reached(holder.attachment.switch):
+                refused = Decision(
+                    Verdict.REFUSED, claim.sighting, refusal=Refusal.CANNOT_ASK, claim=claim
+                )
+                decisions.append(refused)
+                continue
+            table, former = _give_up(table, claim.holding, claim.sighting)
+        table, decision = seen(table, claim.sighting, now, around)
+        if former is not None:
+            host = table.hosts[claim.sighting.mac]
+            verdict = decision.verdict
+            if verdict in (Verdict.KNOWN, Verdict.EXTENDED):
+                verdict = Verdict.MOVED
+            decision = replace(decision, verdict=verdict, host=host, former=former)
+        decisions.append(decision)
+    return table, tuple(decisions)
+
+
+def forget(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple[Host, ...]]:
+    """Drop the hosts whose ports have been down for long, and note which ports are down."""
+    down = {
+        port: table.down_since.get(port, now) for port in table.at_port if not around.port_up(port)
+    }
+    gone = {port for port, since in down.items() if now - since >= REMEMBERED}
+    down = {port: since for port, since in down.items() if port not in gone}
+    lost = tuple(host for host in table.hosts.values() if host.attachment in gone)
+    if not lost and down == dict(table.down_since):
+        return table, ()
+    hosts = {mac: host for mac, host in table.hosts.items() if host.attachment not in gone}
+    return replace(table, hosts=hosts, down_since=down), lost
+
+
+def moments(table: Table) -> tuple[float, ...]:
+    """When `expire` or `forget` may have something to do."""
+    return (
+        *(claim.deadline for claim in table.claims.values()),
+        *(since + REMEMBERED for since in table.down_since.values()),
+    )
+
+
+def number(mac: str, taken: Set[int]) -> int:
+    """The host's number at a switch: from its digest, the next free one if that is taken."""
+    place = int.from_bytes(sha256(f"host {mac}".encode()).digest()[:4]) % NUMBERS
+    while place in taken:
+        place = (place + 1) % NUMBERS
+    return place
+
+
+def _refusal(sighting: Sighting, around: Surroundings) -> Refusal | None:
+    networks = around.networks.get(sighting.attachment.switch)
+    if networks is None or sighting.attachment in around.closed:
+        return Refusal.NOT_AN_EDGE
+    octets = bytes.fromhex(sighting.mac.replace(":", ""))
+    group = bool(octets[0] & 1) or not any(octets)
+    if group or sighting.mac.startswith(LOCATOR_OCTET) or sighting.mac in around.macs:
+        return Refusal.RESERVED_MAC
+    address = sighting.address
+    if address is None:
+        return None
+    if address in around.addresses:
+        return Refusal.RESERVED_ADDRESS
+    inside = any(address.version == n.version and address in n for n in networks)
+    if not inside and not (address.version == 6 and address.is_link_local):
+        return Refusal.FOREIGN_ADDRESS
+    return None
+
+
+def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[Claim, ...]]:
+    """A holder that is seen at its port has answered all claims on what it shows."""
+    unmasked = tuple(
+        claim
+        for holding, claim in table.claims.items()
+        if (holding.mac, claim.holder.attachment) == (sighting.mac, sighting.attachment)
+        and holding.address in (None, sighting.address)
+    )
+    if not unmasked:
+        return table, ()
+    done = {claim.holding for claim in unmasked}
+    answered = {holding: until for holding, until in table.answered.items() if until > now}
+    answered |= dict.fromkeys(done, now + PATIENCE)
+    claims = {h: c for h, c in table.claims.items() if h not in done}
+    return replace(table, claims=claims, answered=answered), unmasked
+
+
+def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
+    """What somebody must give up before this sighting can be entered."""
+    known = table.hosts.get(sighting.mac)
+    if known is not None and known.attachment != sighting.attachment:
+        return Holding(known.mac)
+    there = table.at_port.get(sighting.attachment, ())
+    if known is None and len(there) >= HOSTS_AT_A_PORT:
+        return Holding(there[0])
+    owner = table.owners.get(sighting.address) if sighting.address is not None else None
+    if owner is not None and owner != sighting.mac:
+        return Holding(owner, sighting.address)
+    full = known is not None and len(known.addresses) >= ADDRESSES_OF_A_HOST
+    if known is not None and full and owner is None and sighting.address is not None:
+        return Holding(known.mac, known.addresses[0])
+    return None
+
+
+def _claim(
+    table: Table, holding: Holding, sighting: Sighting, now: float, around: Surroundings
+) -> tuple[Table, Decision]:
+    if not around.reached(table.hosts[holding.mac].attachment.switch):
+        return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.CANNOT_ASK)
+    if now < table.answered.get(holding, now):
+        return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.SPOOF)
+    if holding in table.claims:
+        return table, Decision(Verdict.PENDING, sighting)
+    claim = Claim(holding, table.hosts[holding.mac], sighting, now + PATIENCE)
+    table = replace(table, claims={**table.claims, holding: claim})
+    return table, Decision(Verdict.ASKED, sighting, claim=claim)
+
+
+def _give_up(table: Table, holding: Holding, sighting: Sighting) -> tuple[Table, Attachment | None]:
+    """Take from its holder what was claimed. A host that has moved keeps its addresses: then the
+    answer is where it was, and `_enter` is to follow."""
+    host = table.hosts[holding.mac]
+    if holding.address is not None:
+        kept = tuple(a for a in host.addresses if a != holding.address)
+        hosts = {**table.hosts, host.mac: replace(host, addresses=kept)}
+        return replace(table, hosts=hosts), None
+    if host.mac == sighting.mac and host.attachment != sighting.attachment:
+        others = {mac: known for mac, known in table.hosts.items() if mac != host.mac}
+        taken = replace(table, hosts=others).numbers.get(sighting.attachment.switch, frozenset())
+        moved = replace(host, attachment=sighting.attachment, number=number(host.mac, taken))
+        return replace(table, hosts={**others, host.mac: moved}), host.attachment
+    hosts = {mac: known for mac, known in table.hosts.items() if mac != host.mac}
+    return replace(table, hosts=hosts), None
+
+
+def _enter(table: Table, sighting: Sighting, former: Attachment | None) -> tuple[Table, Decision]:
+    """Nothing is in the way: note the host as it has been seen."""
+    known = table.hosts.get(sighting.mac)
+    if known is None:
+        taken = table.numbers.get(sighting.attachment.switch, frozenset())
+        own = () if sighting.address is None else (sighting.address,)
+        host = Host(sighting.mac, sighting.attachment, number(sighting.mac, taken), own)
+        verdict = Verdict.LEARNT
+    elif sighting.address is None or sighting.address in known.addresses:
+        host, verdict = known, Verdict.KNOWN
+    else:
+        host = replace(known, addresses=(*known.addresses, sighting.address))
+        verdict = Verdict.EXTENDED
+    if former is not None:
+        verdict = Verdict.MOVED
+    if host is not known:
+        table = replace(table, hosts={**table.hosts, host.mac: host})
+    return table, Decision(verdict, sighting, host, former=former)
