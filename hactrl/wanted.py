@@ -78,6 +78,7 @@ def intents(site: Site, state: State) -> Intents:
             for server in sorted(view.fenced)
             for card in site.network.servers[server].interfaces
         ),
+        hosts=view.hosts,
     )
 
 
@@ -98,6 +99,9 @@ def outlook(state: State) -> Outlook:
         speakers=tuple((role.name, speakers(state, role)) for role in roles),
         fenced=frozenset(state.fenced),
         ports_up=ports_up(state),
+        hosts=tuple(sorted(state.host_table.hosts.values())),
+        misled=state.cabling.misled,
+        discovered=state.cabling.discovered,
     )
 
 

@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hactrl.engine import ownership
+from hactrl.engine import learning, ownership
 from hactrl.engine.candidates import (
     best,
     confirmed_at,
@@ -112,6 +112,7 @@ def _look_round(turn: Turn) -> None:
         turn.moments.clear()
         expire_asks(turn)
         ownership.expire_leases(turn)
+        learning.expire(turn)
         for role in turn.state.site.roles.values():
             if role.name in turn.state.takeovers:
                 advance(turn, role.name)

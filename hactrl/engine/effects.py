@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hactrl.engine.events import Proof
+from topology.model import Address, Attachment, Host
 
 
 class Verb(Enum):
@@ -64,6 +65,24 @@ class ProbeEagerly:
     role: str
     server: str
     until: float
+
+
+@dataclass(frozen=True)
+class AskHost:
+    """Ask a host at its port whether it is still there: for `address`, or for any of its own.
+    Its answer comes back as `HostSighted`."""
+
+    host: Host
+    address: Address | None = None
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """Give this frame to the switch's tables once more, as if it had just entered at the port,
+    when the switch has confirmed the rules of the present version."""
+
+    port: Attachment
+    packet: bytes
 
 
 class Reason(Enum):
@@ -137,4 +156,15 @@ class Wake:
     at: float
 
 
-Effect = AskAgent | FencePower | StorePlacement | GrantLease | ProbeEagerly | Answer | Record | Wake
+Effect = (
+    AskAgent
+    | FencePower
+    | StorePlacement
+    | GrantLease
+    | ProbeEagerly
+    | AskHost
+    | SendAgain
+    | Answer
+    | Record
+    | Wake
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from topology.hosts import Sighting
 from topology.model import Attachment
 
 
@@ -153,6 +154,23 @@ class EpochStored:
     outcome: Outcome
 
 
+@dataclass(frozen=True)
+class HostSighted:
+    """A packet entered a backbone that no rule knew the sender of. `packet`: the frame, empty
+    where it needs not go on."""
+
+    sighting: Sighting
+    packet: bytes = b""
+
+
+@dataclass(frozen=True)
+class LinkHeard:
+    """A port now hears another one; None: nobody, although it has had time to."""
+
+    listener: Attachment
+    speaker: Attachment | None
+
+
 class RequestKind(Enum):
     FAILOVER = "failover"
     FAILBACK = "failback"
@@ -191,6 +209,8 @@ Event = (
     | PowerFenced
     | LeaseAsked
     | EpochStored
+    | HostSighted
+    | LinkHeard
     | Requested
     | Tick
 )

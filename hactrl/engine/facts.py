@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import ownership
+from hactrl.engine import learning, ownership
 from hactrl.engine.events import (
     AgentAnswered,
     AgentConnected,
@@ -18,7 +18,9 @@ from hactrl.engine.events import (
     EpochStored,
     Held,
     Holding,
+    HostSighted,
     LeaseAsked,
+    LinkHeard,
     Outcome,
     PortChanged,
     PowerFenced,
@@ -55,6 +57,8 @@ def port_changed(turn: Turn, event: PortChanged) -> None:
     ports = switch.ports_up | {port} if event.up else switch.ports_up - {port}
     _put_switch(turn, event.attachment.switch, replace(switch, ports_up=ports))
     turn.record("port.up" if event.up else "port.down", port=str(event.attachment))
+    if not event.up:
+        learning.port_went_down(turn, event.attachment)
 
 
 def rules_installed(turn: Turn, event: RulesInstalled) -> None:
@@ -229,4 +233,6 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     PowerFenced: power_fenced,
     EpochStored: epoch_stored,
     LeaseAsked: ownership.answer_lease,
+    HostSighted: learning.host_sighted,
+    LinkHeard: learning.link_heard,
 }

@@ -9,7 +9,9 @@ from enum import Enum
 from hactrl.engine.effects import Obstacle
 from hactrl.engine.events import Held, Outcome, Proof, Verdict
 from hactrl.site.model import Site
-from topology.model import Attachment
+from topology.discovery import Heard, Judgement
+from topology.hosts import Table
+from topology.model import Attachment, Host, Link
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,9 @@ class Outlook:
     speakers: tuple[tuple[str, frozenset[str]], ...] = ()  # role, servers
     fenced: frozenset[str] = frozenset()
     ports_up: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    hosts: tuple[Host, ...] = ()
+    misled: frozenset[str] = frozenset()
+    discovered: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,8 @@ class State:
     known of each role; `asks` by operation; `ready_since` when the preferred server of a role
     with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of
-    `version`.
+    `version`. `host_table` of all backbones; `refused_sightings` by reason and port: how many,
+    and when the journal was told last; `heard` which port hears which, `cabling` what follows.
     """
 
     site: Site
@@ -180,6 +186,12 @@ class State:
     hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)
     ready_since: Mapping[str, float] = field(default_factory=dict)
     waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
+    host_table: Table = field(default_factory=Table)
+    refused_sightings: Mapping[tuple[str, Attachment], tuple[int, float]] = field(
+        default_factory=dict
+    )
+    heard: Heard = field(default_factory=dict)
+    cabling: Judgement = field(default_factory=Judgement)
     wake: float | None = None
     outlook: Outlook = field(default_factory=Outlook)
 

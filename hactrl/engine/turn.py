@@ -20,7 +20,16 @@ Key = TypeVar("Key")
 
 #: The parts of the state that the outlook is made of. A renewed lease is not among them.
 OUTLOOK_PARTS = attrgetter(
-    "placements", "takeovers", "switches", "health", "agents", "asks", "fenced", "disabled"
+    "placements",
+    "takeovers",
+    "switches",
+    "health",
+    "agents",
+    "asks",
+    "fenced",
+    "disabled",
+    "host_table",
+    "cabling",
 )
 
 

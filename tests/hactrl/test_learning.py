@@ -1,0 +1,85 @@
+"""Hosts and links as the engine's state: what changes the rules, and what is done about it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from hactrl.engine.decide import decide, initial
+from hactrl.engine.effects import AskHost, Effect, Record, SendAgain, Wake
+from hactrl.engine.events import Event, HostSighted, LinkHeard, PortChanged, SwitchConnected, Tick
+from hactrl.engine.learning import network_now
+from hactrl.engine.state import State
+from hactrl.site import load
+from topology.hosts import PATIENCE, Sighting
+from topology.model import Attachment, Link, Network, Segment, Switch
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
+A1, A5, B1, B5 = (Attachment(t[0], int(t[1])) for t in ("a1", "a5", "b1", "b5"))
+ANN, EVE = "00:16:3e:00:00:01", "00:16:3e:00:00:02"
+
+
+def start() -> State:
+    campus = Segment("campus", (ip_network("10.0.0.0/16"),), backbone=True)
+    switches = {name: Switch(name, n, "campus") for n, name in enumerate("ab", start=1)}
+    network = Network({"campus": campus}, switches, (Link(A1, B1),))
+    state = initial(replace(load(EXAMPLE), network=network, roles={}), {}, 0.0)
+    ports = frozenset({1, 5, 9})
+    return tell(state, SwitchConnected("a", ports), SwitchConnected("b", ports))[0]
+
+
+def tell(state: State, *events: Event, now: float = 1.0) -> tuple[State, list[Effect]]:
+    done: list[Effect] = []
+    for event in events:
+        state, effects = decide(state, event, now)
+        done += effects
+    return state, done
+
+
+def sighted(mac: str, port: Attachment, packet: bytes = b"frame") -> HostSighted:
+    return HostSighted(Sighting(mac, port, ip_address("10.0.1.1")), packet)
+
+
+def kinds(effects: list[Effect]) -> list[str]:
+    return [effect.kind for effect in effects if isinstance(effect, Record)]
+
+
+def test_a_new_host_changes_the_rules_and_its_first_packet_is_sent_again() -> None:
+    before = start()
+    state, effects = tell(before, sighted(ANN, A5))
+    assert state.version == before.version + 1
+    assert [host.mac for host in state.outlook.hosts] == [ANN]
+    assert SendAgain(A5, b"frame") in effects
+    assert kinds(effects) == ["host.learnt"]
+
+
+def test_a_claim_asks_the_holder_and_wakes_when_its_time_is_over() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, effects = tell(state, sighted(ANN, B5), now=2.0)
+    assert [e.host.attachment for e in effects if isinstance(e, AskHost)] == [A5]
+    assert Wake(2.0 + PATIENCE) in effects
+    state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
+    assert kinds(effects) == ["host.moved"]
+    assert state.host_table.hosts[ANN].attachment == B5
+
+
+def test_spoofs_are_all_counted_and_told_to_the_journal_now_and_then() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, first = tell(state, sighted(EVE, B5), sighted(ANN, A5), sighted(EVE, B5), now=2.0)
+    assert kinds(first) == ["host.refused"]
+    assert state.refused_sightings["spoof", B5] == (2, 2.0)
+
+
+def test_a_link_that_leads_elsewhere_leaves_the_network_and_is_named() -> None:
+    state, effects = tell(start(), LinkHeard(B1, Attachment("a", 9)))
+    assert network_now(state.site.network, state.cabling).links == ()
+    assert state.outlook.misled == {"a:1-b:1"}
+    assert "link.miscabled" in kinds(effects)
+
+
+def test_a_port_that_goes_down_takes_what_was_heard_there_at_once() -> None:
+    state, _ = tell(start(), LinkHeard(B1, Attachment("a", 9)))
+    state, _ = tell(state, PortChanged(B1, False))
+    assert state.heard == {}
+    assert state.outlook.misled == frozenset()
