@@ -1,0 +1,40 @@
+"""Frames as octets: who they are from, and questions to hosts."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+import pytest
+
+from flows.frames import FrameError, question, sender
+
+ASKER, HOST = "0a:ff:ff:ff:ff:fe", "00:16:3e:00:00:01"
+
+
+def test_an_arp_probe_shows_its_mac_and_claims_no_address() -> None:
+    assert sender(question(ASKER, HOST, IPv4Address("10.0.1.1"))) == (ASKER, None)
+
+
+def test_an_arp_reply_shows_the_address_of_its_sender() -> None:
+    asked = question(ASKER, HOST, IPv4Address("10.0.1.1"))
+    mac = bytes.fromhex(HOST.replace(":", ""))
+    reply = asked[6:12] + mac + asked[12:21] + b"\x02" + mac + IPv4Address("10.0.1.1").packed
+    assert sender(reply + asked[22:32]) == (HOST, IPv4Address("10.0.1.1"))
+
+
+def test_an_arp_packet_that_names_another_mac_inside_is_refused() -> None:
+    asked = question(ASKER, HOST, IPv4Address("10.0.1.1"))
+    with pytest.raises(FrameError, match="another sender"):
+        sender(asked[:6] + bytes(6) + asked[12:])
+
+
+def test_a_solicitation_comes_from_the_askers_link_local_address() -> None:
+    asked = question(ASKER, HOST, IPv6Address("fd00::1"))
+    assert sender(asked) == (ASKER, IPv6Address("fe80::8ff:ffff:feff:fffe"))
+
+
+def test_what_is_cut_short_is_refused() -> None:
+    asked = question(ASKER, HOST, IPv6Address("fd00::1"))
+    for length in (5, 20, 50):
+        with pytest.raises(FrameError):
+            sender(asked[:length])
