@@ -34,6 +34,7 @@ from hactrl.engine.effects import (
     Wake,
 )
 from hactrl.engine.events import Event, Requested, RulesInstalled, Tick, Verdict
+from hactrl.engine.learning import network_now
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
 from hactrl.rulebook import Plan, Rulebook, Step
@@ -198,6 +199,6 @@ def plans(network: Network) -> Iterator[tuple[tuple[str, ...], Plan]]:
 
 def wanted_rules(state: State) -> Callable[[str], RuleSet]:
     """What a switch should hold, by its name: a function of the state alone (law 2)."""
-    network = state.site.network
+    network = network_now(state.site.network, state.cabling)
     graph = LiveGraph.of(network, ports_up=ports_up(state))
     return compiler(network, graph, intents(state.site, state))
