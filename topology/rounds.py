@@ -42,7 +42,7 @@ def rounds(graph: nx.MultiGraph, old: Routes, new: Routes) -> tuple[Routes, ...]
     Args:
         graph: of the switches, with the links that are up now; edges carry `ports`.
     """
-    neighbours = _neighbours(graph)
+    neighbours = port_neighbours(graph)
     changes = {
         destination: orders
         for destination in {**old.hops, **new.hops}
@@ -131,7 +131,8 @@ def _toward_settled(after: Hop, waiting: Set[str]) -> set[str]:
     return set(waiting) - reaching
 
 
-def _neighbours(graph: nx.MultiGraph) -> Neighbours:
+def port_neighbours(graph: nx.MultiGraph) -> Neighbours:
+    """For each switch who is behind each of its ports."""
     found: dict[str, dict[int, str]] = {switch: {} for switch in graph}
     for a, b, data in graph.edges(data=True):
         found[a][data["ports"][a]] = b

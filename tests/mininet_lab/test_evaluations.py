@@ -8,7 +8,7 @@ import networkx as nx
 import pytest
 
 from mininet_lab import evaluations
-from mininet_lab.evaluations import engine, paths
+from mininet_lab.evaluations import engine, paths, rules
 from mininet_lab.graphs import fat_tree, random_graph, zoo
 from topology.spread import Load
 
@@ -65,3 +65,14 @@ def test_incremental_results_are_compared_with_those_from_nothing() -> None:
     taken, compared = engine.event_time(engine.model(graph, 5, 1), sources, events=20, seed=1)
     assert taken > 0
     assert compared == 20
+
+
+def test_rules_are_counted_on_a_ring_of_four() -> None:
+    ring = nx.relabel_nodes(nx.cycle_graph(4), {n: f"s{n}" for n in range(4)})
+    counts = rules.Counts()
+    rules.count(ring, counts, seed=1, failures=2)
+    assert counts.rules == [rules.SERVERS + 4] * 4
+    assert max(counts.own_groups) == 3  # every switch has a file server's interface
+    assert counts.shared_groups == [3] * 4
+    assert counts.entries == 0
+    assert len(counts.own_changes) == 2
