@@ -53,6 +53,11 @@ def own_ids(names: Iterable[str]) -> dict[str, int]:
     return {name: OWN_IDS[place] for place, name in taken.items()}
 
 
-@lru_cache(maxsize=4096)
+def content_id(content: str) -> int:
+    """The id of a group that is known by what is in it, and never changes."""
+    return OWN_IDS[_digest(content) % len(OWN_IDS)]
+
+
+@lru_cache(maxsize=1 << 16)
 def _digest(text: str) -> int:
     return int.from_bytes(sha256(text.encode()).digest()[:4])

@@ -152,7 +152,7 @@ FORWARD = Table(
     name="forward",
     purpose="toward cards and prober by shortest paths; broadcasts along the spanning tree",
     matches=frozenset(_ETHERNET | {"ip_proto", "arp_op", "icmpv6_type"}),
-    actions=frozenset({"output", "group", "learn", "set eth_dst"}),
+    actions=frozenset({"output", "group", "learn", "set eth_dst", "set in_port"}),
     next=frozenset({HOSTS.number, TREE.number}),
     kind=CookieKind.FORWARD,
 )
@@ -202,7 +202,7 @@ ARP = Table(
         | {f"set {field}" for field in ("arp_op", "arp_sha", "arp_tha", "arp_spa", "arp_tpa")}
         | {f"set {field}" for field in ("icmpv6_type", "ipv6_nd_sll")}
         | {f"set {field}" for field in ("nd_options_type", "nd_reserved")}
-        | {"answer"}
+        | {"set ipv6_nd_tll", "answer"}
     ),
     next=frozenset({ADVERTISE.number, POLICY.number, FORWARD.number}),
     kind=CookieKind.ARP,
@@ -211,8 +211,8 @@ ADMIT = Table(
     number=0,
     name="admit",
     purpose="fences, port security, probes, trunks; learns where hosts are",
-    matches=frozenset(_ETHERNET | _IP | _ARP | _ND | {"tcp_flags", "icmpv4_type"}),
-    actions=frozenset({"learn", "set eth_dst"}),
+    matches=frozenset(_ETHERNET | _IP | _ARP | _ND | _TRANSPORT | {"icmpv4_type"}),
+    actions=frozenset({"learn", "set eth_dst", "output", "meter"}),
     next=frozenset({ARP.number, POLICY.number, SOURCE.number, FORWARD.number}),
     kind=CookieKind.ADMIT,
 )

@@ -39,7 +39,7 @@ def rules(view: View) -> Iterator[Rule]:
     for service, own in view.service_addresses:
         intent = f"answer for {own} of {service.role}"
         yield ARP.rule(_OWN, f"hush {service.role}'s own announcements", _announcement(own))
-        yield from _answer({}, own, service.mac, intent)
+        yield from answer({}, own, mac(service.mac), intent)
     yield from _prober_answers(view)
     yield from _questions_of_roles(view)
     yield from _answers_to_roles(view)
@@ -57,9 +57,9 @@ def _announcement(own: Address) -> Fields:
     return asked | address("src", own)
 
 
-def _answer(asker: Fields, target: Address, target_mac: str, intent: str) -> Iterator[Rule]:
-    """Turn the question into its answer, and send it back."""
-    number = mac(target_mac)
+def answer(asker: Fields, target: Address, number: int, intent: str) -> Iterator[Rule]:
+    """Turn the question for an address into its answer, which is the MAC `number`, and send it
+    back."""
     turned: tuple[Action, ...] = (Move("eth_src", "eth_dst", 48), SetField("eth_src", number))
     if target.version == 4:
         yield ARP.rule(
@@ -104,7 +104,7 @@ def _prober_answers(view: View) -> Iterator[Rule]:
         for source in view.prober.sources.get(card.name, ()):
             intent = f"answer for the prober's {source} at {card.name}"
             asker: Fields = {"in_port": card.attachment.port}
-            yield from _answer(asker, source, view.prober.mac, intent)
+            yield from answer(asker, source, mac(view.prober.mac), intent)
 
 
 def _questions_of_roles(view: View) -> Iterator[Rule]:

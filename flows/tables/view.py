@@ -6,10 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from flows.intents import Candidate, Connect, Fence, Intents, Permit, Probe, ServiceAddress, Steer
+from flows.intents import (
+    Candidate,
+    Connect,
+    Fence,
+    Intents,
+    InterfaceProbe,
+    Nearest,
+    Permit,
+    Probe,
+    ServiceAddress,
+    Steer,
+)
+from flows.locators import Locators
 from flows.numbers import learnt_cookie, own_ids
 from topology.graph import LiveGraph
-from topology.model import Address, Attachment, Interface, Network, Prober, Switch
+from topology.model import Address, Attachment, FileServer, Host, Interface, Network, Prober, Switch
+from topology.routes import Routes
 
 
 @dataclass(frozen=True)
@@ -21,6 +34,8 @@ class View:
     intents: Intents
     ids: dict[str, int]
     switch: Switch
+    routes: Routes
+    locators: Locators
 
     @cached_property
     def name(self) -> str:
@@ -122,6 +137,48 @@ class View:
     @cached_property
     def learnt_cookie(self) -> int:
         return learnt_cookie(self.graph.links_up(self.segment))
+
+    # Of a backbone.
+
+    @cached_property
+    def routes_tree(self) -> tuple[int, ...]:
+        return self.routes.tree.get(self.name, ())
+
+    @cached_property
+    def host_ports(self) -> tuple[int, ...]:
+        return self.graph.host_ports(self.name)
+
+    @cached_property
+    def nearest(self) -> tuple[Nearest, ...]:
+        return tuple(n for n in self.intents.nearest if n.server.segment == self.segment)
+
+    @cached_property
+    def file_servers(self) -> tuple[FileServer, ...]:
+        known = self.network.file_servers.values()
+        return tuple(server for server in known if server.segment == self.segment)
+
+    @cached_property
+    def file_cards(self) -> tuple[Interface, ...]:
+        """The file servers' interfaces that are plugged into this switch."""
+        return tuple(c for c in self.network.file_interfaces.values() if self.is_here(c.attachment))
+
+    @cached_property
+    def hosts(self) -> tuple[Host, ...]:
+        """The known hosts of the segment."""
+        members = {switch.name for switch in self.network.switches_of(self.segment)}
+        return tuple(h for h in self.intents.hosts if h.attachment.switch in members)
+
+    @cached_property
+    def local_hosts(self) -> tuple[Host, ...]:
+        return tuple(h for h in self.hosts if self.is_here(h.attachment))
+
+    def interface_probes(self) -> Iterator[tuple[InterfaceProbe, Address]]:
+        """The segment's probes of file servers, each with every address that it asks."""
+        for probe in self.intents.interface_probes:
+            if probe.server.segment == self.segment:
+                for target in probe.server.addresses:
+                    if target.version == probe.source.version:
+                        yield probe, target
 
     # Ids of groups and meters, by name.
 

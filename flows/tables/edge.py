@@ -1,0 +1,250 @@
+"""Tables `admit` to `steer` on a backbone: who may send what, and whom hosts take each other for.
+
+At an edge port a host is known by its port, MAC and addresses. Whatever else it sends goes to the
+controller, which learns it, follows its move, or refuses it (`topology.hosts`); nothing that is
+not known goes further. To everybody else a host is its locator, which is written over its MAC here:
+in the frame, and where ARP and neighbour discovery repeat it. Who asks for a known host or a file
+server is answered by the switch that it is plugged into; only questions for the unknown are
+flooded.
+
+A file server speaks with its service addresses alone, from any of its interfaces. Its questions
+carry the locator of the interface that asks, so that answers come back there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address, ip_network
+
+from flows.locators import DETOUR
+from flows.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
+from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
+from flows.rules import CONTROLLER, Output, Rule, SetField
+from flows.tables.arp import answer
+from flows.tables.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
+from flows.tables.view import View
+from topology.hosts import ASKER_MAC
+from topology.model import Address, Host, Interface
+
+_LLDP = 960
+_RESERVED = 950
+_TRUNK = 900
+_ASKED = 850
+_PROBE = 800
+_PROBER_ELSE = 750
+_SPEAK = 600
+_SERVER_ELSE = 500
+_OURS = 450
+_CLAIM = 420
+_KNOWN = 400
+_STRANGE = 350
+_ELSE_KNOWN = 300
+_UNKNOWN = 0
+
+_MATCH = 100
+_ANSWER = 300
+_ELSE = 0
+
+#: IEEE 802.1AB, 7.1: the nearest bridge.
+_LLDP_MAC = mac("01:80:c2:00:00:0e")
+
+#: MACs that bridges never forward (IEEE 802.1D, table 7-10).
+_RESERVED_MACS = (mac("01:80:c2:00:00:00"), mac("ff:ff:ff:ff:ff:f0"))
+
+#: All locators, with the bit `DETOUR` or without it; they begin with 0a or 0e.
+_LOCATORS = (0x0A << 40, (0xFF << 40) & ~DETOUR)
+
+_LINK_LOCAL = ip_network("fe80::/10")
+_UNSPECIFIED = IPv6Address("::")
+_DHCP_CLIENT, _DHCP_SERVER = 68, 67
+
+#: Bytes of a packet that the controller wants to see: all headers and an ARP or ND message.
+_HEAD = 256
+_TELL = Output(CONTROLLER, _HEAD)
+
+
+def rules(view: View) -> Iterator[Rule]:
+    yield from _admitted(view)
+    yield from _answers(view)
+    yield from _named(view)
+    yield from _steered(view)
+
+
+def _admitted(view: View) -> Iterator[Rule]:
+    """Table `admit`."""
+    yield ADMIT.rule(_LLDP, "hear who is behind a port", {"eth_dst": _LLDP_MAC}, _TELL)
+    yield ADMIT.rule(_RESERVED, "drop bridges' own protocols", {"eth_dst": _RESERVED_MACS})
+    for port in view.trunk_ports:
+        yield ADMIT.rule(_TRUNK, "trust trunks", {"in_port": port}, goto=FORWARD)
+    yield from _prober(view)
+    for card in view.file_cards:
+        yield from _interface(view, card)
+    yield ADMIT.rule(_ASKED, "hear answers to our questions", {"eth_dst": mac(ASKER_MAC)}, _TELL)
+    yield from _guard(view)
+    for host in view.local_hosts:
+        yield from _host(view, host)
+    yield ADMIT.rule(_UNKNOWN, "learn hosts", {}, _TELL, meter=view.error_meter)
+
+
+def _prober(view: View) -> Iterator[Rule]:
+    """It speaks to service addresses only; which interface it means says its source."""
+    prober = view.prober
+    if prober is None or not view.is_here(prober.attachment):
+        return
+    port = prober.attachment.port
+    source: Fields = {"in_port": port, "eth_src": mac(prober.mac)}
+    for probe, target in view.interface_probes():
+        yield ADMIT.rule(
+            _PROBE,
+            f"probe {probe.server.name} by {probe.interface.name}",
+            {**source, **address("src", probe.source), **address("dst", target)},
+            SetField("eth_dst", view.locators.interface(probe.interface)),
+            goto=FORWARD,
+        )
+    asking = f"let the prober of {view.segment} find service addresses"
+    yield ADMIT.rule(_PROBE, asking, {**source, **arp_request()}, goto=ARP)
+    yield ADMIT.rule(_PROBE, asking, {**source, **icmpv6(NEIGHBOUR_SOLICITATION)}, goto=ARP)
+    yield ADMIT.rule(_PROBER_ELSE, f"hold the prober of {view.segment}", {"in_port": port})
+
+
+def _interface(view: View, card: Interface) -> Iterator[Rule]:
+    """A file server's own packets, and its questions. It announces and answers nothing: its
+    switches answer for it."""
+    server = view.network.file_servers[card.server]
+    intent = f"let {server.name} speak at {card.name}"
+    sender: Fields = {"in_port": card.attachment.port, "eth_src": mac(card.mac)}
+    for own in server.addresses:
+        unicast = {"eth_dst": (0, MULTICAST[1])}
+        yield ADMIT.rule(_SPEAK, intent, sender | unicast | address("src", own), goto=POLICY)
+        if own.version == 4:
+            said = arp_request() | {"arp_spa": int(own), "arp_sha": mac(card.mac)}
+            yield ADMIT.rule(_SPEAK, intent, sender | said, goto=ARP)
+    for source in (*(a for a in server.addresses if a.version == 6), _LINK_LOCAL):
+        question = icmpv6(NEIGHBOUR_SOLICITATION) | address("src", source)
+        yield ADMIT.rule(_SPEAK + 1, intent, sender | question, goto=ARP)
+    hold = f"hold what {card.name} may not say"
+    yield ADMIT.rule(_SERVER_ELSE, hold, {"in_port": card.attachment.port})
+
+
+def _guard(view: View) -> Iterator[Rule]:
+    """What no host may do: use what is ours."""
+    spoof = "keep hosts from using what is ours"
+    ours = [server.mac for server in view.file_servers]
+    ours += [card.mac for server in view.file_servers for card in server.interfaces]
+    owned: list[Address] = [a for server in view.file_servers for a in server.addresses]
+    if view.prober:
+        ours.append(view.prober.mac)
+    yield ADMIT.rule(_OURS, spoof, {"eth_src": _LOCATORS})
+    yield ADMIT.rule(_OURS, spoof, {"eth_src": MULTICAST})
+    for own_mac in ours:
+        yield ADMIT.rule(_OURS, spoof, {"eth_src": mac(own_mac)})
+    for own in (*owned, *view.prober_addresses):
+        yield ADMIT.rule(_OURS, spoof, address("src", own))
+        if own.version == 4:
+            yield ADMIT.rule(_OURS, spoof, arp() | {"arp_spa": int(own)})
+        else:
+            claim = icmpv6(NEIGHBOUR_ADVERTISEMENT) | {"ipv6_nd_target": int(own)}
+            yield ADMIT.rule(_OURS, spoof, claim)
+
+
+def _host(view: View, host: Host) -> Iterator[Rule]:
+    """A known host speaks with its addresses. With another one of the segment it goes to the
+    controller; before it has any, it asks for one (DHCP, duplicate address detection). Others
+    may come from it as well: it may be a router."""
+    segment, meter = view.network.segments[view.segment], view.error_meter
+    intent = f"let {host.mac} speak at {host.attachment}"
+    learn = f"learn addresses of {host.mac}"
+    sender: Fields = {"in_port": host.attachment.port, "eth_src": mac(host.mac)}
+    for own in host.addresses:
+        if own.version == 4:
+            said = arp() | {"arp_spa": int(own), "arp_sha": mac(host.mac)}
+            yield ADMIT.rule(_KNOWN, intent, sender | said, goto=ARP)
+        else:
+            claim = icmpv6(NEIGHBOUR_ADVERTISEMENT) | {"ipv6_nd_target": int(own)}
+            yield ADMIT.rule(_CLAIM, intent, sender | claim, goto=ARP)
+        yield ADMIT.rule(_KNOWN, intent, sender | address("src", own), goto=ARP)
+    asking = {"ip_proto": UDP, "udp_src": _DHCP_CLIENT, "udp_dst": _DHCP_SERVER}
+    dhcp = sender | ip(4) | {"ipv4_src": 0} | asking
+    yield ADMIT.rule(_KNOWN, intent, dhcp, goto=POLICY)
+    duplicate = sender | icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_src": int(_UNSPECIFIED)}
+    yield ADMIT.rule(_KNOWN, intent, duplicate, goto=ARP)
+    claim = sender | icmpv6(NEIGHBOUR_ADVERTISEMENT)
+    yield ADMIT.rule(_CLAIM - 1, learn, claim, _TELL, meter=meter)
+    yield ADMIT.rule(_STRANGE, learn, sender | arp(), _TELL, meter=meter)
+    for network in (*segment.networks, _LINK_LOCAL):
+        strange = sender | address("src", network)
+        yield ADMIT.rule(_STRANGE, learn, strange, _TELL, meter=meter)
+    yield ADMIT.rule(_ELSE_KNOWN, intent, sender, goto=ARP)
+
+
+def _answers(view: View) -> Iterator[Rule]:
+    """Table `arp`."""
+    for server in view.file_servers:
+        for own in server.addresses:
+            yield from answer({}, own, mac(server.mac), f"answer for {own} of {server.name}")
+    if view.prober:
+        for card in view.file_cards:
+            for source in view.prober.sources.get(card.name, ()):
+                asker: Fields = {"in_port": card.attachment.port}
+                intent = f"answer for the prober's {source} at {card.name}"
+                yield from answer(asker, source, mac(view.prober.mac), intent)
+    if view.local_hosts or view.file_cards:
+        for host in view.hosts:
+            known = view.locators.host(host)
+            for own in host.addresses:
+                yield from answer({}, own, known, f"answer for {own} of {host.mac}")
+    for sender, source_mac in _local(view):
+        yield from _renamed(sender, source_mac)
+    yield ARP.rule(_ELSE, "go on to the policy", {}, goto=POLICY)
+
+
+def _local(view: View) -> Iterator[tuple[Fields, int]]:
+    """Who is plugged in here, and the locator that stands for it."""
+    for host in view.local_hosts:
+        sender: Fields = {"in_port": host.attachment.port, "eth_src": mac(host.mac)}
+        yield sender, view.locators.host(host)
+    for card in view.file_cards:
+        sender = {"in_port": card.attachment.port, "eth_src": mac(card.mac)}
+        yield sender, view.locators.interface(card)
+
+
+def _renamed(sender: Fields, locator: int) -> Iterator[Rule]:
+    """Nobody else sees its real MAC, in questions and answers neither."""
+    intent = "show only locators"
+    source = SetField("eth_src", locator)
+    told = source, SetField("arp_sha", locator)
+    yield ARP.rule(_MATCH, intent, sender | arp(), *told, goto=FORWARD)
+    for kind, option in (
+        (NEIGHBOUR_SOLICITATION, "ipv6_nd_sll"),
+        (NEIGHBOUR_ADVERTISEMENT, "ipv6_nd_tll"),
+    ):
+        told = source, SetField(option, locator)
+        yield ARP.rule(_MATCH, intent, sender | icmpv6(kind), *told, goto=FORWARD)
+
+
+def _named(view: View) -> Iterator[Rule]:
+    """Tables `policy` and `source`: everybody may reach everybody, under the name of where he
+    is; what comes from a file server comes from its virtual MAC."""
+    yield POLICY.rule(_ELSE, "a backbone has no policy", {}, goto=SOURCE)
+    for host in view.local_hosts:
+        sender: Fields = {"in_port": host.attachment.port, "eth_src": mac(host.mac)}
+        own = SetField("eth_src", view.locators.host(host))
+        yield SOURCE.rule(_MATCH, "show only locators", sender, own, goto=STEER)
+    for card in view.file_cards:
+        sender = {"in_port": card.attachment.port, "eth_src": mac(card.mac)}
+        server = view.network.file_servers[card.server]
+        intent = f"show only the virtual MAC of {server.name}"
+        virtual = SetField("eth_src", mac(server.mac))
+        yield SOURCE.rule(_MATCH, intent, sender, virtual, goto=STEER)
+    yield SOURCE.rule(_ELSE, "others keep their source", {}, goto=STEER)
+
+
+def _steered(view: View) -> Iterator[Rule]:
+    """Table `steer`: whatever MAC the sender gave it, a packet for a file server goes to the
+    nearest interface."""
+    for server in view.file_servers:
+        for own in server.addresses:
+            to_server = SetField("eth_dst", mac(server.mac))
+            intent = f"{server.name} by its nearest interface"
+            yield STEER.rule(_MATCH, intent, address("dst", own), to_server, goto=FORWARD)
+    yield STEER.rule(_ELSE, "others are not steered", {}, goto=FORWARD)
