@@ -34,12 +34,13 @@ from hactrl.engine.effects import (
     Wake,
 )
 from hactrl.engine.events import Event, Requested, RulesInstalled, Tick, Verdict
-from hactrl.engine.learning import network_now
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
+from hactrl.routing import Routing
 from hactrl.rulebook import Plan, Rulebook, Step
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
+from topology.backbones import backbone_switches
 from topology.graph import LiveGraph
 from topology.model import Network
 
@@ -188,17 +189,14 @@ def look_round(probes: Iterable[Target]) -> float:
 
 def plans(network: Network) -> Iterator[tuple[tuple[str, ...], Plan]]:
     """The switches that are kept right together, and how."""
-    backbones = {name for name, segment in network.segments.items() if segment.backbone}
-    for kind in (False, True):
-        switches = network.switches.values()
-        yield (
-            tuple(s.name for s in switches if (s.segment in backbones) is kind),
-            lambda state, _standing: (Step(wanted_rules(state)),),
-        )
+    switches = backbone_switches(network)
+    others = tuple(name for name in network.switches if name not in switches)
+    yield others, lambda state, _standing: (Step(barrier_rules(state)),)
+    yield tuple(sorted(switches)), Routing().plan
 
 
-def wanted_rules(state: State) -> Callable[[str], RuleSet]:
-    """What a switch should hold, by its name: a function of the state alone (law 2)."""
-    network = network_now(state.site.network, state.cabling)
-    graph = LiveGraph.of(network, ports_up=ports_up(state))
-    return compiler(network, graph, intents(state.site, state))
+def barrier_rules(state: State) -> Callable[[str], RuleSet]:
+    """What a switch of a barrier segment should hold, by its name: a function of the state alone
+    (law 2)."""
+    graph = LiveGraph.of(state.site.network, ports_up=ports_up(state))
+    return compiler(state.site.network, graph, intents(state.site, state))

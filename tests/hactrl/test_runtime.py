@@ -48,7 +48,7 @@ from hactrl.engine.events import (
 )
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
-from hactrl.runtime import Outlets, Runtime, look_round, wanted_rules
+from hactrl.runtime import Outlets, Runtime, barrier_rules, look_round
 from hactrl.site.model import Site
 from hactrl.switches import Wanted
 from topology.model import Attachment
@@ -349,7 +349,7 @@ def test_what_is_handed_out_is_a_function_of_the_state(controller: Controller) -
     settle(controller)
     controller.tell(PortChanged(Attachment("outer", 1), False))
     state = controller.runtime.state
-    rules_of = wanted_rules(state)
+    rules_of = barrier_rules(state)
     expected = {name: rules_of(name) for name in ("outer", "inner")}
     assert controller.runtime.rule_sets == expected
     assert {name: wanted.rules for name, wanted in controller.handed_out} == expected

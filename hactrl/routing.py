@@ -1,0 +1,126 @@
+"""Keeps the routes of the backbones up to date, and plans how switches get from one to another.
+
+state ──► live graph ──► trees (incremental) ──► routes ──► rounds ──► steps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx as nx
+
+from flows.compile import compiler
+from flows.intents import Intents
+from hactrl.engine.learning import network_now
+from hactrl.engine.state import State
+from hactrl.rulebook import Step
+from hactrl.wanted import intents, ports_up
+from topology import backbones
+from topology.graph import LiveGraph
+from topology.model import Interface, Network
+from topology.rounds import rounds
+from topology.routes import Destination, Routes
+from topology.trees import Trees
+
+#: Where more than this part of the links changes at once, all trees are computed anew.
+_MANY = 0.25
+
+
+class Routing:
+    """The plan of the backbones' rulebook. It keeps nothing that could not be computed from the
+    state alone: only how it is computed faster (law 2)."""
+
+    def __init__(self) -> None:
+        self._trees: Trees | None = None
+        self._compiled: tuple[Network, LiveGraph, Intents] | None = None
+
+    def plan(self, state: State, standing: Routes | None) -> Sequence[Step]:
+        """The steps from the routes that stand to those that the state asks for. In the first
+        one every switch may change, unless nothing but routes has."""
+        network = network_now(state.site.network, state.cabling)
+        graph = LiveGraph.of(network, ports_up=ports_up(state))
+        wishes = intents(state.site, state)
+        routes = self.routes(graph, wishes)
+        compiled, self._compiled = self._compiled, (network, graph, wishes)
+        if standing is None or compiled is None:
+            return (_step(network, graph, wishes, routes, None),)
+        assert self._trees is not None  # `routes` made them
+        between = rounds(self._trees.graph, standing, routes) or (routes,)
+        former = standing
+        steps: list[Step] = []
+        for then in between:
+            changed = frozenset(_differing(former, then))
+            if not steps and not _same_but_routes(compiled, (network, graph, wishes)):
+                steps.append(_step(network, graph, wishes, then, None))
+            else:
+                steps.append(_step(network, graph, wishes, then, changed))
+            former = then
+        return steps
+
+    def routes(self, graph: LiveGraph, wishes: Intents) -> Routes:
+        """Those of a live graph, from the trees of the one before."""
+        live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
+        self._trees = self._followed(graph, live)
+        members = sorted(backbones.backbone_switches(graph.network))
+        return self._trees.routes({name: graph.tree_ports(name) for name in members})
+
+    def _followed(self, graph: LiveGraph, live: dict[str, tuple[Interface, ...]]) -> Trees:
+        """The trees, after all that has changed."""
+        wanted = backbones.backbone_graph(graph)
+        trees = self._trees
+        if trees is None or set(trees.graph) != set(wanted):
+            return backbones.trees(graph, live)
+        gone, come = _edges(trees.graph) - _edges(wanted), _edges(wanted) - _edges(trees.graph)
+        if len(gone) + len(come) > 1 + _MANY * wanted.number_of_edges():
+            return backbones.trees(graph, live)
+        for a, b, key, _ in sorted(gone):
+            trees.remove_link(a, b, key)
+        for a, b, key, weight in sorted(come):
+            trees.add_link(a, b, key, weight, wanted.edges[a, b, key]["ports"])
+        for destination, switches in backbones.sources(graph.network, live).items():
+            trees.set_sources(destination, switches)
+        return trees
+
+
+def _edges(graph: nx.MultiGraph) -> set[tuple[str, str, str, int]]:
+    return {
+        (*sorted((a, b)), key, d["weight"]) for a, b, key, d in graph.edges(keys=True, data=True)
+    }
+
+
+def _step(
+    network: Network,
+    graph: LiveGraph,
+    wishes: Intents,
+    routes: Routes,
+    changed: frozenset[str] | None,
+) -> Step:
+    return Step(compiler(network, graph, wishes, routes), routes, changed)
+
+
+def _same_but_routes(
+    one: tuple[Network, LiveGraph, Intents], other: tuple[Network, LiveGraph, Intents]
+) -> bool:
+    """Whether switches with the same routes have the same rules. Which of their ports are trunks
+    and hosts' comes from network and graph; that a trunk is down, only the routes tell them."""
+    return _surroundings(*one) == _surroundings(*other)
+
+
+def _surroundings(network: Network, graph: LiveGraph, wishes: Intents) -> tuple[object, ...]:
+    host_ports = {name: graph.host_ports(name) for name in backbones.backbone_switches(network)}
+    return network, wishes, host_ports
+
+
+def _differing(one: Routes, other: Routes) -> set[str]:
+    """The switches whose routes are not the same."""
+    switches = {s for s in {**one.tree, **other.tree} if one.tree.get(s) != other.tree.get(s)}
+    for destination in {**one.hops, **other.hops}:
+        switches |= _differing_for(one, other, destination)
+    return switches
+
+
+def _differing_for(one: Routes, other: Routes, destination: Destination) -> set[str]:
+    before, after = one.hops.get(destination, {}), other.hops.get(destination, {})
+    if before is after:
+        return set()
+    return {switch for switch in {**before, **after} if before.get(switch) != after.get(switch)}
