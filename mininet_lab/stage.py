@@ -15,12 +15,20 @@ from hactrl.client import Client, ClientError, RefusedError, UnknownOutcomeError
 from mininet_lab.lab import Lab, StageError, now
 from mininet_lab.mail.description import MailSite
 from mininet_lab.report import Story
-from mininet_lab.servers import LabServer
+from mininet_lab.servers import LabServer, ServerError
 
 Json = dict[str, Any]
 
 #: Seconds between two looks at what has no event to wait for.
 _LOOK = 0.1
+
+_NETWORKING = (
+    ("ip", "-brief", "address"),
+    ("ip", "route"),
+    ("ip", "-6", "route"),
+    ("ip", "neighbour"),
+    ("ss", "--listening", "--tcp", "--numeric", "--no-header"),
+)
 
 
 @dataclass
@@ -73,7 +81,24 @@ class Stage:
             return f"{error}\n{log}"
         offset = now() - time.time()
         lines = [f"{e.at + offset:10.3f} {e.role:10} {e.words}" for e in reversed(history)]
-        return "\n".join([f"{now():10.3f} is now; the history ends with:", *lines, log])
+        return "\n".join(
+            [f"{now():10.3f} is now; the history ends with:", *lines, log, *self._networking()]
+        )
+
+    def _networking(self) -> Iterator[str]:
+        """How every role's network stands on every server that is on: addresses, routes,
+        neighbours and who listens."""
+        for server in self.lab.servers.values():
+            roles = [
+                role.name for role in self.lab.site.roles.values() if server.name in role.servers
+            ]
+            for role in roles if server.is_on else ():
+                yield f"{role} on {server.name}:"
+                for question in _NETWORKING:
+                    try:
+                        yield server.run_in_role(role, *question)
+                    except ServerError as error:
+                        yield str(error)
 
     def repair(self, server: str) -> None:
         """Switch a server on again, and give it back every role that prefers it."""
