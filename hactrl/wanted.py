@@ -19,16 +19,19 @@ from flows.intents import (
     Connect,
     Fence,
     Intents,
+    InterfaceProbe,
+    Nearest,
     Permit,
     Probe,
     ServiceAddress,
     Speak,
     Steer,
 )
+from hactrl.engine import nearest
 from hactrl.engine.candidates import card_works, obstacles
 from hactrl.engine.state import Outlook, State, Step
 from hactrl.site.model import Connection, Role, Service, Site
-from topology.model import Address, Interface, Subnet
+from topology.model import Address, Interface, Network, Subnet
 
 #: While these steps last nobody can be the owner for certain, so nobody gets or sends anything.
 CLOSED = frozenset({Step.FENCE, Step.ASSUME, Step.SERVE})
@@ -36,7 +39,7 @@ CLOSED = frozenset({Step.FENCE, Step.ASSUME, Step.SERVE})
 
 def intents(site: Site, state: State) -> Intents:
     """What the switches should achieve now."""
-    view = outlook(state)
+    view, network = outlook(state), site.network
     candidates = {
         (role.name, card.name): _candidate(role, card)
         for role in site.roles.values()
@@ -76,8 +79,13 @@ def intents(site: Site, state: State) -> Intents:
         fences=tuple(
             Fence(card.name, card.attachment, card.mac)
             for server in sorted(view.fenced)
-            for card in site.network.servers[server].interfaces
+            for card in network.servers[server].interfaces
         ),
+        nearest=tuple(
+            Nearest(network.file_servers[name], tuple(network.file_interfaces[c] for c in cards))
+            for name, cards in view.nearest
+        ),
+        interface_probes=tuple(_interface_probes(network)),
         hosts=view.hosts,
     )
 
@@ -99,6 +107,10 @@ def outlook(state: State) -> Outlook:
         speakers=tuple((role.name, speakers(state, role)) for role in roles),
         fenced=frozenset(state.fenced),
         ports_up=ports_up(state),
+        nearest=tuple(
+            (name, tuple(card.name for card in nearest.live(state, server)))
+            for name, server in state.site.network.file_servers.items()
+        ),
         hosts=tuple(sorted(state.host_table.hosts.values())),
         misled=state.cabling.misled,
         discovered=state.cabling.discovered,
@@ -170,6 +182,15 @@ def _probes(site: Site, candidates: dict[tuple[str, str], Candidate]) -> Iterato
         if prober is not None:
             for source in prober.sources.get(candidate.interface, ()):
                 yield Probe(source, candidate)
+
+
+def _interface_probes(network: Network) -> Iterator[InterfaceProbe]:
+    for server in network.file_servers.values():
+        prober = network.segments[server.segment].prober
+        sources = prober.sources if prober is not None else {}
+        for card in server.interfaces:
+            for source in sources.get(card.name, ()):
+                yield InterfaceProbe(source, server, card)
 
 
 def _permit(site: Site, address: ServiceAddress, service: Service) -> Permit:

@@ -152,6 +152,7 @@ class Outlook:
     speakers: tuple[tuple[str, frozenset[str]], ...] = ()  # role, servers
     fenced: frozenset[str] = frozenset()
     ports_up: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    nearest: tuple[tuple[str, tuple[str, ...]], ...] = ()  # file server, interfaces
     hosts: tuple[Host, ...] = ()
     misled: frozenset[str] = frozenset()
     discovered: tuple[Link, ...] = ()
@@ -161,8 +162,8 @@ class Outlook:
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role, service, card; `holders` by role, then server; `epochs` the highest
-    known of each role; `asks` by operation; `ready_since` when the preferred server of a role
+    Keys: `health` by role or file server, service, card; `holders` by role, then server;
+    `epochs` the highest known of each role; `asks` by operation; `ready_since` when the preferred server of a role
     with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of
     `version`. `host_table` of all backbones; `refused_sightings` by reason and port: how many,

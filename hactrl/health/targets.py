@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 
 from hactrl.engine.events import ProbeChanged, Verdict
-from hactrl.site.model import Role, Service, Site
+from hactrl.site.model import Service, Site
 from topology.model import Address, Interface
 
 
@@ -26,7 +26,7 @@ class Route:
 
 @dataclass(frozen=True)
 class Target:
-    """A role's service through one card. It is healthy if it is on every route.
+    """A role's or file server's service through one card. It is healthy if it is on every route.
 
     `device_mac` is the MAC of the prober's own card in the segment, which ARP and neighbour
     discovery need; durations are in seconds.
@@ -77,15 +77,26 @@ class Note:
 
 def targets(site: Site) -> tuple[Target, ...]:
     """Everything that must be probed: each service of each role, through each card that could
-    carry it. A segment without a prober has nothing probed."""
-    return tuple(
-        target
-        for role in site.roles.values()
-        for service in role.services
-        for server in role.servers
-        for card in site.cards(role, server, service.segment)
-        for target in _through(site, role, service, card)
-    )
+    carry it, and each service of each file server through each of its interfaces. A segment
+    without a prober has nothing probed."""
+    return (*_of_roles(site), *_of_file_servers(site))
+
+
+def _of_roles(site: Site) -> Iterator[Target]:
+    for role in site.roles.values():
+        addresses = {a.segment: a.addresses for a in role.addresses}
+        for service in role.services:
+            for server in role.servers:
+                for card in site.cards(role, server, service.segment):
+                    own = addresses.get(service.segment, ())
+                    yield from _through(site, role.name, own, service, card)
+
+
+def _of_file_servers(site: Site) -> Iterator[Target]:
+    for server in site.network.file_servers.values():
+        for service in site.file_services.get(server.name, ()):
+            for card in server.interfaces:
+                yield from _through(site, server.name, server.addresses, service, card)
 
 
 def judged_within(probed: Iterable[Target]) -> float:
@@ -93,22 +104,22 @@ def judged_within(probed: Iterable[Target]) -> float:
     return max((p.timeout + max(p.rise, p.fall) * p.interval for p in probed), default=0.0)
 
 
-def _through(site: Site, role: Role, service: Service, card: Interface) -> Iterator[Target]:
+def _through(
+    site: Site, name: str, addresses: tuple[Address, ...], service: Service, card: Interface
+) -> Iterator[Target]:
     prober = site.network.segments[service.segment].prober
     if prober is None:
         return
     routes = tuple(
         Route(source, destination)
-        for addresses in role.addresses
-        if addresses.segment == service.segment
-        for destination in addresses.addresses
+        for destination in addresses
         for source in prober.sources.get(card.name, ())
         if source.version == destination.version
     )
     if routes:
         probe = service.probe
         yield Target(
-            role=role.name,
+            role=name,
             service=service.name,
             server=card.server,
             interface=card.name,

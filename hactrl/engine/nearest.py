@@ -1,0 +1,28 @@
+"""Which interfaces of a file server clients may be brought to."""
+
+from __future__ import annotations
+
+from hactrl.engine.events import Verdict
+from hactrl.engine.state import State
+from topology.model import FileServer, Interface
+
+
+def live(state: State, server: FileServer) -> tuple[Interface, ...]:
+    """The interfaces that work. If none does, those whose ports are up: a probe that fails on
+    all of them says more about the probe or the daemon than about any interface."""
+    up = tuple(card for card in server.interfaces if state.port_up(card.attachment))
+    return tuple(card for card in up if not unhealthy(state, server, card)) or up
+
+
+def unhealthy(state: State, server: FileServer, card: Interface) -> tuple[str, ...]:
+    """The services that do not answer on an interface; those not yet judged count as answering.
+    Without a working prober nobody is judged."""
+    prober = state.site.network.segments[server.segment].prober
+    if prober is None or not state.port_up(prober.attachment):
+        return ()
+    return tuple(
+        service.name
+        for service in state.site.file_services.get(server.name, ())
+        if (found := state.health.get((server.name, service.name, card.name)))
+        and found.verdict is Verdict.UNHEALTHY
+    )
