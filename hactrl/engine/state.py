@@ -162,12 +162,12 @@ class Outlook:
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role or file server, service, card; `holders` by role, then server;
-    `epochs` the highest known of each role; `asks` by operation; `ready_since` when the preferred server of a role
-    with automatic failback became able to take it; `waiting` why a role that nobody serves
-    well stays where it is; `wake` the last moment that was asked for; `outlook` that of
-    `version`. `host_table` of all backbones; `refused_sightings` by reason and port: how many,
-    and when the journal was told last; `heard` which port hears which, `cabling` what follows.
+    Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
+    the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
+    a role with automatic failback became able to take it; `waiting` why a role that nobody serves
+    well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
+    `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
+    journal was told last; `heard` which port hears which, `cabling` what follows.
     """
 
     site: Site
