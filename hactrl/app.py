@@ -32,6 +32,7 @@ from hactrl.engine.events import PortChanged, SwitchConnected, SwitchLost
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
 from hactrl.wire import DatapathWire
+from topology.backbones import backbone_switches
 from topology.model import Attachment
 
 LOG = logging.getLogger(__name__)
@@ -61,8 +62,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         site = load(cfg.CONF.hactrl_site)
-        self._assembly = Assembly(site, boot_time, self._want)
+        self._assembly = Assembly(site, boot_time, self._want, self._emitter)
         self._runtime = self._assembly.runtime
+        self._backbones = backbone_switches(site.network)
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
         self._connections: dict[str, tuple[DatapathWire, Session]] = {}
         mount(wsgi, self._assembly.api)
@@ -77,6 +79,10 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def _want(self, switch: str, wanted: Wanted) -> None:
         if connection := self._connections.get(switch):
             connection[1].want(wanted)
+
+    def _emitter(self, switch: str) -> DatapathWire | None:
+        connection = self._connections.get(switch)
+        return connection[0] if connection else None
 
     def _of(self, datapath: Any) -> tuple[DatapathWire, Session] | None:
         """The connection that this datapath is; None if another one has taken its place."""
@@ -113,7 +119,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         session = Session(
             name,
             wire,
-            lambda wanted: self._runtime.installed(name, wanted),
+            lambda wanted: self._assembly.installed(name, wanted),
             self._assembly.counters(name),
         )
         self._connections[name] = (wire, session)
@@ -147,7 +153,17 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         if self._of(message.datapath):
             port, up = openflow.port_change(message)
             switch = self._names[message.datapath.id]
+            if not up:
+                self._assembly.backbone.port_down(Attachment(switch, port))
             self._runtime.post(PortChanged(Attachment(switch, port), up))
+
+    @handles(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
+    def _packet_in(self, event: Any) -> None:
+        message = event.msg
+        switch = self._names.get(message.datapath.id, "")
+        if self._of(message.datapath) and switch in self._backbones:
+            port, frame = openflow.frame_in(message)
+            self._assembly.backbone.frame_in(Attachment(switch, port), frame)
 
     @handles(
         [

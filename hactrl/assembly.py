@@ -15,6 +15,7 @@ from eventlet import tpool
 from eventlet.queue import LightQueue
 
 from hactrl.agents import AgentServer, read_tokens
+from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
 from hactrl.engine.events import EpochStored, Outcome
@@ -37,7 +38,8 @@ Supervise = Callable[[str, Callable[[], None]], None]
 
 
 class Assembly:
-    """`want` hands rules to a switch that is connected, see `runtime.Outlets`.
+    """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `emitter` gives
+    its connection, None while there is none.
 
     Raises:
         StoreError, OSError, ValueError: the store, or a file of tokens, cannot be used.
@@ -48,6 +50,7 @@ class Assembly:
         site: Site,
         clock: Callable[[], float],
         want: Callable[[str, Wanted], None],
+        emitter: Callable[[str], Emitter | None],
     ) -> None:
         store = SqliteStore(site.controller.store)
         self.generation_id = store.next_generation()
@@ -60,12 +63,15 @@ class Assembly:
         self._agents = AgentServer(site, tokens, events.put)
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
+        self.backbone = Backbone(emitter, lambda: self.runtime.state, events.put, clock)
         outlets = Outlets(
             ask_agent=self._agents.ask,
             fence_power=self._power.fence,
             store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
             grant_lease=self._agents.grant,
             probe_eagerly=self._probe_eagerly,
+            ask_host=self.backbone.ask,
+            send_again=self.backbone.send_again,
             record=self._record,
             want=want,
         )
@@ -89,6 +95,13 @@ class Assembly:
         supervise("journal", self._keep_journal)
         self._agents.start()
         supervise("prober", self._prober.run)
+        supervise("discovery", self.backbone.announce)
+
+    def installed(self, switch: str, wanted: Wanted) -> None:
+        """The switch has confirmed all of this."""
+        self.runtime.installed(switch, wanted)
+        if wanted.final:
+            self.backbone.installed(switch, wanted.version)
 
     def _store_placement(self, effect: StorePlacement) -> None:
         try:

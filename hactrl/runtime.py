@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import eventlet
 from eventlet.event import Event as Answered
@@ -25,11 +26,13 @@ from hactrl.engine.decide import decide
 from hactrl.engine.effects import (
     Answer,
     AskAgent,
+    AskHost,
     Effect,
     FencePower,
     GrantLease,
     ProbeEagerly,
     Record,
+    SendAgain,
     StorePlacement,
     Wake,
 )
@@ -61,6 +64,8 @@ class Outlets:
     store_placement: Callable[[StorePlacement], None]
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
+    ask_host: Callable[[AskHost], None]
+    send_again: Callable[[SendAgain], None]
     record: Callable[[Record, float], None]
     want: Callable[[str, Wanted], None]
 
@@ -75,6 +80,15 @@ class Runtime:
         self.state = state
         self.clock = clock
         self._outlets = outlets
+        self._outlet_of: dict[type[Effect], Callable[[Any], None]] = {
+            AskAgent: outlets.ask_agent,
+            FencePower: outlets.fence_power,
+            StorePlacement: outlets.store_placement,
+            GrantLease: outlets.grant_lease,
+            ProbeEagerly: outlets.probe_eagerly,
+            AskHost: outlets.ask_host,
+            SendAgain: outlets.send_again,
+        }
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
@@ -157,16 +171,6 @@ class Runtime:
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:
-            case AskAgent():
-                self._outlets.ask_agent(effect)
-            case FencePower():
-                self._outlets.fence_power(effect)
-            case StorePlacement():
-                self._outlets.store_placement(effect)
-            case GrantLease():
-                self._outlets.grant_lease(effect)
-            case ProbeEagerly():
-                self._outlets.probe_eagerly(effect)
             case Record():
                 self._outlets.record(effect, now)
             case Wake():
@@ -174,6 +178,8 @@ class Runtime:
             case Answer():
                 if answered := self._answers.get(effect.request):
                     answered.send(effect)
+            case _:
+                self._outlet_of[type(effect)](effect)
 
     def _set_alarm(self, at: float, now: float) -> None:
         if self._wake is not None:

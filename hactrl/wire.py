@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from flows.diff import Change
-from flows.openflow import Count, Reading, messages
+from flows.openflow import Count, Reading, frame_again, frame_out, messages
 from flows.rules import RuleSet
 
 
 class DatapathWire:
-    """Implements `hactrl.switches.Wire`."""
+    """Implements `hactrl.switches.Wire` and `hactrl.backbone.Emitter`."""
 
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath
@@ -57,6 +57,14 @@ class DatapathWire:
             return None
         found, self._question = self._question.found(), None
         return self._number, found
+
+    def emit(self, frame: bytes, port: int) -> None:
+        """Send the frame out of this port."""
+        self._send(frame_out(self.datapath, frame, port))
+
+    def resubmit(self, frame: bytes, port: int) -> None:
+        """Treat the frame as if it had just come in by this port."""
+        self._send(frame_again(self.datapath, frame, port))
 
     def _ask(self, question: Reading | Count) -> int:
         self._number += 1

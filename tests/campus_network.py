@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 
 from flows.intents import Intents, Nearest
 from flows.packet import ETH_IPV4, UDP, Packet, mac
+from hactrl.site.model import Controller, Listen, ProbeSettings, Service, Site, Timers
 from topology.model import (
     Attachment,
     FileServer,
@@ -88,4 +89,29 @@ def from_client(network: Network, switch: str, target: int, eth_dst: int) -> Pac
         ip_proto=UDP,
         udp_src=50000,
         udp_dst=9,
+    )
+
+
+def site_of(network: Network) -> Site:
+    """A site with nothing but this backbone; the file server's port 445 is probed."""
+    here = Listen("127.0.0.1", 0)
+    smb = Service(
+        name="smb",
+        segment="campus",
+        protocol="tcp",
+        port=445,
+        anyone=True,
+        roles=(),
+        networks=(),
+        probe=ProbeSettings("tcp", interval=0.25, timeout=1.0, rise=2, fall=3),
+    )
+    return Site(
+        name="campus",
+        network=network,
+        roles={},
+        resources=(),
+        power_fences={},
+        timers=Timers(),
+        controller=Controller(here, here, here, "", "", ""),
+        file_services={"files": (smb,)},
     )

@@ -6,13 +6,26 @@ This package is, beside the application's shell, the only place that imports Ryu
 - `messages(datapath, change)`: what to send for a change of `flows.diff`.
 - `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts.
 - `ports_up`, `port_change`: which ports are up, from a port description or a port-status.
+- `frame_in`, `frame_out`, `frame_again`: whole frames from and to a switch.
 - `error_text`: what a switch complains of, in words. An error has the transaction id of the
   message that it refuses, so whoever sends keeps `xid: change`.
 
 Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_mended`).
 """
 
+from flows.openflow.frames import frame_again, frame_in, frame_out
 from flows.openflow.messages import messages
 from flows.openflow.replies import Count, Reading, error_text, port_change, ports_up, rule_set
 
-__all__ = ["Count", "Reading", "error_text", "messages", "port_change", "ports_up", "rule_set"]
+__all__ = [
+    "Count",
+    "Reading",
+    "error_text",
+    "frame_again",
+    "frame_in",
+    "frame_out",
+    "messages",
+    "port_change",
+    "ports_up",
+    "rule_set",
+]

@@ -58,9 +58,8 @@ _LINK_LOCAL = ip_network("fe80::/10")
 _UNSPECIFIED = IPv6Address("::")
 _DHCP_CLIENT, _DHCP_SERVER = 68, 67
 
-#: Bytes of a packet that the controller wants to see: all headers and an ARP or ND message.
-_HEAD = 256
-_TELL = Output(CONTROLLER, _HEAD)
+#: Whole packets, because they are sent again (OFPCML_NO_BUFFER).
+_TELL = Output(CONTROLLER, 0xFFFF)
 
 
 def rules(view: View) -> Iterator[Rule]:
@@ -72,18 +71,28 @@ def rules(view: View) -> Iterator[Rule]:
 
 def _admitted(view: View) -> Iterator[Rule]:
     """Table `admit`."""
-    yield ADMIT.rule(_LLDP, "hear who is behind a port", {"eth_dst": _LLDP_MAC}, _TELL)
+    yield from _told(view)
     yield ADMIT.rule(_RESERVED, "drop bridges' own protocols", {"eth_dst": _RESERVED_MACS})
     for port in view.trunk_ports:
         yield ADMIT.rule(_TRUNK, "trust trunks", {"in_port": port}, goto=FORWARD)
     yield from _prober(view)
     for card in view.file_cards:
         yield from _interface(view, card)
-    yield ADMIT.rule(_ASKED, "hear answers to our questions", {"eth_dst": mac(ASKER_MAC)}, _TELL)
     yield from _guard(view)
     for host in view.local_hosts:
         yield from _host(view, host)
     yield ADMIT.rule(_UNKNOWN, "learn hosts", {}, _TELL, meter=view.error_meter)
+
+
+def _told(view: View) -> Iterator[Rule]:
+    """To the controller: who is behind a port, and what hosts answer when it asks. Only what comes
+    over a trunk comes unmetered."""
+    who, answers = "hear who is behind a port", "hear answers to our questions"
+    heard, meter = {"eth_dst": _LLDP_MAC}, view.error_meter
+    for port in view.trunk_ports:
+        yield ADMIT.rule(_LLDP + 1, who, {"in_port": port, **heard}, _TELL)
+    yield ADMIT.rule(_LLDP, who, heard, _TELL, meter=meter)
+    yield ADMIT.rule(_ASKED, answers, {"eth_dst": mac(ASKER_MAC)}, _TELL, meter=meter)
 
 
 def _prober(view: View) -> Iterator[Rule]:

@@ -84,6 +84,8 @@ class Controller:
             store_placement=partial(self._note, "store_placement"),
             grant_lease=partial(self._note, "grant_lease"),
             probe_eagerly=partial(self._note, "probe_eagerly"),
+            ask_host=partial(self._note, "ask_host"),
+            send_again=partial(self._note, "send_again"),
             record=lambda record, now: self._note("record", (record, now)),
             want=self._want,
         )

@@ -1,0 +1,173 @@
+"""What the controller hears from the ports of backbones, and says to them: hosts that no rule
+knows, and link layer discovery.
+
+    packet in ──┬──► Ears ──► LinkHeard
+                └──► HostSighted ──► (engine) ──► AskHost, SendAgain ──► packet out
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import eventlet
+
+from flows import lldp
+from flows.frames import FrameError, question, sender
+from hactrl.engine.effects import AskHost, SendAgain
+from hactrl.engine.events import Event, HostSighted, LinkHeard
+from hactrl.engine.state import State
+from topology import discovery
+from topology.backbones import backbone_switches
+from topology.discovery import Change, Ears
+from topology.hosts import ASKER_MAC, Sighting
+from topology.model import Attachment
+
+LOG = logging.getLogger(__name__)
+
+#: Frames that wait for the rules of one switch; of more, the oldest are lost, and sent anew by
+#: whoever misses an answer.
+MOST_WAITING = 256
+
+#: Seconds after which a frame that waited is not worth sending: its sender has tried again.
+WORTH_SENDING = 2.0
+
+
+class Emitter(Protocol):
+    """A connected switch that frames can be handed to."""
+
+    def emit(self, frame: bytes, port: int) -> None:
+        """Send the frame out of this port."""
+
+    def resubmit(self, frame: bytes, port: int) -> None:
+        """Treat the frame as if it had just come in by this port."""
+
+
+@dataclass
+class Backbone:
+    """`emitter` gives the connection of a switch by its name, None while there is none; `current`
+    the engine's state; `post` takes events and never blocks."""
+
+    emitter: Callable[[str], Emitter | None]
+    current: Callable[[], State]
+    post: Callable[[Event], None]
+    clock: Callable[[], float]
+    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    _ears: Ears = field(default_factory=Ears)
+    _waiting: dict[str, deque[tuple[int, float, SendAgain]]] = field(default_factory=dict)
+
+    # What is heard.
+
+    def frame_in(self, listener: Attachment, frame: bytes) -> None:
+        """A switch did not know what to do with a frame that came in there, or it is for us."""
+        if frame[:6] == lldp.DESTINATION:
+            self._announced(listener, frame)
+            return
+        try:
+            mac, address = sender(frame)
+        except FrameError as error:
+            LOG.debug("a frame at %s is not believed: %s", listener, error)
+            return
+        asked = frame[:6] == bytes.fromhex(ASKER_MAC.replace(":", ""))
+        self.post(HostSighted(Sighting(mac, listener, address), b"" if asked else frame))
+
+    def _announced(self, listener: Attachment, frame: bytes) -> None:
+        """Others may speak LLDP too; what they say is not for us."""
+        try:
+            told = lldp.read(frame, self._secret, self.clock())
+        except lldp.LldpError as error:
+            LOG.debug("LLDP at %s: %s", listener, error)
+            return
+        switches = self.current().site.network.switches.values()
+        name = next((s.name for s in switches if s.datapath_id == told.datapath_id), None)
+        if name is not None:
+            speaker = Attachment(name, told.port)
+            self._ears, change = discovery.hear(self._ears, listener, speaker, self.clock())
+            self._tell((change,) if change else ())
+
+    def port_down(self, port: Attachment) -> None:
+        """Whatever was heard there may be plugged in elsewhere when it comes up."""
+        self._ears = discovery.deafen(self._ears, lambda gone: gone == port)
+
+    def _tell(self, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            self.post(LinkHeard(change.listener, change.speaker))
+
+    # What is said.
+
+    def announce(self) -> None:
+        """Say for ever, out of every port that may be a trunk, which one it is; each once a round,
+        evenly, so that neither switches nor controller meet a burst."""
+        while True:
+            ports = self._ports()
+            self._grow_old(ports)
+            pause = discovery.round_time(len(ports)) / max(1, len(ports))
+            for port in ports:
+                self._announce(port, len(ports))
+                eventlet.sleep(pause)
+            if not ports:
+                eventlet.sleep(pause)
+
+    def _ports(self) -> list[Attachment]:
+        """The ports of connected backbone switches that are up, but those of servers and prober."""
+        state = self.current()
+        claimed = discovery.claimed_ports(state.site.network)
+        return [
+            Attachment(name, port)
+            for name in sorted(backbone_switches(state.site.network))
+            if (switch := state.switches.get(name)) and switch.connected
+            for port in sorted(switch.ports_up)
+            if Attachment(name, port) not in claimed
+        ]
+
+    def _grow_old(self, ports: list[Attachment]) -> None:
+        up, trunks = set(ports), self.current().site.network.trunk_ports
+        connected = {name for name, s in self.current().switches.items() if s.connected}
+        gone = {port for port in self._ears.heard if port.switch in connected and port not in up}
+        ears = discovery.deafen(self._ears, lambda port: port in gone)
+        ears = discovery.listen(ears, up & trunks, self.clock())
+        self._ears, changes = discovery.grow_old(ears, self.clock(), len(ports), connected)
+        self._tell(changes)
+
+    def _announce(self, port: Attachment, ports: int) -> None:
+        if emitter := self.emitter(port.switch):
+            number = self.current().site.network.switches[port.switch].datapath_id
+            told = lldp.Announcement(number, port.port, self.clock())
+            ttl = round(discovery.lifetime(ports))
+            emitter.emit(lldp.frame(told, ttl, self._secret), port.port)
+
+    def ask(self, effect: AskHost) -> None:
+        """Carry it out. A host without an address cannot be asked; `topology.hosts` says what
+        follows from no answer."""
+        host = effect.host
+        address = effect.address or next(iter(host.addresses), None)
+        if (emitter := self.emitter(host.attachment.switch)) and address is not None:
+            emitter.emit(question(ASKER_MAC, host.mac, address), host.attachment.port)
+
+    def send_again(self, effect: SendAgain) -> None:
+        """Carry it out as soon as the switch holds the rules of the present state."""
+        state = self.current()
+        switch = state.switches.get(effect.port.switch)
+        if switch is not None and switch.installed >= state.version:
+            self._resubmit(effect)
+            return
+        waiting = self._waiting.setdefault(effect.port.switch, deque(maxlen=MOST_WAITING))
+        waiting.append((state.version, self.clock(), effect))
+
+    def installed(self, switch: str, version: int) -> None:
+        """The switch holds the rules of this version."""
+        waiting = self._waiting.pop(switch, deque())
+        for needed, since, effect in waiting:
+            if needed > version:
+                kept = self._waiting.setdefault(switch, deque(maxlen=MOST_WAITING))
+                kept.append((needed, since, effect))
+            elif self.clock() - since < WORTH_SENDING:
+                self._resubmit(effect)
+
+    def _resubmit(self, effect: SendAgain) -> None:
+        if emitter := self.emitter(effect.port.switch):
+            emitter.resubmit(effect.packet, effect.port.port)

@@ -1,0 +1,141 @@
+"""What a backbone's ports say becomes events; what the engine asks becomes frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from campus_network import campus, client, site_of
+
+from hactrl.backbone import Backbone
+from hactrl.engine.decide import initial
+from hactrl.engine.effects import AskHost, SendAgain
+from hactrl.engine.events import Event, HostSighted, LinkHeard
+from hactrl.engine.state import State, SwitchState
+from topology.hosts import ASKER_MAC, Sighting
+from topology.model import Attachment
+
+NETWORK = campus([("a", "b")], ["a"])
+HOST = client(NETWORK, "a")
+TRUNK_A, TRUNK_B = NETWORK.links[0].a, NETWORK.links[0].b
+FRAME = bytes.fromhex("ffffffffffff") + bytes.fromhex(HOST.mac.replace(":", "")) + b"\x08\x06"
+ARP = FRAME + bytes.fromhex("0001080006040001") + FRAME[6:12] + bytes([10, 0, 1, 1]) + bytes(10)
+
+
+class Switches:
+    """Remembers what was sent: (switch, frame, port, again)."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes, int, bool]] = []
+
+    def __call__(self, name: str) -> Emitter:
+        return Emitter(self, name)
+
+
+class Emitter:
+    def __init__(self, switches: Switches, name: str) -> None:
+        self.switches, self.name = switches, name
+
+    def emit(self, frame: bytes, port: int) -> None:
+        self.switches.sent.append((self.name, frame, port, False))
+
+    def resubmit(self, frame: bytes, port: int) -> None:
+        self.switches.sent.append((self.name, frame, port, True))
+
+
+class Bench:
+    """A backbone whose clock and state stand still unless told."""
+
+    def __init__(self) -> None:
+        self.switches, self.events, self.now = Switches(), list[Event](), 100.0
+        ports = {"a": frozenset({1, 2, TRUNK_A.port}), "b": frozenset({1, TRUNK_B.port})}
+        known = {name: SwitchState(True, up, installed=1) for name, up in ports.items()}
+        self.state: State = replace(initial(site_of(NETWORK), {}, 0.0), switches=known)
+        self.backbone = Backbone(
+            self.switches, lambda: self.state, self.events.append, lambda: self.now
+        )
+
+    def announced(self, port: Attachment) -> bytes:
+        """What is announced out of a port."""
+        self.backbone._announce(port, 5)
+        return self.switches.sent[-1][1]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_an_announcement_heard_at_the_other_end_is_a_link(bench: Bench) -> None:
+    bench.backbone.frame_in(TRUNK_B, bench.announced(TRUNK_A))
+    assert bench.events == [LinkHeard(TRUNK_B, TRUNK_A)]
+
+
+def test_a_link_that_is_heard_again_is_told_once(bench: Bench) -> None:
+    for _ in range(3):
+        bench.backbone.frame_in(TRUNK_B, bench.announced(TRUNK_A))
+    assert len(bench.events) == 1
+
+
+def test_a_link_that_was_down_is_told_again(bench: Bench) -> None:
+    bench.backbone.frame_in(TRUNK_B, bench.announced(TRUNK_A))
+    bench.backbone.port_down(TRUNK_A)
+    bench.backbone.frame_in(TRUNK_B, bench.announced(TRUNK_A))
+    assert bench.events == [LinkHeard(TRUNK_B, TRUNK_A)] * 2
+
+
+def test_an_announcement_that_was_kept_for_later_is_not_believed(bench: Bench) -> None:
+    frame = bench.announced(TRUNK_A)
+    bench.now += 60.0
+    bench.backbone.frame_in(TRUNK_B, frame)
+    assert bench.events == []
+
+
+def test_a_forged_announcement_is_not_believed(bench: Bench) -> None:
+    bench.backbone.frame_in(TRUNK_B, Bench().announced(TRUNK_A))
+    assert bench.events == []
+
+
+def test_nothing_is_announced_to_servers(bench: Bench) -> None:
+    ports = bench.backbone._ports()
+    assert Attachment("a", 2) not in ports
+    assert {TRUNK_A, TRUNK_B, Attachment("a", 1), Attachment("b", 1)} == set(ports)
+
+
+def test_a_frame_of_a_host_is_a_sighting_with_its_address(bench: Bench) -> None:
+    bench.backbone.frame_in(HOST.attachment, ARP)
+    sighting = Sighting(HOST.mac, HOST.attachment, ip_address("10.0.1.1"))
+    assert bench.events == [HostSighted(sighting, ARP)]
+
+
+def test_an_answer_to_us_is_a_sighting_that_is_not_sent_on(bench: Bench) -> None:
+    answer = bytes.fromhex(ASKER_MAC.replace(":", "")) + ARP[6:]
+    bench.backbone.frame_in(HOST.attachment, answer)
+    (event,) = bench.events
+    assert isinstance(event, HostSighted)
+    assert event.packet == b""
+
+
+def test_a_host_is_asked_at_its_port_by_its_own_mac(bench: Bench) -> None:
+    bench.backbone.ask(AskHost(HOST))
+    ((switch, frame, port, again),) = bench.switches.sent
+    assert (switch, port, again) == ("a", HOST.attachment.port, False)
+    assert frame[:6] == FRAME[6:12]
+
+
+def test_a_frame_goes_on_when_its_switch_holds_the_rules_for_it(bench: Bench) -> None:
+    bench.state = replace(bench.state, version=7)
+    bench.backbone.send_again(SendAgain(HOST.attachment, ARP))
+    bench.backbone.installed("a", 6)
+    assert bench.switches.sent == []
+    bench.backbone.installed("a", 7)
+    assert bench.switches.sent == [("a", ARP, HOST.attachment.port, True)]
+
+
+def test_a_frame_that_waited_too_long_is_not_sent(bench: Bench) -> None:
+    bench.state = replace(bench.state, version=7)
+    bench.backbone.send_again(SendAgain(HOST.attachment, ARP))
+    bench.now += 60.0
+    bench.backbone.installed("a", 7)
+    assert bench.switches.sent == []
