@@ -6,10 +6,13 @@ leaves parts alone from which `hactrl.site.structure` has cut something.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from hactrl.site.check_file_servers import FileServerChecks
 from hactrl.site.check_network import NetworkChecks
 from hactrl.site.check_roles import RoleChecks
 from hactrl.site.checker import Checker, listed
-from hactrl.site.derived import assign, families, virtual_mac
+from hactrl.site.derived import assign, families, file_server_mac, virtual_mac
 from hactrl.site.document import Document
 from hactrl.site.errors import Path
 from hactrl.site.schema import InterfacePart, SegmentPart
@@ -19,7 +22,7 @@ from topology.model import Address, Interface
 
 def check(document: Document, sound: Sound) -> None:
     """Note all that does not fit in `document.problems`."""
-    for checks in (NetworkChecks, RoleChecks, ControllerChecks):
+    for checks in (NetworkChecks, RoleChecks, FileServerChecks, ControllerChecks):
         checks(document, sound).run()
 
 
@@ -47,35 +50,48 @@ class ControllerChecks(Checker):
                     if card.segment == name and path[1] in part.servers:
                         own = _interface(path, card).role_mac(role)
                         macs.append(((*place, f"(own MAC on {path[-1]})"), own))
+        macs += self._file_macs()
         self.once(macs, "the MAC")
+
+    def _file_macs(self) -> Iterator[tuple[Path, str]]:
+        for path, _, card in self.file_cards():
+            yield (*path, "mac"), card.mac
+        for name, server in self.site.file_servers.items():
+            mac = server.mac or file_server_mac(name, server.segment)
+            yield ("file_servers", name, "mac"), mac
 
     def _probers(self) -> None:
         for name, segment in self.site.segments.items():
-            roles = [r for r, part in self.site.roles.items() if name in part.addresses]
-            if not roles or self.cut("segments", name):
+            service = {address: owner for owner, address in self.site.service_addresses(name)}
+            if not service or self.cut("segments", name):
                 continue
             path: Path = ("segments", name, "prober")
             if segment.prober is None:
-                self.document.add(
-                    path,
-                    f"nobody probes {listed(roles)} here",
-                    "a prober on each segment with service addresses",
-                )
+                self._nobody_probes(path, name)
                 continue
-            service = {address: role for role in roles for address in self._addresses(role, name)}
             for index, pool in enumerate(segment.prober.addresses):
                 if pool.num_addresses == 1 and pool.network_address in service:
-                    role = service[pool.network_address]
+                    owner = service[pool.network_address]
                     self.document.add(
                         (*path, "addresses", index),
-                        f"{pool.network_address} is a service address of {role}",
+                        f"{pool.network_address} is a service address of {owner}",
                         "an address that nobody else has",
                     )
             self._enough(path, name, segment, service)
 
-    def _addresses(self, role: str, segment: str) -> list[Address]:
-        part = self.site.roles[role].addresses.get(segment)
-        return part.addresses if part else []
+    def _nobody_probes(self, path: Path, segment: str) -> None:
+        if self.is_backbone(segment):
+            expected = "a prober on each backbone whose file servers have services"
+            probed = [
+                name
+                for name, server in self.site.file_servers.items()
+                if server.segment == segment and server.services
+            ]
+        else:
+            expected = "a prober on each segment with service addresses"
+            probed = [r for r, part in self.site.roles.items() if segment in part.addresses]
+        if probed:
+            self.document.add(path, f"nobody probes {listed(probed)} here", expected)
 
     def _enough(
         self, path: Path, name: str, segment: SegmentPart, service: dict[Address, str]
@@ -83,6 +99,7 @@ class ControllerChecks(Checker):
         if segment.prober is None:
             return
         cards = [str(p[-1]) for p, card in self.cards() if card.segment == name]
+        cards += [str(p[-1]) for p, server, _ in self.file_cards() if server.segment == name]
         pools = segment.prober.addresses
         for version in families(service):
             found = assign(pools, version, cards, segment.networks, service)

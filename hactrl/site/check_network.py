@@ -6,8 +6,8 @@ import networkx
 
 from hactrl.site.checker import Checker, listed
 from hactrl.site.errors import Path
-from hactrl.site.schema import InterfacePart, SegmentPart
-from topology.model import Attachment, Subnet
+from hactrl.site.schema import InterfacePart, ProberPart, SegmentPart
+from topology.model import Subnet
 
 
 class NetworkChecks(Checker):
@@ -33,6 +33,20 @@ class NetworkChecks(Checker):
         self.once(numbers, "the datapath id")
 
     def _segment(self, name: str, segment: SegmentPart) -> None:
+        if segment.discover and not segment.backbone and not self.cut("segments", name, "backbone"):
+            self.document.add(
+                ("segments", name, "discover"),
+                f"{name} is no backbone, so that no link is used which is not declared",
+                "discover: false, or 'backbone: true' beside it",
+            )
+        graph = self._links(name, segment)
+        if not segment.discover:  # where links are discovered, others may join what is apart here
+            self._joined(name, graph)
+        if segment.prober is not None:
+            self._prober(name, segment.prober, segment.networks)
+
+    def _links(self, name: str, segment: SegmentPart) -> networkx.Graph[str]:
+        """The switches with the links that are right."""
         path: Path = ("segments", name)
         graph: networkx.Graph[str] = networkx.Graph()
         graph.add_nodes_from(segment.switches)
@@ -40,53 +54,34 @@ class NetworkChecks(Checker):
             ends = [(*path, "links", index, end) for end in (0, 1)]
             if (*path, "links", index, "ends") in self.document.lines:
                 ends = [(*path, "links", index, "ends", end) for end in (0, 1)]
-            if all([self._attached(*pair, name) for pair in zip(ends, link.ends, strict=True)]):
+            if all([self.attached(*pair, name) for pair in zip(ends, link.ends, strict=True)]):
                 if link.ends[0].switch == link.ends[1].switch:
                     self.document.add(ends[1], "the link ends where it begins", "another switch")
                 graph.add_edge(link.ends[0].switch, link.ends[1].switch)
-        if self.sound.complete("segments", name) and len(segment.switches) > 1:
-            apart = sorted(networkx.connected_components(graph), key=len)[:-1]
-            for group in apart:
-                switch = min(group)
-                self.document.add(
-                    (*path, "switches", switch),
-                    f"no link leads from {', '.join(sorted(group))} to the rest of {name}",
-                    "links that join all switches of a segment",
-                )
-        if segment.prober is not None:
-            self._attached((*path, "prober", "attachment"), segment.prober.attachment, name)
-            for index, pool in enumerate(segment.prober.addresses):
-                if self.sound.complete("segments", name, "networks") and not any(
-                    pool.version == network.version and pool.subnet_of(network)
-                    for network in segment.networks
-                ):
-                    self.document.add(
-                        (*path, "prober", "addresses", index),
-                        f"{pool} is outside the networks of {name}",
-                        listed(segment.networks),
-                    )
+        return graph
 
-    def _attached(self, path: Path, at: Attachment, segment: str) -> bool:
-        """The attachment's switch is one of the segment, and has such a port."""
-        if at.switch not in self.switch_of:
-            here = self.written("segments", segment, "switches")
-            choices = here or sorted(self.written_switches)
-            return self.known(path, "switch", at.switch, choices)
-        home = self.switch_of[at.switch]
-        if home != segment:
+    def _joined(self, name: str, graph: networkx.Graph[str]) -> None:
+        if self.cut("segments", name):
+            return
+        for group in sorted(networkx.connected_components(graph), key=len)[:-1]:
             self.document.add(
-                path,
-                f"{at.switch} is a switch of segment {home}, not of {segment}",
-                f"a switch of {segment}: {', '.join(self.site.segments[segment].switches)}",
+                ("segments", name, "switches", min(group)),
+                f"no link leads from {', '.join(sorted(group))} to the rest of {name}",
+                "links that join all switches of a segment",
             )
-            return False
-        ports = self.site.segments[home].switches[at.switch].ports
-        if ports is not None and at.port > ports:
-            self.document.add(
-                path, f"{at.switch} has no port {at.port}", f"a port from 1 to {ports}"
-            )
-            return False
-        return True
+
+    def _prober(self, name: str, prober: ProberPart, networks: list[Subnet]) -> None:
+        path: Path = ("segments", name, "prober")
+        self.attached((*path, "attachment"), prober.attachment, name)
+        for index, pool in enumerate(prober.addresses):
+            if not self.cut("segments", name, "networks") and not any(
+                pool.version == network.version and pool.subnet_of(network) for network in networks
+            ):
+                self.document.add(
+                    (*path, "addresses", index),
+                    f"{pool} is outside the networks of {name}",
+                    listed(networks),
+                )
 
     def _networks_apart(self) -> None:
         seen: list[tuple[str, Subnet]] = []
@@ -111,17 +106,19 @@ class NetworkChecks(Checker):
             if segment.prober is not None:
                 places.append(((*path, "prober", "attachment"), str(segment.prober.attachment)))
         places += [((*path, "attachment"), str(card.attachment)) for path, card in self.cards()]
+        places += [((*path, "attachment"), str(at.attachment)) for path, _, at in self.file_cards()]
         self.once(places, "port")
 
     def _cards(self) -> None:
         cards = {str(path[-1]): (path, card) for path, card in self.cards()}
-        self.once(((path, str(path[-1])) for path, _ in self.cards()), "the name")
+        paths = [path for path, _ in self.cards()] + [path for path, _, _ in self.file_cards()]
+        self.once(((path, str(path[-1])) for path in paths), "the name")
         for path, card in self.cards():
             known = self.known(
                 (*path, "segment"), "segment", card.segment, self.written("segments")
             )
             if known and card.segment in self.site.segments:
-                self._attached((*path, "attachment"), card.attachment, card.segment)
+                self.attached((*path, "attachment"), card.attachment, card.segment)
             if card.redundant_for is not None:
                 self._stands_in(path, card, cards)
 

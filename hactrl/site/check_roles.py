@@ -5,11 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from hactrl.site.checker import Checker, listed
-from hactrl.site.derived import reserved
 from hactrl.site.errors import Path
 from hactrl.site.reach import ANYONE, is_network
-from hactrl.site.schema import ConnectionPart, RolePart, SegmentPart, ServicePart
-from topology.model import Address
+from hactrl.site.schema import ConnectionPart, RolePart, ServicePart
 
 
 class RoleChecks(Checker):
@@ -28,24 +26,14 @@ class RoleChecks(Checker):
                 place: Path = ("roles", role, "addresses", name)
                 if not self.known(place, "segment", name, self.written("segments")):
                     continue
-                segment = self.site.segments.get(name)
                 for index, address in enumerate(on_segment.addresses):
                     path = (*place, "addresses", index)
                     claimed.append((path, str(address)))
-                    if segment and self.sound.complete("segments", name, "networks"):
-                        self._within(path, address, name, segment)
+                    self.within(path, address, name)
+        for name, server in self.site.file_servers.items():
+            for index, address in enumerate(server.addresses):
+                claimed.append((("file_servers", name, "addresses", index), str(address)))
         self.once(claimed, "the address")
-
-    def _within(self, path: Path, address: Address, name: str, segment: SegmentPart) -> None:
-        network = next((n for n in segment.networks if address in n), None)
-        if network is None:
-            self.document.add(
-                path, f"{address} is outside the networks of {name}", listed(segment.networks)
-            )
-        elif address in reserved(network):
-            self.document.add(
-                path, f"{address} is the network's own address", f"a host's address of {network}"
-            )
 
     def _role(self, name: str, role: RolePart) -> None:
         path: Path = ("roles", name)
@@ -78,6 +66,8 @@ class RoleChecks(Checker):
         if any(card.segment not in self.site.segments for card in part.interfaces.values()):
             return
         for segment in role.addresses:
+            if self.is_backbone(segment):
+                continue
             if segment in self.site.segments and not any(
                 card.segment == segment for card in part.interfaces.values()
             ):
@@ -101,13 +91,7 @@ class RoleChecks(Checker):
         if self._on_own_segment(path, name, role, service.segment):
             for index, source in enumerate(service.sources):
                 self._peer((*path, "from", index), source, service.segment)
-        probe = service.probe
-        if probe.kind not in (None, "icmp", "arp") and service.protocol != "tcp":
-            self.document.add(
-                (*path, "probe", "kind"),
-                f"{probe.kind} probes go over tcp, and this is a {service.protocol} service",
-                "icmp or arp",
-            )
+        self.probe_fits((*path, "probe", "kind"), service)
 
     def _connection(self, path: Path, name: str, role: RolePart, part: ConnectionPart) -> None:
         if not self._on_own_segment(path, name, role, part.segment):

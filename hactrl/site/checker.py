@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from hactrl.site.derived import reserved
 from hactrl.site.document import Document
 from hactrl.site.errors import Path, closest
-from hactrl.site.schema import InterfacePart, SitePart
+from hactrl.site.schema import (
+    FileInterfacePart,
+    FileServerPart,
+    InterfacePart,
+    ProbedPart,
+    SitePart,
+)
 from hactrl.site.structure import Sound
+from topology.model import Address, Attachment
 
 
 class Checker:
@@ -58,10 +66,66 @@ class Checker:
             else:
                 first[value] = path
 
+    def attached(self, path: Path, at: Attachment, segment: str) -> bool:
+        """The attachment's switch is one of the segment, and has such a port."""
+        if at.switch not in self.switch_of:
+            here = self.written("segments", segment, "switches")
+            choices = here or sorted(self.written_switches)
+            return self.known(path, "switch", at.switch, choices)
+        home = self.switch_of[at.switch]
+        if home != segment:
+            self.document.add(
+                path,
+                f"{at.switch} is a switch of segment {home}, not of {segment}",
+                f"a switch of {segment}: {', '.join(self.site.segments[segment].switches)}",
+            )
+            return False
+        ports = self.site.segments[home].switches[at.switch].ports
+        if ports is not None and at.port > ports:
+            self.document.add(
+                path, f"{at.switch} has no port {at.port}", f"a port from 1 to {ports}"
+            )
+            return False
+        return True
+
+    def within(self, path: Path, address: Address, name: str) -> None:
+        """The address is one that a host of the segment can have."""
+        segment = self.site.segments.get(name)
+        if segment is None or self.cut("segments", name, "networks"):
+            return
+        network = next((n for n in segment.networks if address in n), None)
+        if network is None:
+            self.document.add(
+                path, f"{address} is outside the networks of {name}", listed(segment.networks)
+            )
+        elif address in reserved(network):
+            self.document.add(
+                path, f"{address} is the network's own address", f"a host's address of {network}"
+            )
+
+    def probe_fits(self, path: Path, service: ProbedPart, kinds: str = "icmp or arp") -> None:
+        """The kind of probe goes over the service's protocol."""
+        kind = service.probe.kind
+        if kind not in (None, "icmp", "arp") and service.protocol != "tcp":
+            self.document.add(
+                path,
+                f"{kind} probes go over tcp, and this is a {service.protocol} service",
+                kinds,
+            )
+
+    def is_backbone(self, segment: str) -> bool:
+        part = self.site.segments.get(segment)
+        return part is not None and part.backbone
+
     def cards(self) -> Iterator[tuple[Path, InterfacePart]]:
         for server, part in self.site.servers.items():
             for name, card in part.interfaces.items():
                 yield ("servers", server, "interfaces", name), card
+
+    def file_cards(self) -> Iterator[tuple[Path, FileServerPart, FileInterfacePart]]:
+        for server, part in self.site.file_servers.items():
+            for name, card in part.interfaces.items():
+                yield ("file_servers", server, "interfaces", name), part, card
 
     def cut(self, *path: str) -> bool:
         return not self.sound.complete(*path)

@@ -1,8 +1,8 @@
 """Addresses that the file need not give: virtual MACs, and the prober's sources.
 
 The prober has one source address of each family for every card of a segment.
-Destination says the role, source says the card (see `topology.model.Prober`), so cards get
-theirs in the order of the file, and always the same ones.
+Destination says the role or file server, source says the card (see `topology.model.Prober`), so
+cards get theirs in the order of the file, and always the same ones.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from topology.model import Address, Subnet, derived_mac
 def virtual_mac(role: str, segment: str) -> str:
     """The virtual MAC of a role on a segment, where the file gives none."""
     return derived_mac(f"role {role} segment {segment}")
+
+
+def file_server_mac(name: str, segment: str) -> str:
+    """The virtual MAC of a file server, where the file gives none."""
+    return derived_mac(f"file server {name} segment {segment}")
 
 
 def families(addresses: Iterable[Address]) -> list[int]:

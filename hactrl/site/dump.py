@@ -11,7 +11,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from hactrl.site.model import Connection, Listen, ProbeSettings, Role, Service, Site
 from hactrl.site.reach import ANYONE
-from topology.model import Interface
+from topology.model import FileServer, Interface
 
 
 def dumps(site: Site) -> str:
@@ -32,6 +32,10 @@ def describe(site: Site) -> dict[str, Any]:
         "servers": {name: _server(site, name) for name in site.network.servers},
         "resources": {name: _flow({}) for name in site.resources},
         "roles": {name: _role(role) for name, role in site.roles.items()},
+        "file_servers": {
+            name: _file_server(server, site.file_services[name])
+            for name, server in site.network.file_servers.items()
+        },
         "controller": {
             "openflow": {"listen": _listen(site.controller.openflow)},
             "agents": {
@@ -84,6 +88,8 @@ def _segment(site: Site, name: str) -> dict[str, Any]:
     segment = site.network.segments[name]
     switches = site.network.switches_of(name)
     part: dict[str, Any] = {
+        "backbone": segment.backbone,
+        "discover": segment.discover,
         "networks": _list(segment.networks),
         "switches": {s.name: _flow({"datapath_id": s.datapath_id}) for s in switches},
         "links": [
@@ -134,6 +140,26 @@ def _role(role: Role) -> dict[str, Any]:
         },
         "services": {service.name: _service(service) for service in role.services},
         "connects": [_connection(connection) for connection in role.connects],
+    }
+
+
+def _file_server(server: FileServer, services: tuple[Service, ...]) -> dict[str, Any]:
+    return {
+        "segment": server.segment,
+        "mac": server.mac,
+        "addresses": _list(server.addresses),
+        "interfaces": {
+            card.name: _flow({"attachment": str(card.attachment), "mac": card.mac})
+            for card in server.interfaces
+        },
+        "services": {
+            service.name: {
+                "protocol": service.protocol,
+                "port": service.port,
+                "probe": _probe(service.probe),
+            }
+            for service in services
+        },
     }
 
 

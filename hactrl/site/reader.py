@@ -7,7 +7,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from hactrl.site.check import check
-from hactrl.site.derived import assign, families, virtual_mac
+from hactrl.site.derived import assign, families, file_server_mac, virtual_mac
 from hactrl.site.document import Document, parse
 from hactrl.site.errors import Problem, SiteError
 from hactrl.site.model import (
@@ -22,10 +22,11 @@ from hactrl.site.model import (
     Timers,
 )
 from hactrl.site.reach import ANYONE, is_network
-from hactrl.site.schema import RolePart, ServicePart, SitePart
+from hactrl.site.schema import FileServerPart, ProbedPart, RolePart, SitePart
 from hactrl.site.structure import validate
 from topology.model import (
     Address,
+    FileServer,
     Interface,
     Link,
     Network,
@@ -91,6 +92,9 @@ def _site(part: SitePart, document: Document) -> Site:
             operator_token=part.controller.rest.token,
             store=part.controller.store,
         ),
+        file_services={
+            name: _file_services(server, timers) for name, server in part.file_servers.items()
+        },
         path=document.file,
     )
 
@@ -106,9 +110,18 @@ def _network(part: SitePart) -> Network:
         )
         for name, server in part.servers.items()
     }
+    file_servers = {name: _file_server(name, at) for name, at in part.file_servers.items()}
+    cards = [card for server in servers.values() for card in server.interfaces]
+    cards += [card for server in file_servers.values() for card in server.interfaces]
     return Network(
         segments={
-            name: Segment(name, tuple(segment.networks), _prober(part, name, servers))
+            name: Segment(
+                name,
+                tuple(segment.networks),
+                _prober(part, name, [card.name for card in cards if card.segment == name]),
+                backbone=segment.backbone,
+                discover=segment.discover,
+            )
             for name, segment in part.segments.items()
         },
         switches={
@@ -122,21 +135,28 @@ def _network(part: SitePart) -> Network:
             for link in segment.links
         ),
         servers=servers,
+        file_servers=file_servers,
     )
 
 
-def _prober(part: SitePart, segment: str, servers: dict[str, Server]) -> Prober | None:
+def _file_server(name: str, part: FileServerPart) -> FileServer:
+    return FileServer(
+        name=name,
+        segment=part.segment,
+        mac=part.mac or file_server_mac(name, part.segment),
+        addresses=tuple(part.addresses),
+        interfaces=tuple(
+            Interface(card, name, part.segment, at.attachment, at.mac)
+            for card, at in part.interfaces.items()
+        ),
+    )
+
+
+def _prober(part: SitePart, segment: str, cards: list[str]) -> Prober | None:
     described = part.segments[segment]
     if described.prober is None:
         return None
-    service: list[Address] = [
-        address
-        for role in part.roles.values()
-        for name, on_segment in role.addresses.items()
-        if name == segment
-        for address in on_segment.addresses
-    ]
-    cards = [card.name for server in servers.values() for card in server.on_segment(segment)]
+    service: list[Address] = [a for _, a in part.service_addresses(segment)]
     pools = described.prober.addresses
     sources: dict[str, tuple[Address, ...]] = {card: () for card in cards}
     for version in families(service):
@@ -174,6 +194,20 @@ def _role(name: str, part: RolePart, timers: Timers) -> Role:
     )
 
 
+def _file_services(part: FileServerPart, timers: Timers) -> tuple[Service, ...]:
+    return tuple(
+        Service(
+            name=service,
+            segment=part.segment,
+            protocol=at.protocol,
+            port=at.port,
+            probe=_probe(at, timers),
+            **_peers([ANYONE]),
+        )
+        for service, at in part.services.items()
+    )
+
+
 def _peers(names: list[str]) -> dict[str, Any]:
     """'anyone', roles and networks apart, as `Service` and `Connection` have them."""
     networks: tuple[Subnet, ...] = tuple(ip_network(n) for n in names if is_network(n))
@@ -181,7 +215,7 @@ def _peers(names: list[str]) -> dict[str, Any]:
     return {"anyone": ANYONE in names, "roles": roles, "networks": networks}
 
 
-def _probe(service: ServicePart, timers: Timers) -> ProbeSettings:
+def _probe(service: ProbedPart, timers: Timers) -> ProbeSettings:
     probe = service.probe
     return ProbeSettings(
         kind=probe.kind or ("tcp" if service.protocol == "tcp" else "icmp"),

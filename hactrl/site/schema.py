@@ -196,10 +196,15 @@ class LinkPart(Part):
 class ProberPart(Part):
     attachment: Place
     mac: Mac
-    addresses: Annotated[list[IpNetwork], NOT_EMPTY]
+    addresses: list[IpNetwork]
 
 
 class SegmentPart(Part):
+    """`backbone`: it carries file servers and their clients. `discover`: links of a backbone that
+    are seen and not declared are used too."""
+
+    backbone: bool = False
+    discover: bool = False
     networks: Annotated[list[IpNetwork], NOT_EMPTY]
     switches: Annotated[dict[Name, SwitchPart], NOT_EMPTY]
     links: list[LinkPart] = []
@@ -246,12 +251,33 @@ class ProbePart(Part):
     fall: Count | None = None
 
 
-class ServicePart(Part):
-    segment: str
+class ProbedPart(Part):
+    """What is common to services of roles and of file servers. Everybody may reach the latter."""
+
     protocol: Annotated[str, _one_of(PROTOCOLS, "protocol")] = "tcp"
     port: TcpPort
-    sources: Annotated[list[str], NOT_EMPTY, Field(alias="from")]
     probe: ProbePart = ProbePart()
+
+
+class ServicePart(ProbedPart):
+    segment: str
+    sources: Annotated[list[str], NOT_EMPTY, Field(alias="from")]
+
+
+class FileInterfacePart(Part):
+    attachment: Place
+    mac: Mac
+
+
+class FileServerPart(Part):
+    """`mac` is derived from file server and segment where it is left out. Without services an
+    interface is live while its port is up."""
+
+    segment: str
+    mac: Mac | None = None
+    addresses: Annotated[list[IpAddress], NOT_EMPTY]
+    interfaces: Annotated[dict[CardName, FileInterfacePart], NOT_EMPTY]
+    services: dict[Name, ProbedPart] = {}
 
 
 class ConnectionPart(Part):
@@ -305,16 +331,28 @@ else:
 
 
 class SitePart(Part):
-    """The whole file."""
+    """The whole file. It may do without roles or without file servers, not without both."""
 
     site: Name
     segments: Annotated[dict[Name, SegmentPart], NOT_EMPTY]
-    servers: Annotated[dict[Name, ServerPart], NOT_EMPTY]
+    servers: dict[Name, ServerPart] = {}
     resources: dict[Name, ResourcePart] = {}
-    roles: Annotated[dict[Name, RolePart], NOT_EMPTY]
+    roles: dict[Name, RolePart] = {}
+    file_servers: dict[Name, FileServerPart] = {}
     controller: ControllerPart = ControllerPart()
     timers: TimersPart = TimersPart()
 
     def effective_timers(self) -> Timers:
         """What the file says of timers, over their defaults."""
         return Timers(**self.timers.model_dump())
+
+    def service_addresses(self, segment: str) -> list[tuple[str, Address]]:
+        """The service addresses on a segment, each with its role or file server."""
+        found: list[tuple[str, Address]] = []
+        for role, part in self.roles.items():
+            if segment in part.addresses:
+                found += [(role, address) for address in part.addresses[segment].addresses]
+        for name, server in self.file_servers.items():
+            if server.segment == segment:
+                found += [(name, address) for address in server.addresses]
+        return found
