@@ -100,6 +100,7 @@ class ControllerChecks(Checker):
             return
         cards = [str(p[-1]) for p, card in self.cards() if card.segment == name]
         cards += [str(p[-1]) for p, server, _ in self.file_cards() if server.segment == name]
+        cards = list(dict.fromkeys(cards))  # a name that two of them have is told elsewhere
         pools = segment.prober.addresses
         for version in families(service):
             found = assign(pools, version, cards, segment.networks, service)

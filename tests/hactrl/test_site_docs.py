@@ -8,17 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from hactrl.site import loads
 from hactrl.site.dump import duration
 from hactrl.site.model import Timers
 from hactrl.site.schema import (
     AgentsPart,
     ConnectionPart,
     ControllerPart,
+    FileInterfacePart,
+    FileServerPart,
     InterfacePart,
     LinkPart,
     OpenFlowPart,
     Part,
     PowerFencePart,
+    ProbedPart,
     ProbePart,
     ProberPart,
     RestPart,
@@ -33,9 +37,9 @@ from hactrl.site.schema import (
 
 TEXT = (Path(__file__).parents[2] / "docs" / "site-file.md").read_text()
 PARTS = [
-    AgentsPart, ConnectionPart, ControllerPart, InterfacePart, LinkPart, OpenFlowPart,
-    PowerFencePart, ProbePart, ProberPart, RestPart, RoleAddressPart, RolePart, SegmentPart,
-    ServerPart, ServicePart, SitePart, SwitchPart,
+    AgentsPart, ConnectionPart, ControllerPart, FileInterfacePart, FileServerPart, InterfacePart,
+    LinkPart, OpenFlowPart, PowerFencePart, ProbedPart, ProbePart, ProberPart, RestPart,
+    RoleAddressPart, RolePart, SegmentPart, ServerPart, ServicePart, SitePart, SwitchPart,
 ]  # fmt: skip
 
 
@@ -59,3 +63,10 @@ def test_the_defaults_of_the_controller_are_told() -> None:
         assert f"`{part.listen.host}:{part.listen.port}`" in TEXT
     for path in (controller.store, controller.agents.tokens, controller.rest.token):
         assert f"`{path}`" in TEXT
+
+
+def test_the_example_of_a_backbone_is_one() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+    site = loads(f"site: example\n{block}")
+    assert site.network.segments["campus"].backbone
+    assert list(site.network.file_servers) == ["files"]

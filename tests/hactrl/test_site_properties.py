@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 from hactrl.site import Problem, SiteError, dumps, load, loads
 from hactrl.site.model import Site
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
-SITE = load(EXAMPLE)
-DATA = YAML(typ="safe").load(dumps(SITE))
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE_DATA = [
+    YAML(typ="safe").load(dumps(load(EXAMPLES / name))) for name in ("frontier.yaml", "campus.yaml")
+]
 
 VALUES = st.one_of(
     st.none(),
@@ -27,7 +28,8 @@ VALUES = st.one_of(
     st.sampled_from(
         ["", "anyone", "o1:2", "o9:1", "i1:2", "10.0.0.25", "10.0.0.0/24", "4s", "none",
          "mailrelay", "02:00:00:00:01:0a", "inner", "A", "2001:db8:0:1::25",
-         "10.0.0.0/0", "::/0", "tcp", "udp"]
+         "10.0.0.0/0", "::/0", "tcp", "udp", "arp", "campus", "r1:1", "files", "10.20.0.10",
+         "0a:00:00:00:00:01"]
     ),
     st.lists(st.one_of(st.text(max_size=3), st.integers()), max_size=3),
     st.dictionaries(st.one_of(st.text(max_size=3), st.integers()), st.integers(), max_size=2),
@@ -45,15 +47,16 @@ def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path] * bool(path) + [p for key, value in items for p in places(value, (*path, key))]
 
 
-PLACES = places(DATA)
+PLACES = [places(data) for data in EXAMPLE_DATA]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_a_changed_file_is_read_or_refused(data: st.DataObject) -> None:
-    changed = copy.deepcopy(DATA)
+    example = data.draw(st.integers(0, len(EXAMPLE_DATA) - 1))
+    changed = copy.deepcopy(EXAMPLE_DATA[example])
     for _ in range(data.draw(st.integers(1, 4))):
-        *above, key = data.draw(st.sampled_from(PLACES))
+        *above, key = data.draw(st.sampled_from(PLACES[example]))
         holder = changed
         for part in above:
             holder = holder[part] if _has(holder, part) else None
