@@ -83,8 +83,9 @@ class LabNetwork:
     namespace, where controller, prober cards and management bridge are.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, guests: tuple[plan.Guest, ...] = plan.GUESTS) -> None:
         self.site = site
+        self.guests = guests
         self.nodes: dict[str, Node] = {}
         self.outside = _node("outside", 1)
         self._cable_ends: dict[Attachment, tuple[Node, str]] = {}
@@ -96,13 +97,14 @@ class LabNetwork:
         network = self.site.network
         for switch in network.switches.values():
             self._add_switch(switch)
-        for name in (*(guest.name for guest in plan.GUESTS), *network.servers):
+        guests = (guest.name for guest in self.guests)
+        for name in (*guests, *network.servers, *network.file_servers):
             self._add_host(name)
         for link in network.links:
             self._cable(link.a, link.b.switch, plan.port_device(link.b), link.b.port)
-        for guest in plan.GUESTS:
+        for guest in self.guests:
             self._cable(guest.attachment, guest.name, guest.name, mac=guest.mac)
-        for card in network.interfaces.values():
+        for card in (*network.interfaces.values(), *network.file_interfaces.values()):
             self._cable(card.attachment, card.server, plan.device(card.name), mac=card.mac)
         self._set_up_outside()
         self._mininet.start()
@@ -118,6 +120,10 @@ class LabNetwork:
         for node in (*self.nodes.values(), self.outside):
             node.flags.close()
         self._mininet.stop()
+        probers = (s.name for s in self.site.network.segments.values() if s.prober)
+        for device in (plan.MANAGEMENT_BRIDGE, *map(plan.prober_device, probers)):
+            run("ip", "link", "delete", device)
+        run("nft", "delete", "table", "inet", "prober")
 
     def _add_switch(self, switch: Switch) -> None:
         self._mininet.addSwitch(
@@ -193,7 +199,7 @@ class LabNetwork:
         )
 
     def _set_up_hosts(self) -> None:
-        for guest in plan.GUESTS:
+        for guest in self.guests:
             shell(plan.guest_script(guest), self.nodes[guest.name])
         for server in self.site.network.servers.values():
             lines = plan.chassis_script(server.interfaces)
@@ -202,6 +208,9 @@ class LabNetwork:
                 "ip link set management up",
             ]
             shell(lines, self.nodes[server.name])
+        for file_server in self.site.network.file_servers.values():
+            segment = self.site.network.segments[file_server.segment]
+            shell(plan.file_server_script(segment, file_server), self.nodes[file_server.name])
 
     def connect_to_controller(self, switches: Iterable[str] = ()) -> None:
         """Tell the switches (all of them, or these) where the controller is."""
@@ -228,6 +237,11 @@ class LabNetwork:
         """Pull the cable at a switch's port, at its far end, or plug it in again."""
         node, device = self._cable_ends[port]
         node.set_link(device, up=up)
+
+    def set_port(self, port: Attachment, *, up: bool) -> None:
+        """Pull the cable at a switch's port, at the near end: whoever is at the far end loses his
+        carrier, and nothing else."""
+        self.outside.set_link(plan.port_device(port), up=up)
 
 
 def management_device(server: str) -> str:
@@ -256,8 +270,9 @@ def shell(lines: list[str], node: Node | None = None) -> None:
     Raises:
         RuntimeError: a line failed.
     """
-    words = ("sh", "-ec", "\n".join(lines))
-    run(*(node.command(*words) if node else words))
+    # Traced, so that an error is preceded by the line that it comes from.
+    words = ("sh", "-ex")
+    run(*(node.command(*words) if node else words), stdin="\n".join(lines))
 
 
 def _node(name: str, pid: int) -> Node:

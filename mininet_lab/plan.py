@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from hactrl.site.model import Role, RoleAddress, Site
-from topology.model import Address, Attachment, Interface, Prober, Subnet
+from topology.model import Address, Attachment, FileServer, Interface, Prober, Segment, Subnet
 
 AnyInterface = IPv4Interface | IPv6Interface
 
@@ -65,6 +65,19 @@ def device(card: str) -> str:
 def port_device(attachment: Attachment) -> str:
     """Name of the network device behind a switch's port."""
     return f"{attachment.switch}-{attachment.port}"
+
+
+#: Several interfaces in one network: answers go by the mark, not by the source address alone.
+_FILE_SERVER_SETTINGS = tuple(
+    f"net.{family}.conf.{scope}.{setting}"
+    for scope in ("all", "default")
+    for family, setting in (
+        ("ipv4", "rp_filter=0"),
+        ("ipv4", "ignore_routes_with_linkdown=1"),
+        ("ipv6", "ignore_routes_with_linkdown=1"),
+        ("ipv6", "addr_gen_mode=1"),
+    )
+)
 
 
 def prober_device(segment: str) -> str:
@@ -153,6 +166,58 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
                 f"{into} route add {route}" for route in _routes(site, on_segment, card, rank * 100)
             ]
     return lines
+
+
+def file_server_script(segment: Segment, server: FileServer) -> list[str]:
+    """Shell lines that give a file server its addresses, on every interface, and have it answer by
+    the interface that it was asked at, as long as that one is up (docs/file-server.md).
+
+    The mark follows the newest packet of a connection, so that answers move when packets do.
+    """
+    cards = [device(card.name) for card in server.interfaces]
+    lines = ["ip link set lo up", "sysctl -qw " + " ".join(_FILE_SERVER_SETTINGS)]
+    lines += [f"nft '{answer_rules(cards)}'"]
+    for name in cards:
+        lines += [*quiet(name), f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0"]
+        lines += [
+            f"ip address add {address}/{network.prefixlen} dev {name} noprefixroute"
+            f"{no_dad(address)}"
+            for address in server.addresses
+            for network in segment.networks
+            if address in network
+        ]
+        lines.append(f"ip link set {name} up")
+    for number, name in enumerate(cards, 1):
+        # This interface first; the others behind it, for when its link is down.
+        others = [other for other in cards if other != name]
+        for version, family in ((4, "-4"), (6, "-6")):
+            for rank, way in enumerate((name, *others), 1):
+                lines += [
+                    f"ip {family} route add {network} dev {way} src {address}"
+                    f" metric {rank * 100} table {100 + number}"
+                    for network in segment.networks
+                    for address in server.addresses
+                    if network.version == address.version == version
+                ]
+            lines.append(f"ip {family} rule add fwmark {number} lookup {100 + number}")
+    for family in ("-4", "-6"):
+        lines.append(f"ip {family} rule add from all lookup 101 priority 32767")
+    return lines
+
+
+def answer_rules(cards: list[str]) -> str:
+    """nftables: packets that go out are marked with the number of the interface by which the
+    newest one of their connection came in, and routed by that."""
+    marks = "".join(f'    iifname "{name}" ct mark set {n}\n' for n, name in enumerate(cards, 1))
+    return f"""table inet answers {{
+  chain in {{
+    type filter hook prerouting priority mangle
+{marks}  }}
+  chain out {{
+    type route hook output priority mangle
+    meta mark set ct mark
+  }}
+}}"""
 
 
 def _routes(site: Site, on_segment: RoleAddress, card: Interface, metric: int) -> Iterator[str]:

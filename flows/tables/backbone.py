@@ -175,8 +175,9 @@ def _to_neighbours(view: View) -> Iterator[Rule]:
         yield FORWARD.rule(_LOCAL, f"bring {card.name} its packets", match, real, out)
     if view.prober and view.is_here(view.prober.attachment):
         match = {"eth_dst": (mac(view.prober.mac), exact)}
+        real = SetField("eth_dst", mac(view.prober.mac))  # without the mark of a detour
         out = Output(view.prober.attachment.port)
-        yield FORWARD.rule(_LOCAL, "bring answers to the prober", match, out)
+        yield FORWARD.rule(_LOCAL, "bring answers to the prober", match, real, out)
 
 
 def _floods(view: View) -> Iterator[Rule]:

@@ -12,6 +12,7 @@ from hactrl import words
 from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.state import State, SwitchState, Takeover
+from hactrl.rest.file_servers import file_server
 from hactrl.site.model import Role
 from topology.model import Interface
 
@@ -34,6 +35,10 @@ def status(state: State, now: float, version: str) -> Json:
         "servers": {name: _server(state, name, now) for name in site.network.servers},
         "interfaces": {
             name: _interface(state, card, now) for name, card in site.network.interfaces.items()
+        },
+        "file_servers": {
+            name: file_server(state, server, now)
+            for name, server in site.network.file_servers.items()
         },
         "switches": {name: _switch(state, name) for name in site.network.switches},
     }

@@ -1,0 +1,51 @@
+"""File servers as the JSON of GET /v1/status: pure functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hactrl.engine import nearest
+from hactrl.engine.state import State
+from topology.model import FileServer, Interface
+
+Json = dict[str, Any]
+
+
+def file_server(state: State, server: FileServer, now: float) -> Json:
+    """`now` is of the state's clock."""
+    live = nearest.live(state, server)
+    return {
+        "segment": server.segment,
+        "mac": server.mac,
+        "addresses": [str(address) for address in server.addresses],
+        "interfaces": {
+            card.name: _interface(state, server, card, live, now) for card in server.interfaces
+        },
+    }
+
+
+def _interface(
+    state: State, server: FileServer, card: Interface, live: tuple[Interface, ...], now: float
+) -> Json:
+    """`state` is 'live', 'down' (its port), or 'unhealthy'; `used`: clients are brought to it,
+    which is so where no interface is live too."""
+    unhealthy = nearest.unhealthy(state, server, card)
+    up = state.port_up(card.attachment)
+    services = state.site.file_services.get(server.name, ())
+    found = {s.name: state.health.get((server.name, s.name, card.name)) for s in services}
+    return {
+        "name": card.name,
+        "attachment": str(card.attachment),
+        "port_up": up,
+        "state": "down" if not up else "unhealthy" if unhealthy else "live",
+        "used": card in live,
+        "health": {
+            name: {
+                "verdict": health.verdict.value,
+                "reason": health.reason,
+                "since": round(now - health.since, 3),
+            }
+            for name, health in found.items()
+            if health is not None
+        },
+    }

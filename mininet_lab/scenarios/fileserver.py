@@ -1,0 +1,185 @@
+"""File servers on a campus: large files go on while an interface, a link or a switch fails, and
+every client is served by the nearest interface.
+
+Two parts. In the first one, each failure strikes what carries a client's packets, seen by a probe
+of 1 ms and by a large file under way. The second one counts, by the switches' own counters, what
+each backbone link carries when all clients fetch a file: from a server with one interface, the
+usual or the best one; with its interfaces handed out by turns; by the nearest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from mininet_lab import campus_traffic
+from mininet_lab.campus import Campus, clients
+from mininet_lab.pinging import Pings, pinging
+from mininet_lab.report import Story
+from mininet_lab.results import Results
+from mininet_lab.samba import fetch_words
+from mininet_lab.scenarios import Options
+from topology.model import Attachment
+
+SERVICE, SERVER = "10.20.0.10", "files"
+
+#: At r2, where no interface is: three are equally near, each over one link.
+AT = "r2"
+CLIENT = next(guest.name for guest in clients() if guest.attachment.switch == AT)
+
+RUNS = 5
+LARGE = 40_000_000
+
+#: Seconds of a probe's path on watch, and of quiet after each repair.
+_LOOK, _QUIET = 0.3, 1.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """What carries a client's packets: a link, the switch behind it, the interface there."""
+
+    link: Attachment
+    switch: str
+    interface: Attachment
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`strikes` are the cables that it pulls."""
+
+    name: str
+    strikes: Callable[[Campus, Way], list[Attachment]]
+
+
+FAILURES = (
+    Failure("interface lost", lambda _campus, way: [way.interface]),
+    Failure("link lost", lambda _campus, way: [way.link]),
+    Failure("switch lost", lambda campus, way: campus.cables_of(way.switch)),
+)
+
+
+def play(directory: Path, options: Options, story: Story) -> None:
+    """Both parts."""
+    results = Results("fileserver", options.seed)
+    with Campus(directory) as campus:
+        story.chapter("Failures under way")
+        with story.working("waiting until every interface answers its probes"):
+            campus.await_healthy()
+        digest = write_file(campus.samba[SERVER].share / "large", LARGE, options.seed)
+        for failure in FAILURES:
+            strike(campus, failure, options.runs or RUNS, results, story)
+            transfer(campus, failure, digest, results, story)
+        story.expect(
+            refetch(campus, "after") == digest, "all repaired: the file is fetched once more"
+        )
+        site = campus.site
+    campus_traffic.count(directory, site, results, story)
+    story.tell(f"figures are in {results.write()}")
+
+
+def write_file(path: Path, size: int, seed: int) -> str:
+    """A file of random octets; its digest."""
+    content = random.Random(seed).randbytes(size)
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def strike(campus: Campus, failure: Failure, runs: int, results: Results, story: Story) -> None:
+    """How long a probe of 1 ms stays without an answer, when its way fails and when that is
+    repaired."""
+    node = campus.network.nodes[CLIENT]
+    before, failed, repaired = [], [], []
+    with story.working(f"{failure.name}, {runs} times, seen by a probe each millisecond"):
+        for number in range(runs):
+            log = campus.directory / f"ping-{failure.name.replace(' ', '-')}-{number}.log"
+            with pinging(node, SERVICE, log) as pings:
+                pings.await_answers(_QUIET)
+                cables = failure.strikes(campus, carrying(campus))
+                before.append(pings.blackout(time.time() - _QUIET))
+                failed.append(blackout(campus.lose, cables, pings))
+                repaired.append(blackout(campus.regain, cables, pings))
+            campus.await_healthy()
+    idle = results.add(f"{failure.name}: longest gap before", "hactrl", "s", before)
+    gone = results.add(f"{failure.name}: blackout", "hactrl", "s", failed)
+    back = results.add(f"{failure.name}: blackout at repair", "hactrl", "s", repaired)
+    rows = [
+        (what, f"{1e3 * (found.median or 0):.0f}", f"{1e3 * max(found.values):.0f}")
+        for what, found in (("before", idle), ("at failure", gone), ("at repair", back))
+    ]
+    title = f"{failure.name}: longest time without an answer, in ms"
+    story.table(title, ("", "median", "most"), rows)
+
+
+def blackout(
+    act: Callable[[list[Attachment]], None], cables: list[Attachment], pings: Pings
+) -> float:
+    """What a deed costs, until everything is quiet again."""
+    struck = time.time()
+    act(cables)
+    pings.await_answers(_QUIET)
+    return pings.blackout(struck)
+
+
+def carrying(campus: Campus) -> Way:
+    """What carries the client's packets now, by the counters of its switch's trunks."""
+    before = campus.port_bytes(AT)
+    time.sleep(_LOOK)
+    after = campus.port_bytes(AT)
+    network = campus.site.network
+    ends = {
+        near: far
+        for link in network.links
+        for near, far in ((link.a, link.b), (link.b, link.a))
+        if near.switch == AT
+    }
+    near = max(ends, key=lambda end: after[end.port] - before[end.port])
+    switch = ends[near].switch
+    cards = network.file_servers[SERVER].interfaces
+    card = next(card for card in cards if card.attachment.switch == switch)
+    return Way(near, switch, card.attachment)
+
+
+def transfer(campus: Campus, failure: Failure, digest: str, results: Results, story: Story) -> None:
+    """A large file is under way when its way fails, and must arrive whole."""
+    target = campus.directory / "fetched"
+    target.unlink(missing_ok=True)
+    with story.working(f"{failure.name} under a file of {LARGE // 1_000_000} MB"):
+        begun = time.monotonic()
+        fetching = subprocess.Popen(
+            campus.network.nodes[CLIENT].command(*fetch_words(SERVICE, "large", target)),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        while (not target.exists() or target.stat().st_size < LARGE // 10) and (
+            fetching.poll() is None
+        ):
+            time.sleep(0.02)
+        cables = failure.strikes(campus, carrying(campus))
+        under_way = fetching.poll() is None
+        campus.lose(cables)
+        _, errors = fetching.communicate(timeout=120.0)
+        seconds = time.monotonic() - begun
+        campus.regain(cables)
+        campus.await_healthy()
+    arrived = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else ""
+    results.add(f"{failure.name}: transfer of {LARGE} bytes", "hactrl", "s", [seconds])
+    story.expect(
+        under_way and arrived == digest,
+        f"{failure.name}: the file under way arrived whole",
+        f"exit {fetching.returncode}, under way: {under_way}: {errors[-500:]}",
+    )
+
+
+def refetch(campus: Campus, name: str) -> str:
+    """Fetch the file again; its digest."""
+    target = campus.directory / name
+    campus.network.nodes[CLIENT].run(*fetch_words(SERVICE, "large", target))
+    return hashlib.sha256(target.read_bytes()).hexdigest()

@@ -1,0 +1,38 @@
+"""The campus in the lab, short: one failure of each kind, and what the links carry."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.timeout(400)
+def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path: Path) -> None:
+    workplace, results = tmp_path / "lab", tmp_path / "results"
+    settings = {"HACTRL_LAB_DIRECTORY": str(workplace), "HACTRL_LAB_RESULTS": str(results)}
+    played = subprocess.run(
+        (sys.executable, "-m", "mininet_lab", "run", "fileserver", "--runs", "1"),
+        cwd=CHECKOUT,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-4000:]
+    written = json.loads((results / "fileserver.json").read_text())
+    carried = {
+        case["system"]: case["median"]
+        for case in written["cases"]
+        if case["case"] == "all links: carried"
+    }
+    assert carried["nearest"] < min(carried["one interface"], carried["by turns"])
