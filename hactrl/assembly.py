@@ -57,7 +57,7 @@ class Assembly:
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
-        state = initial(site, store.placements(), clock())
+        state = initial(site, store.placements(), clock(), store.hosts())
         tokens = read_tokens(Path(site.controller.agent_tokens))
         events = LightQueue()
         self._agents = AgentServer(site, tokens, events.put)
@@ -72,6 +72,7 @@ class Assembly:
             probe_eagerly=self._probe_eagerly,
             ask_host=self.backbone.ask,
             send_again=self.backbone.send_again,
+            keep_hosts=lambda effect: self._keeper.keep_hosts(effect.hosts),
             record=self._record,
             want=want,
         )

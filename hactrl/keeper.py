@@ -16,6 +16,7 @@ from eventlet.semaphore import Semaphore
 
 from hactrl.engine.effects import Record
 from hactrl.store import Entry, Store
+from topology.model import Host
 
 #: Seconds that the journal collects before it writes.
 BATCH = 0.1
@@ -38,6 +39,14 @@ class Keeper:
     def append(self, record: Record) -> None:
         """Add to the journal; returns at once. `run` writes it."""
         self._store.append(record)
+        self._wake()
+
+    def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
+        """Remember these hosts; returns at once. `run` writes them."""
+        self._store.keep_hosts(hosts)
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._appended.balance > 0:
             self._appended.release()
 

@@ -30,6 +30,7 @@ from hactrl.engine.effects import (
     Effect,
     FencePower,
     GrantLease,
+    KeepHosts,
     ProbeEagerly,
     Record,
     SendAgain,
@@ -66,6 +67,7 @@ class Outlets:
     probe_eagerly: Callable[[ProbeEagerly], None]
     ask_host: Callable[[AskHost], None]
     send_again: Callable[[SendAgain], None]
+    keep_hosts: Callable[[KeepHosts], None]
     record: Callable[[Record, float], None]
     want: Callable[[str, Wanted], None]
 
@@ -88,6 +90,7 @@ class Runtime:
             ProbeEagerly: outlets.probe_eagerly,
             AskHost: outlets.ask_host,
             SendAgain: outlets.send_again,
+            KeepHosts: outlets.keep_hosts,
         }
         self._events = events
         self._answers: dict[str, Answered] = {}

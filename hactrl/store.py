@@ -1,4 +1,5 @@
-"""What must outlive the controller: placements with their epochs, the generation, the journal.
+"""What must outlive the controller: placements with their epochs, the generation, the journal,
+the hosts of backbones.
 
 Two kinds of writing, kept apart, in one SQLite file in WAL mode:
 
@@ -9,6 +10,8 @@ Two kinds of writing, kept apart, in one SQLite file in WAL mode:
   (sqlite.org/pragma.html#pragma_synchronous). So it holds SQLite's write lock for well under a
   millisecond, and a failover that comes at the same time waits for that at most. What a crash can
   cost are the last entries of the journal, never a placement.
+
+Hosts are written with the journal: who was learnt in the last moment is learnt again.
 
 Nothing here starts a thread, knows eventlet, or uses a Python lock (eventlet would replace it by
 one that real threads must not touch). `hactrl.keeper` runs `place` and `flush` in real threads.
@@ -23,10 +26,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TextIO
 
 from hactrl.engine.effects import Record
+from topology.model import Attachment, Host
 
 #: The layout below; a store with another one is refused.
 LAYOUT = 1
@@ -48,6 +53,10 @@ CREATE TABLE IF NOT EXISTS journal (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
     kind TEXT NOT NULL, role TEXT NOT NULL, details TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS hosts (
+    mac TEXT NOT NULL UNIQUE, switch TEXT NOT NULL, port INTEGER NOT NULL,
+    number INTEGER NOT NULL, addresses TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS journal_by_role ON journal (role, number);
 """
 
@@ -57,6 +66,13 @@ INSERT INTO placements VALUES (:role, :server, :epoch, :at)
 ON CONFLICT (role) DO UPDATE SET server = excluded.server, epoch = excluded.epoch, at = excluded.at
 WHERE excluded.epoch > epoch OR (excluded.epoch = epoch AND excluded.server = server)
 RETURNING epoch
+"""
+
+# The oldest keeps its place.
+_HOST = """
+INSERT INTO hosts VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (mac) DO UPDATE SET switch = excluded.switch, port = excluded.port,
+number = excluded.number, addresses = excluded.addresses
 """
 
 
@@ -104,8 +120,14 @@ class Store(Protocol):
     def append(self, record: Record) -> None:
         """Add to the journal. Never waits."""
 
+    def hosts(self) -> tuple[Host, ...]:
+        """Those kept last, the oldest first."""
+
+    def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
+        """These are all that there are now; `flush` writes them. Never waits."""
+
     def flush(self) -> int:
-        """Write what was appended; returns how many entries. One call at a time.
+        """Write hosts and what was appended; returns how many entries. One call at a time.
 
         Raises:
             StoreError: it could not be written; the entries stay for the next call.
@@ -133,6 +155,7 @@ class SqliteStore:
         self._path = str(path)
         self._clock = clock
         self._waiting: deque[tuple[float, str, str, str]] = deque()
+        self._kept: dict[str, Host] = {}
         self._lock = _lock(self._path)
         try:
             self._placements = self._open("FULL")
@@ -140,6 +163,8 @@ class SqliteStore:
         except StoreError:
             self._lock.close()
             raise
+        self._written = {host.mac: host for host in self.hosts()}
+        self._kept = dict(self._written)
 
     def _open(self, synchronous: str) -> sqlite3.Connection:
         try:
@@ -193,9 +218,21 @@ class SqliteStore:
         details = json.dumps(dict(record.details))
         self._waiting.append((self._clock(), record.kind, record.role, details))
 
+    def hosts(self) -> tuple[Host, ...]:
+        rows = self._journal.execute(
+            "SELECT mac, switch, port, number, addresses FROM hosts ORDER BY rowid"
+        )
+        return tuple(
+            Host(mac, Attachment(switch, port), number, tuple(map(ip_address, json.loads(known))))
+            for mac, switch, port, number, known in rows
+        )
+
+    def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
+        self._kept = {host.mac: host for host in hosts}
+
     def flush(self) -> int:
-        entries = list(self._waiting)
-        if not entries:
+        entries, kept = list(self._waiting), self._kept
+        if not entries and kept == self._written:
             return 0
         journal = self._journal
         try:
@@ -208,6 +245,7 @@ class SqliteStore:
                     "DELETE FROM journal WHERE number <= (SELECT max(number) FROM journal) - ?",
                     (KEPT_ENTRIES,),
                 )
+                self._write_hosts(kept)
             except sqlite3.Error:
                 journal.execute("ROLLBACK")
                 raise
@@ -216,7 +254,14 @@ class SqliteStore:
             raise StoreError(f"{self._path}: journal not written: {error}") from error
         for _ in entries:
             self._waiting.popleft()
+        self._written = kept
         return len(entries)
+
+    def _write_hosts(self, kept: Mapping[str, Host]) -> None:
+        gone = [(mac,) for mac in self._written if mac not in kept]
+        changed = [host for mac, host in kept.items() if self._written.get(mac) != host]
+        self._journal.executemany("DELETE FROM hosts WHERE mac = ?", gone)
+        self._journal.executemany(_HOST, map(_row, changed))
 
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
@@ -237,6 +282,11 @@ class SqliteStore:
         self._journal.close()
         self._placements.close()
         self._lock.close()
+
+
+def _row(host: Host) -> tuple[str, str, int, int, str]:
+    known = json.dumps([str(address) for address in host.addresses])
+    return host.mac, host.attachment.switch, host.attachment.port, host.number, known
 
 
 def _lock(path: str) -> TextIO:

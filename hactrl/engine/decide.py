@@ -44,7 +44,7 @@ epoch than ours, while ours is held by nobody, is right: the store was lost, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from hactrl.engine import learning, ownership
@@ -56,7 +56,15 @@ from hactrl.engine.candidates import (
     obstacles,
     obstacles_again,
 )
-from hactrl.engine.effects import Effect, Obstacle, Reason, StorePlacement, Wake, by_reason
+from hactrl.engine.effects import (
+    Effect,
+    KeepHosts,
+    Obstacle,
+    Reason,
+    StorePlacement,
+    Wake,
+    by_reason,
+)
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
@@ -66,6 +74,7 @@ from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
 from hactrl.wanted import outlook
+from topology.model import Host
 
 #: More rounds than any event can need; going beyond is a defect, never a load.
 MOST_ROUNDS = 100
@@ -74,9 +83,15 @@ MOST_ROUNDS = 100
 LOST_RESOURCE = frozenset({Reason.NOT_HELD, Reason.SERVICE_UNHEALTHY})
 
 
-def initial(site: Site, stored: Mapping[str, tuple[str, int]], now: float) -> State:
+def initial(
+    site: Site,
+    stored: Mapping[str, tuple[str, int]],
+    now: float,
+    hosts: Iterable[Host] = (),
+) -> State:
     """The state of a controller that starts. `stored`: server and epoch of each role's last
-    placement, as far as the store knows any that the site still has."""
+    placement, as far as the store knows any that the site still has; `hosts`: those that were
+    known."""
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         server, epoch = stored.get(role.name, (None, 0))
@@ -89,6 +104,7 @@ def initial(site: Site, stored: Mapping[str, tuple[str, int]], now: float) -> St
             expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
     state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
+    state = replace(state, host_table=learning.remembered(state, hosts))
     return replace(state, outlook=outlook(state))
 
 
@@ -101,6 +117,8 @@ def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect,
     elif not isinstance(event, Tick):
         NOTE[type(event)](turn, event)
     _look_round(turn)
+    if turn.state.host_table.hosts is not state.host_table.hosts:
+        turn.do(KeepHosts(tuple(turn.state.host_table.hosts.values())))
     turn.refresh_version()
     _set_wake(turn, isinstance(event, Tick))
     return turn.state, tuple(turn.effects)

@@ -77,6 +77,13 @@ class AskHost:
 
 
 @dataclass(frozen=True)
+class KeepHosts:
+    """Remember these hosts over a restart, and no others."""
+
+    hosts: tuple[Host, ...]
+
+
+@dataclass(frozen=True)
 class SendAgain:
     """Give this frame to the switch's tables once more, as if it had just entered at the port,
     when the switch has confirmed the rules of the present version."""
@@ -164,6 +171,7 @@ Effect = (
     | ProbeEagerly
     | AskHost
     | SendAgain
+    | KeepHosts
     | Answer
     | Record
     | Wake

@@ -6,6 +6,7 @@ effects and records.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hactrl.engine.effects import AskHost, SendAgain
@@ -14,8 +15,8 @@ from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
 from topology import discovery, hosts
 from topology.discovery import Judgement
-from topology.hosts import Decision, Surroundings, Verdict
-from topology.model import Attachment, Network
+from topology.hosts import Decision, Surroundings, Table, Verdict
+from topology.model import Attachment, Host, Network
 
 #: Seconds between two journal entries about the same refusal at the same port.
 JOURNAL_PAUSE = 10.0
@@ -91,6 +92,21 @@ def expire(turn: Turn) -> None:
         turn.record("host.forgotten", host=host.mac, port=str(host.attachment))
     for moment in hosts.moments(table):
         turn.reached(moment)
+
+
+def remembered(state: State, known: Iterable[Host]) -> Table:
+    """The table of a controller that starts: the hosts that are where one can be, still."""
+    around = surroundings(state)
+    return Table(
+        {
+            host.mac: host
+            for host in known
+            if host.attachment.switch in around.networks
+            and host.attachment not in around.closed
+            and host.mac not in around.macs
+            and not around.addresses & set(host.addresses)
+        }
+    )
 
 
 def surroundings(state: State) -> Surroundings:

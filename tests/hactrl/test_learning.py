@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import AskHost, Effect, Record, SendAgain, Wake
+from hactrl.engine.effects import AskHost, Effect, KeepHosts, Record, SendAgain, Wake
 from hactrl.engine.events import Event, HostSighted, LinkHeard, PortChanged, SwitchConnected, Tick
 from hactrl.engine.learning import network_now
 from hactrl.engine.state import State
@@ -83,3 +83,24 @@ def test_a_port_that_goes_down_takes_what_was_heard_there_at_once() -> None:
     state, _ = tell(state, PortChanged(B1, False))
     assert state.heard == {}
     assert state.outlook.misled == frozenset()
+
+
+def test_every_change_of_the_hosts_is_kept() -> None:
+    state, effects = tell(start(), sighted(ANN, A5))
+    (kept,) = [e.hosts for e in effects if isinstance(e, KeepHosts)]
+    assert [host.mac for host in kept] == [ANN]
+    _, effects = tell(state, sighted(ANN, A5))
+    assert not any(isinstance(e, KeepHosts) for e in effects)
+
+
+def test_a_controller_that_starts_anew_wants_the_same_for_the_hosts_it_knew() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    again = initial(state.site, {}, 0.0, state.outlook.hosts)
+    assert again.outlook.hosts == state.outlook.hosts
+
+
+def test_a_host_whose_port_is_a_trunk_now_is_forgotten() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    (host,) = state.outlook.hosts
+    moved = [replace(host, attachment=place) for place in (A1, Attachment("gone", 5))]
+    assert initial(state.site, {}, 0.0, moved).outlook.hosts == ()

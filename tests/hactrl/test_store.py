@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 from statistics import median
 
@@ -18,6 +20,7 @@ import pytest
 from hactrl import store as store_module
 from hactrl.engine.effects import Record
 from hactrl.store import SqliteStore, StaleEpochError, StoreError
+from topology.model import Attachment, Host
 
 
 @pytest.fixture
@@ -298,3 +301,32 @@ def test_a_placement_is_written_within_the_budget_of_a_failover(store: SqliteSto
         store.place("smtp_pop", "mailrelay", epoch)
         took.append(time.monotonic() - started)
     assert median(took) < 0.1
+
+
+ANN = Host("00:16:3e:00:00:01", Attachment("r1", 5), 7, (ip_address("10.0.0.1"),))
+BEN = Host("00:16:3e:00:00:02", Attachment("r2", 5), 8, (ip_address("2001:db8::2"),))
+
+
+def test_hosts_are_read_back_after_reopening_the_oldest_first(path: Path) -> None:
+    first = SqliteStore(path)
+    first.keep_hosts((BEN,))
+    first.flush()
+    first.keep_hosts((BEN, ANN))
+    first.flush()
+    moved = replace(BEN, attachment=ANN.attachment)
+    first.keep_hosts((moved, ANN))
+    first.close()
+    second = SqliteStore(path)
+    assert second.hosts() == (moved, ANN)
+    second.close()
+
+
+def test_a_host_that_is_kept_no_more_is_forgotten(path: Path) -> None:
+    first = SqliteStore(path)
+    first.keep_hosts((ANN, BEN))
+    first.flush()
+    first.keep_hosts((BEN,))
+    first.close()
+    second = SqliteStore(path)
+    assert second.hosts() == (BEN,)
+    second.close()
