@@ -22,7 +22,7 @@ from topology.model import Interface
 SERVER, ADDRESS = "files", "10.20.0.10"
 
 #: Of the file that every client fetches.
-SIZE = 4_000_000
+SIZE = 2_000_000
 
 #: What counts as carrying it: all else on a link (probes, discovery, questions) is far less.
 _NOISE = 200_000

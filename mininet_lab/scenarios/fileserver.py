@@ -77,6 +77,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
         story.expect(
             refetch(campus, "after") == digest, "all repaired: the file is fetched once more"
         )
+        restart(campus, story)
         site = campus.site
     campus_traffic.count(directory, site, results, story)
     story.tell(f"figures are in {results.write()}")
@@ -175,6 +176,29 @@ def transfer(campus: Campus, failure: Failure, digest: str, results: Results, st
         under_way and arrived == digest,
         f"{failure.name}: the file under way arrived whole",
         f"exit {fetching.returncode}, under way: {under_way}: {errors[-500:]}",
+    )
+
+
+def restart(campus: Campus, story: Story) -> None:
+    """The controller is killed and started again under a probe of 1 ms: nobody notices."""
+    log = campus.directory / "ping-restart.log"
+    with (
+        story.working("restarting the controller"),
+        pinging(campus.network.nodes[CLIENT], SERVICE, log) as pings,
+    ):
+        pings.await_answers(_QUIET)
+        struck = time.time()
+        changes = campus.ovs.watch_changes()
+        campus.controller.kill()
+        campus.controller.start()
+        campus.await_healthy()
+        sent = changes.stop()
+        pings.await_answers(_QUIET)
+        gap = pings.blackout(struck)
+    story.expect(
+        not any(sent.values()),
+        f"restarted, the controller changed nothing: longest gap {1e3 * gap:.0f} ms",
+        f"it sent {sent}",
     )
 
 
