@@ -21,12 +21,13 @@ sets as they are afterwards.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field, replace
 
+from flows.lookup import Tables
 from flows.oxm import REGISTERS
-from flows.packet import Packet, has_field, lacks_prerequisites
+from flows.packet import Packet, has_field
 from flows.rules import (
     CONTROLLER,
     IN_PORT,
@@ -97,13 +98,20 @@ class Walker:
     """Many walks over the same rule sets: they are sorted for it once. Arguments as in `walk`."""
 
     def __init__(self, rule_sets: Mapping[str, RuleSet], links: Iterable[Link]) -> None:
-        self._tables = {name: _by_table(name, held) for name, held in rule_sets.items()}
-        self._groups = {name: held.groups for name, held in rule_sets.items()}
+        self._held = dict(rule_sets)
+        self._tables = {name: Tables(name, held) for name, held in rule_sets.items()}
         self._ends = {end: link for link in links for end in (link.a, link.b)}
 
+    def replaced(self, switch: str, held: RuleSet) -> Walker:
+        """One in which this switch holds something else. Only tables that differ are sorted."""
+        other = copy(self)
+        other._held = self._held | {switch: held}
+        other._tables = self._tables | {switch: Tables(switch, held, self._tables.get(switch))}
+        return other
+
     def walk(self, port_up: Callable[[Attachment], bool], packet: Packet, at: Attachment) -> Trace:
-        world = _World(self._tables, self._groups, self._ends, port_up)
-        return Trace(_visit(world, packet, at, ()))
+        world = _World(self._tables, self._held, self._ends, port_up)
+        return Trace(_visit(world, packet.on_the_wire(), at, ()))
 
 
 def with_learnt(rule_sets: Mapping[str, RuleSet], trace: Trace) -> dict[str, RuleSet]:
@@ -117,36 +125,16 @@ def with_learnt(rule_sets: Mapping[str, RuleSet], trace: Trace) -> dict[str, Rul
     return after
 
 
-def matches(match: Match, values: Mapping[str, int]) -> bool:
-    """Whether a packet with these fields has what `match` asks for."""
-    for field in match:
-        if not has_field(values, field.name):
-            return False
-        mask = -1 if field.mask is None else field.mask
-        if (values.get(field.name, 0) ^ field.value) & mask:
-            return False
-    return True
-
-
-#: Of one switch: the rules of each table, the highest priority first.
-_Tables = Mapping[int, list[Rule]]
-
-
-def _by_table(switch: str, held: RuleSet) -> _Tables:
-    tables = defaultdict[int, list[Rule]](list)
-    for rule in sorted(held.rules.values(), key=lambda rule: -rule.priority):
-        if lacking := lacks_prerequisites(rule.match):
-            raise ValueError(f"{switch}: {rule} lacks the prerequisites of {lacking}")
-        tables[rule.table].append(rule)
-    return tables
-
-
 @dataclass(frozen=True)
 class _World:
-    tables: Mapping[str, _Tables]
-    groups: Mapping[str, Mapping[int, Group]]
+    tables: Mapping[str, Tables]
+    held: Mapping[str, RuleSet]
     ends: Mapping[Attachment, Link]
     port_up: Callable[[Attachment], bool]
+
+    #: What has been found out already, where nothing loops: equal ways meet again and again.
+    known: dict[_Arrival, Visit] = field(default_factory=dict)
+    loops: list[_Arrival] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -156,11 +144,17 @@ class _Arrival:
 
 
 def _visit(world: _World, packet: Packet, at: Attachment, way: tuple[_Arrival, ...]) -> Visit:
-    arrival = _Arrival(at, packet.on_the_wire())
+    arrival = _Arrival(at, packet)
+    if arrival in world.known:
+        return world.known[arrival]
     if arrival in way or len(way) > MOST_HOPS:
+        world.loops.append(arrival)
         return Visit(at, arrival.packet, (Looped(at, arrival.packet),))
-    pipeline = _Pipeline(world, arrival, (*way, arrival))
-    return Visit(at, arrival.packet, pipeline.run())
+    before = len(world.loops)
+    visit = Visit(at, arrival.packet, _Pipeline(world, arrival, (*way, arrival)).run())
+    if len(world.loops) == before:
+        world.known[arrival] = visit
+    return visit
 
 
 class _TooDeepError(Exception):
@@ -176,6 +170,7 @@ class _Pipeline:
         self._switch = arrival.at.switch
         self._values = dict.fromkeys(REGISTERS, 0) | dict(arrival.packet)
         self._values["in_port"] = arrival.at.port
+        self._shown: Packet | None = None
         self._action_set: list[Action] = []
         self._last: Rule | None = None
         self._depth = 0
@@ -191,14 +186,16 @@ class _Pipeline:
         return tuple(steps)
 
     def _packet(self) -> Packet:
-        return Packet(tuple(sorted(self._values.items()))).on_the_wire()
+        if self._shown is None:
+            self._shown = Packet(tuple(sorted(self._values.items()))).on_the_wire()
+        return self._shown
 
     def _dropped(self, reason: Reason) -> Dropped:
         return Dropped(self._switch, reason, self._last, self._packet())
 
     def _lookup(self, table: int) -> Rule | None:
-        rules = self._world.tables.get(self._switch, {}).get(table, ())
-        return next((rule for rule in rules if matches(rule.match, self._values)), None)
+        tables = self._world.tables.get(self._switch)
+        return tables.find(table, self._values) if tables else None
 
     def _table(self, table: int) -> list[Step]:
         rule = self._lookup(table)
@@ -239,7 +236,7 @@ class _Pipeline:
         before = self._values.get(name, 0)
         if value == before or not has_field(self._values, name):
             return []
-        self._values[name] = value
+        self._values[name], self._shown = value, None
         return [Rewritten(name, before, value)]
 
     def _move(self, source: str, destination: str, bits: int) -> list[Step]:
@@ -266,7 +263,7 @@ class _Pipeline:
         return steps
 
     def _group(self, number: int) -> Step:
-        if (group := self._world.groups[self._switch].get(number)) is None:
+        if (group := self._world.held[self._switch].groups.get(number)) is None:
             raise ValueError(f"{self._switch}: {self._last} uses group {number:#x}: there is none")
         chosen = [(place, group.buckets[place]) for place in self._chosen(group)]
         if not chosen:
@@ -292,7 +289,7 @@ class _Pipeline:
     def _bucket(self, bucket: Bucket) -> tuple[Step, ...]:
         before = dict(self._values)
         steps = self._deeper(lambda: self._execute(in_set_order(bucket.actions)))
-        self._values = before
+        self._values, self._shown = before, None
         return tuple(steps)
 
     def _learnt_rule(self, learn: Learn) -> Rule:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from flows.lookup import matches
 from flows.packet import ETH_IPV4, ETH_IPV6, Packet, arp_request, mac, neighbour_solicitation, tcp
 from flows.rules import (
     CONTROLLER,
@@ -26,7 +27,7 @@ from flows.rules import (
     ToGroup,
 )
 from flows.trace import Delivered, Dropped, Looped, Reason, Rewritten, Trace
-from flows.walker import MOST_HOPS, matches, walk, with_learnt
+from flows.walker import MOST_HOPS, Walker, walk, with_learnt
 from topology.model import Attachment, Link
 
 ETH = ("02:00:00:00:00:01", "02:00:00:00:00:02")
@@ -292,6 +293,37 @@ class TestSeveralSwitches:
         held = {name: RuleSet.of([rule(Output(2))]) for name in names}
         trace = walk(held, links, lambda _: True, PACKET, Attachment("0", 1))
         assert {loop.attachment.switch for loop in trace.loops} == {str(MOST_HOPS + 1)}
+
+
+def test_a_switch_is_replaced_and_the_walker_of_before_stays_as_it_was() -> None:
+    cable = Link(Attachment("s", 2), Attachment("t", 1))
+    first = RuleSet.of([rule(Output(2))])
+    before = Walker({"s": first, "t": RuleSet.of([rule(Output(3))])}, [cable])
+    other = before.replaced("t", RuleSet.of([rule(Output(4))]))
+    for walker, port in ((before, 3), (other, 4), (other.replaced("s", first), 4)):
+        trace = walker.walk(lambda _: True, PACKET, Attachment("s", 1))
+        assert trace.places == {Attachment("t", port)}
+
+
+def test_a_replaced_switch_may_have_other_groups_for_the_same_rules() -> None:
+    def held(port: int) -> RuleSet:
+        return RuleSet.of([rule(ToGroup(1))], [Group(1, GroupType.ALL, (bucket(Output(port)),))])
+
+    walker = Walker({"s": held(2)}, ()).replaced("s", held(3))
+    assert ports(walker.walk(lambda _: True, PACKET, Attachment("s", 1))) == {3}
+
+
+def test_two_ways_that_meet_again_are_both_in_the_trace() -> None:
+    cables = [Link(Attachment("s", n), Attachment("t", n)) for n in (2, 3)]
+    onward = Link(Attachment("t", 4), Attachment("u", 1))
+    both = Group(1, GroupType.ALL, (bucket(Output(2)), bucket(Output(3))))
+    rule_sets = {
+        "s": RuleSet.of([rule(ToGroup(1))], [both]),
+        "t": RuleSet.of([rule(Output(4))]),
+        "u": RuleSet.of([rule(Output(2))]),
+    }
+    trace = walk(rule_sets, [*cables, onward], lambda _: True, PACKET, Attachment("s", 1))
+    assert [type(s) for s in trace.steps()].count(Delivered) == 2
 
 
 def test_a_learnt_host_is_found_by_the_next_packet() -> None:
