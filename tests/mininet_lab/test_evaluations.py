@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
+from itertools import pairwise
 
 import networkx as nx
 import pytest
 
-from mininet_lab import evaluations
-from mininet_lab.evaluations import engine, paths, rules
+from flows.rules import Match, Output, Rule, RuleSet
+from flows.walker import Walker
+from mininet_lab import evaluations, simulation
+from mininet_lab.evaluations import engine, paths, repair, rules
 from mininet_lab.graphs import fat_tree, random_graph, zoo
 from topology.spread import Load
 
@@ -76,3 +80,54 @@ def test_rules_are_counted_on_a_ring_of_four() -> None:
     assert counts.shared_groups == [3] * 4
     assert counts.entries == 0
     assert len(counts.own_changes) == 2
+
+
+def watched_ring(switches: int, events: int) -> repair.Account:
+    """What a ring of switches looked like while links came and went."""
+    ring = nx.relabel_nodes(nx.cycle_graph(switches), {n: f"s{n}" for n in range(switches)})
+    site = simulation.Site(simulation.network_of(ring, 1, 2, seed=1))
+    watcher = repair.Watcher(site, seed=1)
+    watcher.begin()
+    for before, after in pairwise(simulation.history(site.network.links, events, 2, seed=1)):
+        (link,) = before ^ after
+        watcher.event(link)
+    watcher.all_pairs()
+    return watcher.account
+
+
+def test_a_ring_repairs_itself_as_the_walker_sees_it() -> None:
+    account = watched_ring(6, 5)
+    assert not any(account.faults.values())
+    assert account.counted["covered"]
+    assert account.counted["bare"] == account.counted["holes"] > 0
+    assert len(account.sent["rounds"]) == 5
+
+
+def test_without_rounds_a_repair_would_lose_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "rounds", lambda _graph, _old, new: (new,))
+    faults = watched_ring(6, 5).faults
+    assert faults["lost in rounds"]
+    assert not faults["holes"]
+
+
+def test_a_loop_and_rules_that_nobody_compiled_are_noticed() -> None:
+    ring = nx.relabel_nodes(nx.cycle_graph(3), {n: f"s{n}" for n in range(3)})
+    site = simulation.Site(simulation.network_of(ring, 0, 0, seed=1))
+    watcher = repair.Watcher(site, seed=1)
+    watcher.begin()
+    clockwise = {"s0": 11, "s1": 12, "s2": 11}
+    held = {s: RuleSet.of([Rule(0, 1, Match(), (Output(p),))]) for s, p in clockwise.items()}
+    walker = Walker(held, site.network.links)
+    watcher.world = replace(watcher.world, held=held, walker=walker)
+    watcher.all_pairs()
+    faults = watcher.account.faults
+    assert faults["loops"]
+    assert faults["holes"]
+    assert len(faults["rules"]) == 3
+
+
+def test_events_turn_one_link_each_and_few_are_down_at_once() -> None:
+    links = simulation.network_of(random_graph(20, seed=1), 1, 1, seed=1).links
+    downs = simulation.history(links, 100, 3, seed=1)
+    assert [len(one ^ other) for one, other in pairwise(downs)] == [1] * 100
+    assert max(map(len, downs)) == 3
