@@ -26,6 +26,7 @@ class CookieKind(IntEnum):
     FORWARD = 7
     HOSTS = 8
     TREE = 9
+    ANSWERS = 10
 
 
 def cookie(kind: CookieKind, intent: str) -> int:

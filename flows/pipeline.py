@@ -58,13 +58,15 @@ class Table:
         *apply: Action,
         goto: Table | None = None,
         meter: int | None = None,
+        kind: CookieKind | None = None,
     ) -> Rule:
-        """A rule of this table; without actions and `goto` it drops.
+        """A rule of this table; without actions and `goto` it drops. `kind`: for rules that are
+        asked for apart from the others of their table.
 
         Raises:
             PipelineError: the table may not do this.
         """
-        return _rule(self, priority, intent, tuple(match.items()), apply, goto, meter)
+        return _rule(self, priority, intent, tuple(match.items()), apply, goto, meter, kind)
 
     def check(self, rule: Rule) -> None:
         """
@@ -90,6 +92,7 @@ def _rule(  # noqa: PLR0917 - a cache wants them so
     apply: tuple[Action, ...],
     goto: Table | None,
     meter: int | None,
+    kind: CookieKind | None,
 ) -> Rule:
     """From one compilation to the next nearly all rules are the same."""
     rule = Rule(
@@ -99,7 +102,7 @@ def _rule(  # noqa: PLR0917 - a cache wants them so
         apply=apply,
         goto=None if goto is None else goto.number,
         meter=meter,
-        cookie=cookie(table.kind, intent),
+        cookie=cookie(kind or table.kind, intent),
         intent=intent,
     )
     table.check(rule)
@@ -177,8 +180,9 @@ SOURCE = Table(
 POLICY = Table(
     number=3,
     name="policy",
-    purpose="who may reach which service, what a role may open, and the answers to both",
-    matches=frozenset({"eth_type", "eth_dst"} | _IP | _TRANSPORT | _ICMP),
+    purpose="who may reach which service, what a role may open, and the answers to both;"
+    " counts what file servers send",
+    matches=frozenset(_ETHERNET | _IP | _TRANSPORT | _ICMP),
     actions=frozenset({"meter"}),
     next=frozenset({SOURCE.number}),
     kind=CookieKind.POLICY,

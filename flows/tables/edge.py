@@ -8,7 +8,8 @@ server is answered by the switch that it is plugged into; only questions for the
 flooded.
 
 A file server speaks with its service addresses alone, from any of its interfaces. Its questions
-carry the locator of the interface that asks, so that answers come back there.
+carry the locator of the interface that asks, so that answers come back there. What each interface
+sends to the hosts of each switch is counted, because the way of an answer is the server's choice.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address, ip_network
 
 from flows.locators import DETOUR
+from flows.numbers import CookieKind
 from flows.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
 from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
 from flows.rules import CONTROLLER, Output, Rule, SetField
@@ -65,6 +67,7 @@ _TELL = Output(CONTROLLER, 0xFFFF)
 def rules(view: View) -> Iterator[Rule]:
     yield from _admitted(view)
     yield from _answers(view)
+    yield from _counted(view)
     yield from _named(view)
     yield from _steered(view)
 
@@ -231,10 +234,26 @@ def _renamed(sender: Fields, locator: int) -> Iterator[Rule]:
         yield ARP.rule(_MATCH, intent, sender | icmpv6(kind), *told, goto=FORWARD)
 
 
-def _named(view: View) -> Iterator[Rule]:
-    """Tables `policy` and `source`: everybody may reach everybody, under the name of where he
-    is; what comes from a file server comes from its virtual MAC."""
+def _counted(view: View) -> Iterator[Rule]:
+    """Table `policy`: everybody may reach everybody. What the interfaces here send is counted, by
+    the switch that it goes to (`flows.openflow.Counting` reads it)."""
+    told = sorted({host.attachment.switch for host in view.hosts}) if view.file_cards else []
+    for card in view.file_cards:
+        sender: Fields = {"in_port": card.attachment.port, "eth_src": mac(card.mac)}
+        for switch in told:
+            yield POLICY.rule(
+                _MATCH,
+                f"count what {card.name} sends to {switch}",
+                sender | {"eth_dst": view.locators.prefix(switch)},
+                goto=SOURCE,
+                kind=CookieKind.ANSWERS,
+            )
     yield POLICY.rule(_ELSE, "a backbone has no policy", {}, goto=SOURCE)
+
+
+def _named(view: View) -> Iterator[Rule]:
+    """Table `source`: everybody speaks under the name of where he is; what comes from a file
+    server comes from its virtual MAC."""
     for host in view.local_hosts:
         sender: Fields = {"in_port": host.attachment.port, "eth_src": mac(host.mac)}
         own = SetField("eth_src", view.locators.host(host))

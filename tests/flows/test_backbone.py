@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from flows.compile import compile
 from flows.locators import Locators
-from flows.packet import BROADCAST, ETH_ARP, Packet, mac
-from flows.rules import RuleSet
-from flows.trace import Delivered, Trace
+from flows.numbers import CookieKind
+from flows.packet import BROADCAST, ETH_ARP, ETH_IPV4, UDP, Packet, mac
+from flows.rules import COOKIE_MASK, Rule, RuleSet
+from flows.trace import Delivered, Matched, Trace
 from flows.walker import Walker
 from topology import backbones
 from topology.graph import LiveGraph
@@ -224,6 +225,50 @@ def test_a_dead_interface_is_replaced_by_another_one_without_the_controller(
         reachable = nx.node_connected_component(site.alive, switch)
         if others & reachable & nx.node_connected_component(site.alive, dead.attachment.switch):
             assert site.to_server(switch).places
+
+
+def from_server(network: Network, card: Interface, switch: str) -> Packet:
+    """What an interface sends to the client at a switch."""
+    host = client(network, switch)
+    return Packet.of(
+        eth_src=mac(card.mac),
+        eth_dst=Locators.of(network).host(host),
+        eth_type=ETH_IPV4,
+        ipv4_src=int(SERVICE),
+        ipv4_dst=int(host.addresses[0]),
+        ip_proto=UDP,
+        udp_src=9,
+        udp_dst=50000,
+    )
+
+
+@FEW
+@given(sites(known=True))
+def test_what_a_server_sends_is_counted_once_and_goes_its_way(site: Site) -> None:
+    for card in site.network.file_interfaces.values():
+        reachable = nx.node_connected_component(site.alive, card.attachment.switch)
+        for switch in site.network.switches:
+            packet = from_server(site.network, card, switch)
+            trace = site.walk(packet, card.attachment)
+            counted = [m.rule for m in trace.steps() if isinstance(m, Matched) and counts(m.rule)]
+            assert [rule.intent for rule in counted] == [
+                f"count what {card.name} sends to {switch}"
+            ]
+            if switch in reachable and not site.dead:
+                assert {place.switch for place in trace.places} == {switch}
+
+
+@FEW
+@given(networks())
+def test_only_switches_with_interfaces_count(network: Network) -> None:
+    homes = [card.attachment.switch for card in network.file_interfaces.values()]
+    for name, held in Site(network).rule_sets.items():
+        counting = [rule for rule in held.rules.values() if counts(rule)]
+        assert len(counting) == homes.count(name) * len(network.switches)
+
+
+def counts(rule: Rule) -> bool:
+    return (rule.cookie & ~COOKIE_MASK) >> 32 == CookieKind.ANSWERS
 
 
 def asking(network: Network, switch: str, target: int) -> Packet:
