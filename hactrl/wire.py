@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import Any
 
 from flows.diff import Change
-from flows.openflow import Count, Reading, frame_again, frame_out, messages
+from flows.openflow import Count, Counting, Counts, Reading, frame_again, frame_out, messages
 from flows.rules import RuleSet
 
 
 class DatapathWire:
-    """Implements `hactrl.switches.Wire` and `hactrl.backbone.Emitter`."""
+    """Implements `hactrl.switches.Wire`, `hactrl.backbone.Emitter` and `hactrl.answers.Switch`."""
 
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath
         self._number = 0
         self._role_request: int | None = None
         self._question: Reading | Count | None = None
+        self._counting: Counting | None = None
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
@@ -53,10 +54,25 @@ class DatapathWire:
         """See `Wire.take_reply`."""
         if self._question is None or not self._question.take(message):
             return None
-        if self._send_next():
+        if self._send_next(self._question):
             return None
         found, self._question = self._question.found(), None
         return self._number, found
+
+    def count_answers(self) -> None:
+        """See `hactrl.answers.Switch`."""
+        self._counting = Counting(self.datapath)
+        self._send_next(self._counting)
+
+    def take_counts(self, message: Any) -> Counts | None:
+        """Take a part of the answer to `count_answers`, which may send for the next part; all
+        of it once it is whole."""
+        if self._counting is None or not self._counting.take(message):
+            return None
+        if self._send_next(self._counting):
+            return None
+        found, self._counting = self._counting.found(), None
+        return found
 
     def emit(self, frame: bytes, port: int) -> None:
         """Send the frame out of this port."""
@@ -69,12 +85,11 @@ class DatapathWire:
     def _ask(self, question: Reading | Count) -> int:
         self._number += 1
         self._question = question
-        self._send_next()
+        self._send_next(question)
         return self._number
 
-    def _send_next(self) -> bool:
-        assert self._question is not None
-        request = self._question.next_request()
+    def _send_next(self, question: Reading | Count | Counting) -> bool:
+        request = question.next_request()
         if request is not None:
             self._send(request)
         return request is not None

@@ -4,7 +4,8 @@ what a switch answers as our rules.
 This package is, beside the application's shell, the only place that imports Ryu.
 
 - `messages(datapath, change)`: what to send for a change of `flows.diff`.
-- `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts.
+- `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts;
+  `Counting(datapath)` reads what rules have counted.
 - `ports_up`, `port_change`: which ports are up, from a port description or a port-status.
 - `frame_in`, `frame_out`, `frame_again`: whole frames from and to a switch.
 - `error_text`: what a switch complains of, in words. An error has the transaction id of the
@@ -13,12 +14,15 @@ This package is, beside the application's shell, the only place that imports Ryu
 Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_mended`).
 """
 
+from flows.openflow.counting import Counting, Counts
 from flows.openflow.frames import frame_again, frame_in, frame_out
 from flows.openflow.messages import messages
 from flows.openflow.replies import Count, Reading, error_text, port_change, ports_up, rule_set
 
 __all__ = [
     "Count",
+    "Counting",
+    "Counts",
     "Reading",
     "error_text",
     "frame_again",

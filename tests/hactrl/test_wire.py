@@ -136,3 +136,18 @@ def test_what_nobody_asked_for_is_nothing() -> None:
     request = parser.OFPGroupDescStatsRequest(datapath)
     request.set_xid(1)
     assert wire.take_reply(answer(request)) is None
+
+
+def test_counters_are_asked_for_beside_a_reading_and_there_when_all_is_answered() -> None:
+    datapath = Datapath()
+    wire = DatapathWire(datapath)
+    wire.read()
+    wire.count_answers()
+    reading, counting = datapath.sent
+    assert wire.take_counts(answer(reading)) is None
+    assert wire.take_counts(answer(counting)) is None
+    assert len(datapath.sent) == 3
+    while (found := wire.take_counts(answer(datapath.sent[-1]))) is None:
+        assert len(datapath.sent) < 100
+    assert found == {}
+    assert wire.take_counts(answer(datapath.sent[-1])) is None

@@ -35,7 +35,7 @@ from typing import Any, Self
 from ryu.ofproto import ofproto_common, ofproto_parser, ofproto_v1_3, ofproto_v1_3_parser
 from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
-from flows.openflow import Count, Reading
+from flows.openflow import Count, Counting, Reading
 from flows.rules import RuleSet
 
 #: Runs as process 1 of the private namespaces. `$1`: the directory for sockets and database.
@@ -259,7 +259,7 @@ class Channel:
         self.ask(reading)
         return reading.found()
 
-    def ask(self, question: Reading | Count) -> None:
+    def ask(self, question: Reading | Count | Counting) -> None:
         """Send its requests, one after the other, and give it the answers."""
         while (request := question.next_request()) is not None:
             self.send(request)
