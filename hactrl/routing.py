@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import networkx as nx
 
 from flows.compile import compiler
-from flows.intents import Intents
+from flows.intents import Intents, Nearest
 from hactrl.engine.learning import network_now
 from hactrl.engine.state import State
 from hactrl.rulebook import Step
@@ -28,9 +28,14 @@ _MANY = 0.25
 
 class Routing:
     """The plan of the backbones' rulebook. It keeps nothing that could not be computed from the
-    state alone: only how it is computed faster (law 2)."""
+    state alone: only how it is computed faster (law 2).
+
+    `changes` grows whenever routes or live interfaces of file servers have changed.
+    """
 
     def __init__(self) -> None:
+        self.changes = 0
+        self._latest: tuple[Routes, tuple[Nearest, ...]] | None = None
         self._trees: Trees | None = None
         self._compiled: tuple[Network, LiveGraph, Intents] | None = None
 
@@ -62,7 +67,25 @@ class Routing:
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
         self._trees = self._followed(graph, live)
         members = sorted(backbones.backbone_switches(graph.network))
-        return self._trees.routes({name: graph.tree_ports(name) for name in members})
+        found = self._trees.routes({name: graph.tree_ports(name) for name in members})
+        latest, self._latest = self._latest, (found, wishes.nearest)
+        self.changes += latest != self._latest
+        return found
+
+    def nearest(self, server: str, switch: str) -> frozenset[str]:
+        """The live interfaces of a file server that no other is nearer to a switch than, by
+        name; none while no way is known."""
+        if self._trees is None or self._latest is None:
+            return frozenset()
+        live = (card for n in self._latest[1] if n.server.name == server for card in n.live)
+        to_switch = self._trees.costs(Destination.switch(switch))
+        costs = {
+            card.name: to_switch[card.attachment.switch]
+            for card in live
+            if card.attachment.switch in to_switch
+        }
+        least = min(costs.values(), default=0)
+        return frozenset(name for name, cost in costs.items() if cost == least)
 
     def _followed(self, graph: LiveGraph, live: dict[str, tuple[Interface, ...]]) -> Trees:
         """The trees, after all that has changed."""

@@ -95,9 +95,10 @@ class Runtime:
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
+        self.routing = Routing()
         self.rulebooks = tuple(
             Rulebook(switches, self._current, plan, outlets.want)
-            for switches, plan in plans(state.site.network)
+            for switches, plan in plans(state.site.network, self.routing)
             if switches
         )
         self._probes = targets(state.site)
@@ -196,12 +197,12 @@ def look_round(probes: Iterable[Target]) -> float:
     return WARM_UP + judged_within(probes)
 
 
-def plans(network: Network) -> Iterator[tuple[tuple[str, ...], Plan]]:
+def plans(network: Network, routing: Routing) -> Iterator[tuple[tuple[str, ...], Plan]]:
     """The switches that are kept right together, and how."""
     switches = backbone_switches(network)
     others = tuple(name for name in network.switches if name not in switches)
     yield others, lambda state, _standing: (Step(barrier_rules(state)),)
-    yield tuple(sorted(switches)), Routing().plan
+    yield tuple(sorted(switches)), routing.plan
 
 
 def barrier_rules(state: State) -> Callable[[str], RuleSet]:

@@ -47,6 +47,10 @@ _KINDS: Mapping[str, str] = {
     "agent.connected": "the agent of {server} has connected",
     "agent.lost": "the agent of {server} is lost",
     "agent.reported": "{server} {holding}, epoch {epoch}",
+    "answers.roundabout": (
+        "answers of {server} to {switch} take a roundabout way: {percent} % leave by {interfaces}"
+    ),
+    "answers.short": "answers of {server} take the short way again",
     "assume.failed": "{server} did not take it: {outcome}",
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",

@@ -171,6 +171,25 @@ class LinkHeard:
     speaker: Attachment | None
 
 
+@dataclass(frozen=True)
+class AnswerWays:
+    """The bytes that a file server has sent to the hosts of a switch: by interfaces that are
+    nearest to it, and by others (`interfaces`, the one that sent most first)."""
+
+    switch: str
+    short: int
+    roundabout: int = 0
+    interfaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AnswersCounted:
+    """What a file server has sent since it was last counted, to each switch that got anything."""
+
+    server: str
+    ways: tuple[AnswerWays, ...]
+
+
 class RequestKind(Enum):
     FAILOVER = "failover"
     FAILBACK = "failback"
@@ -211,6 +230,7 @@ Event = (
     | EpochStored
     | HostSighted
     | LinkHeard
+    | AnswersCounted
     | Requested
     | Tick
 )

@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import learning, ownership
+from hactrl.engine import answers, learning, ownership
 from hactrl.engine.events import (
     AgentAnswered,
     AgentConnected,
     AgentLost,
     AgentReported,
+    AnswersCounted,
     EpochStored,
     Held,
     Holding,
@@ -235,4 +236,5 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     LeaseAsked: ownership.answer_lease,
     HostSighted: learning.host_sighted,
     LinkHeard: learning.link_heard,
+    AnswersCounted: answers.counted,
 }

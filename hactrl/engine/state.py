@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hactrl.engine.effects import Obstacle
-from hactrl.engine.events import Held, Outcome, Proof, Verdict
+from hactrl.engine.events import AnswerWays, Held, Outcome, Proof, Verdict
 from hactrl.site.model import Site
 from topology.discovery import Heard, Judgement
 from topology.hosts import Table
@@ -145,6 +145,16 @@ class Health:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Of a file server: the bytes that were counted since the start, by way, and what each
+    switch's hosts got in the last interval that says something; see `engine.answers`."""
+
+    short: int = 0
+    roundabout: int = 0
+    latest: Mapping[str, AnswerWays] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Outlook:
     """All of the state that the wanted rules depend on; see `hactrl.wanted`."""
 
@@ -167,7 +177,8 @@ class State:
     a role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
     `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
-    journal was told last; `heard` which port hears which, `cabling` what follows.
+    journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by
+    file server.
     """
 
     site: Site
@@ -193,6 +204,7 @@ class State:
     )
     heard: Heard = field(default_factory=dict)
     cabling: Judgement = field(default_factory=Judgement)
+    answers: Mapping[str, Answers] = field(default_factory=dict)
     wake: float | None = None
     outlook: Outlook = field(default_factory=Outlook)
 
