@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from heapq import heappop, heappush
 from importlib.util import find_spec
 
@@ -18,6 +18,16 @@ import networkx as nx
 from topology.routes import Destination
 
 Costs = dict[str, int]
+
+#: By switch, a bit for each destination.
+Wave = dict[str, int]
+
+#: From the digits of a binary number to octets 0 and 1.
+_SPREAD = bytes(int(octet == ord("1")) for octet in range(256))
+_OCTET = 256
+
+#: So many destinations make the way by columns the faster one.
+_WORTH_COLUMNS = 32
 
 #: Below this product of destinations and links, turning the graph into scipy's takes longer than
 #: it saves.
@@ -36,10 +46,10 @@ def costs_of_all(
     return weighted_costs(graph, sources)
 
 
-def waves(graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]) -> list[dict[str, int]]:
+def waves(graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]) -> list[Wave]:
     """For each distance in links, from 0 on, which switches are reached just then: by name, with
     bit i set for the i-th destination of `sources`."""
-    wave: dict[str, int] = {}
+    wave: Wave = {}
     for bit, switches in enumerate(sources.values()):
         for switch in switches:
             if switch in graph:
@@ -50,30 +60,82 @@ def waves(graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]) -> list
     while wave:
         found.append(wave)
         for switch, bits in wave.items():
-            missing[switch] &= ~bits
-        reached: dict[str, int] = {}
-        for switch, bits in wave.items():
-            for neighbour in neighbours[switch]:
-                if news := bits & missing[neighbour]:
-                    reached[neighbour] = reached.get(neighbour, 0) | news
-        wave = reached
+            missing[switch] ^= bits
+            if not missing[switch]:
+                del missing[switch]
+        # From whichever side there are fewer switches to look at.
+        step = _pulled if len(missing) < len(wave) else _pushed
+        wave = step(neighbours, wave, missing) if missing else {}
     return found
+
+
+def _pushed(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave) -> Wave:
+    """The next wave, looking from those whom the last one has reached."""
+    reached: Wave = {}
+    for switch, bits in wave.items():
+        for neighbour in neighbours[switch]:
+            if neighbour in missing and (news := bits & missing[neighbour]):
+                reached[neighbour] = reached.get(neighbour, 0) | news
+    return reached
+
+
+def _pulled(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave) -> Wave:
+    """The next wave, looking from those whom something is missing to."""
+    reached: Wave = {}
+    for switch, wanted in missing.items():
+        seen = 0
+        for neighbour in neighbours[switch]:
+            if neighbour in wave:
+                seen |= wave[neighbour]
+        if news := seen & wanted:
+            reached[switch] = news
+    return reached
 
 
 def unit_costs(
     graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]], unit: int = 1
 ) -> dict[Destination, Costs]:
     """`costs_of_all` where every link costs `unit`."""
-    every: list[Costs] = [{} for _ in sources]
-    for distance, wave in enumerate(waves(graph, sources)):
-        cost = distance * unit
+    found = waves(graph, sources)
+    by_columns = len(sources) >= _WORTH_COLUMNS and len(found) <= _OCTET
+    costs = (_by_columns if by_columns else _bit_by_bit)(graph, len(sources), found)
+    if unit != 1:
+        costs = [{switch: links * unit for switch, links in each.items()} for each in costs]
+    return dict(zip(sources, costs, strict=True))
+
+
+def _bit_by_bit(_graph: nx.MultiGraph, count: int, found: list[Wave]) -> list[Costs]:
+    costs: list[Costs] = [{} for _ in range(count)]
+    for distance, wave in enumerate(found):
         for switch, bits in wave.items():
-            left = bits
-            while left:
-                lowest = left & -left
-                every[lowest.bit_length() - 1][switch] = cost
-                left ^= lowest
-    return dict(zip(sources, every, strict=True))
+            for place in _places(bits):
+                costs[place][switch] = distance
+    return costs
+
+
+def _by_columns(graph: nx.MultiGraph, count: int, found: list[Wave]) -> list[Costs]:
+    """A switch's row has an octet for each destination, so that a wave's bits, spread to octets,
+    are added as one number; the columns of all rows are the costs."""
+    rows, reached = dict.fromkeys(graph, 0), dict.fromkeys(graph, 0)
+    for distance, wave in enumerate(found):
+        for switch, bits in wave.items():
+            reached[switch] |= bits
+            rows[switch] += distance * int.from_bytes(f"{bits:b}".encode().translate(_SPREAD))
+    columns = zip(*(row.to_bytes(count, "little") for row in rows.values()), strict=True)
+    costs: list[Costs] = [dict(zip(rows, column, strict=True)) for column in columns]
+    every = (1 << count) - 1
+    for switch, bits in reached.items():
+        for place in _places(every ^ bits):
+            del costs[place][switch]
+    return costs or [{} for _ in range(count)]
+
+
+def _places(bits: int) -> Iterator[int]:
+    """Of the bits that are set, from the lowest on."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
 
 
 def weighted_costs(

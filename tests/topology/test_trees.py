@@ -85,6 +85,15 @@ def test_costs_are_those_of_networkx(found: list[Link]) -> None:
     assert scipy_costs(graph, EVERY) == reference(graph, EVERY)
 
 
+@given(links(heaviest=1), st.data())
+def test_many_destinations_at_once_cost_the_same(found: list[Link], data: st.DataObject) -> None:
+    graph = network(found)
+    switches = st.frozensets(st.sampled_from(NAMES), max_size=3)
+    many = data.draw(st.lists(switches, min_size=32, max_size=70))
+    wanted = {Destination.file_server(str(n)): chosen for n, chosen in enumerate(many)}
+    assert unit_costs(graph, wanted) == reference(graph, wanted)
+
+
 @given(links(heaviest=1), st.integers(1, 9))
 def test_the_search_of_all_at_once_gives_the_same(found: list[Link], unit: int) -> None:
     graph = network([(a, b, unit) for a, b, _ in found])
