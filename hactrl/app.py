@@ -62,7 +62,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         site = load(cfg.CONF.hactrl_site)
-        self._assembly = Assembly(site, boot_time, self._want, self._emitter)
+        self._assembly = Assembly(site, boot_time, self._want, self._wire_of)
         self._runtime = self._assembly.runtime
         self._backbones = backbone_switches(site.network)
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
@@ -80,7 +80,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         if connection := self._connections.get(switch):
             connection[1].want(wanted)
 
-    def _emitter(self, switch: str) -> DatapathWire | None:
+    def _wire_of(self, switch: str) -> DatapathWire | None:
         connection = self._connections.get(switch)
         return connection[0] if connection else None
 
@@ -176,7 +176,10 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     )
     def _statistics(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
-            connection[1].replied(event.msg)
+            wire, session = connection
+            if (counts := wire.take_counts(event.msg)) is not None:
+                self._assembly.answers.counted(session.switch, counts)
+            session.replied(event.msg)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:

@@ -9,12 +9,14 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import eventlet
 from eventlet import tpool
 from eventlet.queue import LightQueue
 
 from hactrl.agents import AgentServer, read_tokens
+from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
@@ -37,9 +39,13 @@ JOURNAL_PAUSE = 1.0
 Supervise = Callable[[str, Callable[[], None]], None]
 
 
+class Connection(Emitter, Switch, Protocol):
+    """What is asked of a connected switch."""
+
+
 class Assembly:
-    """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `emitter` gives
-    its connection, None while there is none.
+    """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `connection`
+    gives it, None while there is none.
 
     Raises:
         StoreError, OSError, ValueError: the store, or a file of tokens, cannot be used.
@@ -50,7 +56,7 @@ class Assembly:
         site: Site,
         clock: Callable[[], float],
         want: Callable[[str, Wanted], None],
-        emitter: Callable[[str], Emitter | None],
+        connection: Callable[[str], Connection | None],
     ) -> None:
         store = SqliteStore(site.controller.store)
         self.generation_id = store.next_generation()
@@ -63,7 +69,10 @@ class Assembly:
         self._agents = AgentServer(site, tokens, events.put)
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
-        self.backbone = Backbone(emitter, lambda: self.runtime.state, events.put, clock)
+        self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
+        self.answers = Answers(
+            connection, lambda: self.runtime.state, lambda: self.runtime.routing, events.put
+        )
         outlets = Outlets(
             ask_agent=self._agents.ask,
             fence_power=self._power.fence,
@@ -97,6 +106,7 @@ class Assembly:
         self._agents.start()
         supervise("prober", self._prober.run)
         supervise("discovery", self.backbone.announce)
+        supervise("answers", self.answers.run)
 
     def installed(self, switch: str, wanted: Wanted) -> None:
         """The switch has confirmed all of this."""
