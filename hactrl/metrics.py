@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from hactrl.engine.candidates import connected
 from hactrl.engine.effects import Record
 from hactrl.engine.events import Verdict
-from hactrl.engine.state import State, SwitchState
+from hactrl.engine.state import Answers, State, SwitchState
 
 #: Seconds; a takeover in the lab takes a few tenths, a slow one tens.
 TAKEOVER_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
@@ -76,6 +76,7 @@ class StateCollector(Collector):
         yield from _servers(state)
         yield from _health(state)
         yield from _switches(state)
+        yield from _answers(state)
         yield from _sent(self._counters())
 
 
@@ -169,6 +170,19 @@ def _switches(state: State) -> Iterator[GaugeMetricFamily]:
         [([name], float(s.installed >= state.version)) for name, s in known.items()],
     )
     yield _gauge("rules_version", "Version of the wanted rules", [], [([], state.version)])
+
+
+def _answers(state: State) -> Iterator[Metric]:
+    family = CounterMetricFamily(
+        "hactrl_file_server_answer_bytes",
+        "Sent by interfaces that are nearest to whom it goes to, and by others",
+        labels=["server", "way"],
+    )
+    for name in state.site.network.file_servers:
+        counted = state.answers.get(name, Answers())
+        family.add_metric([name, "short"], counted.short)
+        family.add_metric([name, "roundabout"], counted.roundabout)
+    yield family
 
 
 def _sent(counters: Mapping[str, Counters]) -> Iterator[Metric]:

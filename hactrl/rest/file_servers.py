@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hactrl.engine import nearest
-from hactrl.engine.state import State
+from hactrl.engine import answers, nearest
+from hactrl.engine.state import Answers, State
 from topology.model import FileServer, Interface
 
 Json = dict[str, Any]
@@ -21,6 +21,25 @@ def file_server(state: State, server: FileServer, now: float) -> Json:
         "interfaces": {
             card.name: _interface(state, server, card, live, now) for card in server.interfaces
         },
+        "answers": _answers(state, server.name),
+    }
+
+
+def _answers(state: State, server: str) -> Json:
+    """As last counted; `roundabout` names the switches whose hosts get theirs so, the worst
+    first."""
+    share = answers.roundabout_share(state, server)
+    return {
+        "state": answers.manner(state, server).value,
+        "roundabout_share": None if share is None else round(share, 3),
+        "roundabout": [
+            {
+                "switch": way.switch,
+                "share": round(answers.share(way), 3),
+                "interfaces": list(way.interfaces),
+            }
+            for way in answers.detours(state.answers.get(server, Answers()))
+        ],
     }
 
 
