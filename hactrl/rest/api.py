@@ -22,6 +22,7 @@ from hactrl.engine.effects import Answer, Reason
 from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.state import State
 from hactrl.metrics import Counters, Happenings, StateCollector
+from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
 from hactrl.rest.router import Permission, Router
 from hactrl.rest.status import obstacle_json, status, unready
@@ -128,6 +129,9 @@ class Api:
         add("GET", "/readyz", read, self._readyz)
         add("GET", "/metrics", read, self._metrics)
         add("GET", "/v1/status", read, self._status)
+        add("GET", "/v1/paths", read, self._paths)
+        add("GET", "/v1/hosts", read, self._hosts)
+        add("GET", "/v1/links", read, self._links)
         add("GET", "/v1/history", read, self._history_page)
         add("GET", "/v1/tables", read, self._tables_page)
         add("POST", "/v1/trace", read, self._trace, Walk)
@@ -161,6 +165,21 @@ class Api:
 
     def _status(self, _request: Request) -> Response:
         return _json(status(*self._snapshot(), self._version))
+
+    def _paths(self, request: Request) -> Response:
+        _known(request, {"server", "from", "what_if"})
+        state, _ = self._snapshot()
+        asked = request.GET
+        question = paths.Question(asked.get("server"), asked.get("from"), asked.get("what_if"))
+        return self._aside(lambda: _json(paths.paths(state, question)))
+
+    def _hosts(self, request: Request) -> Response:
+        _known(request, set())
+        return _json(backbone.hosts(self._snapshot()[0]))
+
+    def _links(self, request: Request) -> Response:
+        _known(request, set())
+        return _json(backbone.links(self._snapshot()[0]))
 
     def _history_page(self, request: Request) -> Response:
         _known(request, {"role", "before", "limit"})
@@ -280,7 +299,8 @@ def _known(request: Request, names: set[str]) -> None:
         raise ProblemError(
             HTTPStatus.BAD_REQUEST,
             "bad-request",
-            f"unknown in the query: {', '.join(unknown)}; known: {', '.join(sorted(names))}",
+            f"unknown in the query: {', '.join(unknown)};"
+            f" known: {', '.join(sorted(names)) or 'nothing'}",
         )
 
 

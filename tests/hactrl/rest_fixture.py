@@ -28,10 +28,12 @@ from hactrl.engine.state import State
 from hactrl.offline import rule_sets
 from hactrl.rest import Api
 from hactrl.site import load
+from hactrl.site.model import Site
 from hactrl.store import Entry
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 SITE = load(EXAMPLE)
+CAMPUS = load(EXAMPLE.with_name("campus.yaml"))
 RULE_SETS = rule_sets(SITE)
 TOKEN = "the operator's own token"
 
@@ -39,14 +41,14 @@ TOKEN = "the operator's own token"
 class Controller:
     """`now` is the clock. Answers come at once, unless `silent`: then the engine gives none."""
 
-    def __init__(self) -> None:
-        self.site = SITE
+    def __init__(self, site: Site = SITE) -> None:
+        self.site = site
         stored = {name: (role.servers[0], 3) for name, role in self.site.roles.items()}
         self.now = 100.0
         self.silent = False
         self.journal: list[Entry] = []
         self.state: State = initial(self.site, stored, self.now)
-        self.rule_sets = RULE_SETS
+        self.rule_sets = RULE_SETS if site is SITE else rule_sets(site)
         self.api = Api(
             snapshot=lambda: (self.state, self.now),
             submit=self.submit,
@@ -90,11 +92,11 @@ class Controller:
         """Switches, agents and probes report a site in normal state."""
         network = self.site.network
         for switch in network.switches:
-            self.tell(SwitchConnected(switch, frozenset(range(1, 13))))
+            self.tell(SwitchConnected(switch, frozenset(range(1, 25))))
         for server in network.servers:
             owned = [r.name for r in self.site.roles.values() if r.needs_fence]
             held = tuple(
-                Held(r, Holding.HELD, 3) for r in owned if SITE.roles[r].servers[0] == server
+                Held(r, Holding.HELD, 3) for r in owned if self.site.roles[r].servers[0] == server
             )
             self.tell(AgentConnected(server, "boot-1", held))
         for role in self.site.roles.values():
