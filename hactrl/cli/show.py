@@ -22,6 +22,9 @@ _GOOD, _BAD, _SOSO = "green", "red", "yellow"
 #: The worst first.
 _VERDICTS = {"unhealthy": _BAD, "unknown": _SOSO, "ready": _GOOD, "healthy": _GOOD}
 
+#: Which way a file server's answers take.
+_MANNERS = {"unknown": "not yet counted", "short": "short way", "roundabout": "roundabout way"}
+
 _BAD_VERDICTS = {"unhealthy", "unknown"}
 
 
@@ -34,7 +37,7 @@ def status(document: Json) -> RenderableType:
     )
     parts: list[RenderableType] = [heading, _roles(document), *_going_on(document)]
     parts += [_servers(document), *_hindrances(document)]
-    parts += [_interfaces(document), _switches(document)]
+    parts += [_interfaces(document), *_file_servers(document), _switches(document)]
     return Group(*parts)
 
 
@@ -177,6 +180,35 @@ def _interfaces(document: Json) -> Table:
             health,
         )
     return table
+
+
+def _file_servers(document: Json) -> Iterator[RenderableType]:
+    """Nothing on a site that has none."""
+    if not document["file_servers"]:
+        return
+    table = _table("\nFile server", "\nInterface", "\nAt", "\nState", "\nUsed", "\nAnswers")
+    detours = []
+    for name, server in document["file_servers"].items():
+        manner, share = server["answers"]["state"], server["answers"]["roundabout_share"]
+        colour = {"short": _GOOD, "roundabout": _BAD}.get(manner, _SOSO)
+        answers = f"[{colour}]{_MANNERS[manner]}[/]" + (
+            f" ({share:.0%})" if manner == "roundabout" else ""
+        )
+        for number, card in enumerate(server["interfaces"].values()):
+            table.add_row(
+                "" if number else escape(name),
+                escape(card["name"]),
+                card["attachment"],
+                f"[{_GOOD if card['state'] == 'live' else _BAD}]{card['state']}[/]",
+                _yes(card["used"]),
+                "" if number else answers,
+            )
+        for way in server["answers"]["roundabout"]:
+            what = f"{way['share']:.0%} of the answers to {way['switch']}"
+            by = ", ".join(way["interfaces"])
+            detours.append(f"  [{_BAD}]{escape(f'{name}: {what} leave by {by}')}[/]")
+    yield table
+    yield from detours
 
 
 def _switches(document: Json) -> Table:
