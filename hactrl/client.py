@@ -126,6 +126,23 @@ class Client:
         found = self._ask("GET", "/v1/history", query=given)["entries"]
         return [HistoryEntry(**entry) for entry in found]
 
+    def paths(
+        self, server: str | None = None, origin: str | None = None, what_if: str | None = None
+    ) -> dict[str, Any]:
+        """The ways from `origin` (a switch, or a host's MAC or address) to a file server; all if
+        left out. `what_if`: what such a failure would change, as `topology.what_if` writes it."""
+        query = {"server": server, "from": origin, "what_if": what_if}
+        given = {name: value for name, value in query.items() if value is not None}
+        return dict(self._ask("GET", "/v1/paths", query=given))
+
+    def hosts(self) -> dict[str, Any]:
+        """The hosts that backbones know."""
+        return dict(self._ask("GET", "/v1/hosts"))
+
+    def links(self) -> dict[str, Any]:
+        """The links of backbones, as declared and as seen."""
+        return dict(self._ask("GET", "/v1/links"))
+
     def tables(self, switch: str | None = None) -> dict[str, Any]:
         """The wanted rules of all switches or one."""
         return dict(self._ask("GET", "/v1/tables", query={"switch": switch} if switch else {}))

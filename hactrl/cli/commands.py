@@ -6,39 +6,32 @@ Exit codes: 0 done, 1 the site file is wrong, 2 wrong usage, 3 refused (nothing 
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import IntEnum
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 
-from hactrl.cli import show
-from hactrl.client import Accepted, Client, RefusedError, UnknownOutcomeError, UnreachableError
+from hactrl.cli import backbone, show
+from hactrl.cli.common import (
+    DEFAULT_URL,
+    AsJson,
+    Exit,
+    Url,
+    connected,
+    err,
+    out,
+    print_json,
+)
+from hactrl.client import Accepted, Client, UnreachableError
 from hactrl.site import SiteError, dumps, load
-
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 #: Seconds between two looks of `status --watch`.
 WATCH_INTERVAL = 1.0
-
-
-class Exit(IntEnum):
-    """What the exit code says."""
-
-    DONE = 0
-    WRONG_SITE = 1
-    USAGE = 2
-    REFUSED = 3
-    UNKNOWN = 4
-    UNREACHABLE = 5
 
 
 app = typer.Typer(
@@ -48,10 +41,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
-
-Url = Annotated[str, typer.Option("--url", envvar="HACTRL_URL", help="The controller's REST.")]
 TokenFile = Annotated[
     Path | None,
     typer.Option(
@@ -60,7 +49,6 @@ TokenFile = Annotated[
         help="File with the operator's token; without it, HACTRL_TOKEN is the token.",
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the controller's JSON.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; for the journal.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -83,9 +71,9 @@ def status(
     """Show roles, servers, interfaces and switches, and what is being done now."""
     if watch and as_json:
         raise typer.BadParameter("--watch and --json exclude each other")
-    with _client(url) as client:
+    with connected(url) as client:
         if as_json:
-            _print_json(client.status())
+            print_json(client.status())
         elif watch:
             _watch(client)
         else:
@@ -188,6 +176,11 @@ def disable(
     )
 
 
+app.command()(backbone.paths)
+app.command()(backbone.hosts)
+app.command()(backbone.links)
+
+
 @app.command()
 def history(
     url: Url = DEFAULT_URL,
@@ -199,10 +192,10 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """Show the journal, the newest entry last."""
-    with _client(url) as client:
+    with connected(url) as client:
         entries = client.history(role, before, limit)
     if as_json:
-        _print_json([vars(entry) for entry in entries])
+        print_json([vars(entry) for entry in entries])
     else:
         out.print(show.history(entries))
 
@@ -219,13 +212,20 @@ def check(
     if defaults:
         typer.echo(dumps(site), nl=False)
         return
+    out.print(escape(f"{file}: good: site {site.name}: {_counts(site)}"))
+
+
+def _counts(site: Any) -> str:
+    """How much of everything there is; the servers of roles and file servers only if any are."""
     network = site.network
-    counts = (
-        f"{len(network.segments)} segments, {len(network.switches)} switches,"
-        f" {len(network.servers)} servers, {len(network.interfaces)} interfaces,"
-        f" {len(site.roles)} roles"
-    )
-    out.print(escape(f"{file}: good: site {site.name}: {counts}"))
+    parts = [f"{len(network.segments)} segments", f"{len(network.switches)} switches"]
+    if network.servers or site.roles or not network.file_servers:
+        parts += [f"{len(network.servers)} servers", f"{len(network.interfaces)} interfaces"]
+        parts.append(f"{len(site.roles)} roles")
+    if network.file_servers:
+        cards = len(network.file_interfaces)
+        parts.append(f"{len(network.file_servers)} file servers with {cards} interfaces")
+    return ", ".join(parts)
 
 
 @app.command()
@@ -238,7 +238,7 @@ def tables(
     """Show the rules that every switch should hold, and the tables that they are in."""
     document = _tables(site, switch, url)
     if as_json:
-        _print_json(document)
+        print_json(document)
         return
     from hactrl.rest.tables import rule_lines
 
@@ -255,7 +255,7 @@ def tables(
 
 def _tables(file: Path | None, switch: str | None, url: str) -> dict[str, Any]:
     if file is None:
-        with _client(url) as client:
+        with connected(url) as client:
             return client.tables(switch)
     from hactrl.offline import rule_sets
     from hactrl.rest.tables import pipeline_json, rule_sets_json
@@ -289,7 +289,7 @@ def trace(
         at, source, destination, protocol, port, source_port, source_mac, destination_mac
     )
     if site is None:
-        with _client(url) as client:
+        with connected(url) as client:
             lines = client.trace(vars(question)).lines
     else:
         from hactrl.offline import rule_sets
@@ -318,7 +318,7 @@ def _change(
     if not sure and not _confirmed(question):
         err.print("nothing done")
         raise typer.Exit(Exit.REFUSED)
-    with _client(url, token) as client:
+    with connected(url, token) as client:
         out.print(show.accepted(ask(client)))
 
 
@@ -336,24 +336,3 @@ def _token(file: Path | None) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--token-file") from error
-
-
-@contextmanager
-def _client(url: str, token: str = "") -> Iterator[Client]:
-    """A client whose failures end the program with the exit code that tells them apart."""
-    try:
-        with Client(url, token) as client:
-            yield client
-    except RefusedError as error:
-        err.print(f"[red]refused:[/] {escape(str(error))}")
-        raise typer.Exit(Exit.REFUSED) from error
-    except UnreachableError as error:
-        err.print(f"[red]unreachable:[/] {escape(str(error))}")
-        raise typer.Exit(Exit.UNREACHABLE) from error
-    except UnknownOutcomeError as error:
-        err.print(f"[red]unknown:[/] {escape(str(error))}")
-        raise typer.Exit(Exit.UNKNOWN) from error
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, indent=2))

@@ -17,10 +17,10 @@ Json = Mapping[str, Any]
 
 _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 
-_GOOD, _BAD, _SOSO = "green", "red", "yellow"
+GOOD, BAD, SOSO = "green", "red", "yellow"
 
 #: The worst first.
-_VERDICTS = {"unhealthy": _BAD, "unknown": _SOSO, "ready": _GOOD, "healthy": _GOOD}
+_VERDICTS = {"unhealthy": BAD, "unknown": SOSO, "ready": GOOD, "healthy": GOOD}
 
 #: Which way a file server's answers take.
 _MANNERS = {"unknown": "not yet counted", "short": "short way", "roundabout": "roundabout way"}
@@ -60,7 +60,7 @@ def history(entries: Iterable[HistoryEntry]) -> RenderableType:
         local = time.localtime(entry.at)
         day = time.strftime("%Y-%m-%d", local)
         if day != today:
-            today, table = day, _table("Time", "Role", "What happened")
+            today, table = day, new_table("Time", "Role", "What happened")
             parts += [f"[bold]{day}[/]", table]
         clock = f"{time.strftime('%H:%M:%S', local)}.{int(entry.at % 1 * 1000):03}"
         table.add_row(clock, escape(entry.role or "-"), escape(entry.words))
@@ -77,15 +77,17 @@ def accepted(answer: Accepted) -> str:
     return escape(f"{what}{to.rstrip()}: {verb}{epoch}{steps}")
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Without lines; a column's name may begin with a new line, for space above."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
 
 
-def _yes(fact: bool, good: bool = True) -> str:
-    return f"[{_GOOD if fact is good else _BAD}]{'yes' if fact else 'no'}[/]"
+def yes(fact: bool, good: bool = True) -> str:
+    """Or no; green if that is good."""
+    return f"[{GOOD if fact is good else BAD}]{'yes' if fact else 'no'}[/]"
 
 
 def _health(verdicts: Mapping[str, str]) -> str:
@@ -104,10 +106,10 @@ def _health(verdicts: Mapping[str, str]) -> str:
 
 
 def _roles(document: Json) -> Table:
-    table = _table("\nRole", "\nServer", "\nEpoch", "\nSince", "\nHealth", "\nAddresses")
+    table = new_table("\nRole", "\nServer", "\nEpoch", "\nSince", "\nHealth", "\nAddresses")
     for name, role in document["roles"].items():
         server = role["server"] or "nobody"
-        colour = _GOOD if server == role["preferred"] else _SOSO
+        colour = GOOD if server == role["preferred"] else SOSO
         verdicts = {service: found["verdict"] for service, found in role["services"].items()}
         addresses = " ".join(a for on in role["addresses"].values() for a in on["addresses"])
         table.add_row(
@@ -138,15 +140,15 @@ def _going_on(document: Json) -> list[RenderableType]:
 
 
 def _servers(document: Json) -> Table:
-    table = _table("\nServer", "\nEnabled", "\nHealthy", "\nActive in", "\nAgent", "\nFenced")
+    table = new_table("\nServer", "\nEnabled", "\nHealthy", "\nActive in", "\nAgent", "\nFenced")
     for name, server in document["servers"].items():
         table.add_row(
             escape(name),
-            _yes(server["enabled"]),
-            _yes(server["healthy"]),
+            yes(server["enabled"]),
+            yes(server["healthy"]),
             escape(" ".join(server["active"])) or "-",
-            _yes(server["agent_connected"]),
-            _yes(server["fenced"], good=False),
+            yes(server["agent_connected"]),
+            yes(server["fenced"], good=False),
         )
     return table
 
@@ -160,11 +162,13 @@ def _hindrances(document: Json) -> Iterator[str]:
             for obstacle in candidate["obstacles"]
         ]
         if reasons:
-            yield f"  [{_SOSO}]{escape(name)}: {escape(words.together(reasons))}[/]"
+            yield f"  [{SOSO}]{escape(name)}: {escape(words.together(reasons))}[/]"
 
 
 def _interfaces(document: Json) -> Table:
-    table = _table("\nInterface", "\nServer", "\nSegment", "\nAt", "\nFor", "\nPort up", "\nHealth")
+    table = new_table(
+        "\nInterface", "\nServer", "\nSegment", "\nAt", "\nFor", "\nPort up", "\nHealth"
+    )
     for name, card in document["interfaces"].items():
         health = ", ".join(
             f"{escape(role)} {_health({s: found['verdict'] for s, found in services.items()})}"
@@ -176,7 +180,7 @@ def _interfaces(document: Json) -> Table:
             escape(card["segment"]),
             card["attachment"],
             escape(card["redundant_for"] or "-"),
-            _yes(card["port_up"]),
+            yes(card["port_up"]),
             health,
         )
     return table
@@ -186,11 +190,11 @@ def _file_servers(document: Json) -> Iterator[RenderableType]:
     """Nothing on a site that has none."""
     if not document["file_servers"]:
         return
-    table = _table("\nFile server", "\nInterface", "\nAt", "\nState", "\nUsed", "\nAnswers")
+    table = new_table("\nFile server", "\nInterface", "\nAt", "\nState", "\nUsed", "\nAnswers")
     detours = []
     for name, server in document["file_servers"].items():
         manner, share = server["answers"]["state"], server["answers"]["roundabout_share"]
-        colour = {"short": _GOOD, "roundabout": _BAD}.get(manner, _SOSO)
+        colour = {"short": GOOD, "roundabout": BAD}.get(manner, SOSO)
         answers = f"[{colour}]{_MANNERS[manner]}[/]" + (
             f" ({share:.0%})" if manner == "roundabout" else ""
         )
@@ -199,20 +203,20 @@ def _file_servers(document: Json) -> Iterator[RenderableType]:
                 "" if number else escape(name),
                 escape(card["name"]),
                 card["attachment"],
-                f"[{_GOOD if card['state'] == 'live' else _BAD}]{card['state']}[/]",
-                _yes(card["used"]),
+                f"[{GOOD if card['state'] == 'live' else BAD}]{card['state']}[/]",
+                yes(card["used"]),
                 "" if number else answers,
             )
         for way in server["answers"]["roundabout"]:
             what = f"{way['share']:.0%} of the answers to {way['switch']}"
             by = ", ".join(way["interfaces"])
-            detours.append(f"  [{_BAD}]{escape(f'{name}: {what} leave by {by}')}[/]")
+            detours.append(f"  [{BAD}]{escape(f'{name}: {what} leave by {by}')}[/]")
     yield table
     yield from detours
 
 
 def _switches(document: Json) -> Table:
-    table = _table(
+    table = new_table(
         "\nSwitch", "\nSegment", "\nDatapath", "\nConnected", "\nRules version", "\nCurrent"
     )
     for name, switch in document["switches"].items():
@@ -220,8 +224,8 @@ def _switches(document: Json) -> Table:
             escape(name),
             escape(switch["segment"]),
             switch["datapath_id"],
-            _yes(switch["connected"]),
+            yes(switch["connected"]),
             str(switch["rules_installed"]),
-            _yes(switch["rules_current"]),
+            yes(switch["rules_current"]),
         )
     return table

@@ -1,0 +1,57 @@
+"""What all commands of `hactl` share: exit codes, options, output, and the client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+class Exit(IntEnum):
+    """What the exit code says."""
+
+    DONE = 0
+    WRONG_SITE = 1
+    USAGE = 2
+    REFUSED = 3
+    UNKNOWN = 4
+    UNREACHABLE = 5
+
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Url = Annotated[str, typer.Option("--url", envvar="HACTRL_URL", help="The controller's REST.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the controller's JSON.")]
+
+
+@contextmanager
+def connected(url: str, token: str = "") -> Iterator[Client]:
+    """A client whose failures end the program with the exit code that tells them apart."""
+    try:
+        with Client(url, token) as opened:
+            yield opened
+    except RefusedError as error:
+        err.print(f"[red]refused:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.REFUSED) from error
+    except UnreachableError as error:
+        err.print(f"[red]unreachable:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.UNREACHABLE) from error
+    except UnknownOutcomeError as error:
+        err.print(f"[red]unknown:[/] {escape(str(error))}")
+        raise typer.Exit(Exit.UNKNOWN) from error
+
+
+def print_json(document: Any) -> None:
+    """For programs: the controller's JSON as it is."""
+    typer.echo(json.dumps(document, indent=2))
