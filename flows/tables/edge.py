@@ -194,12 +194,8 @@ def _answers(view: View) -> Iterator[Rule]:
     for server in view.file_servers:
         for own in server.addresses:
             yield from answer({}, own, mac(server.mac), f"answer for {own} of {server.name}")
-    if view.prober:
-        for card in view.file_cards:
-            for source in view.prober.sources.get(card.name, ()):
-                asker: Fields = {"in_port": card.attachment.port}
-                intent = f"answer for the prober's {source} at {card.name}"
-                yield from answer(asker, source, mac(view.prober.mac), intent)
+    for card in view.file_cards:
+        yield from _prober_answered(view, card)
     if view.local_hosts or view.file_cards:
         for host in view.hosts:
             known = view.locators.host(host)
@@ -208,6 +204,18 @@ def _answers(view: View) -> Iterator[Rule]:
     for sender, source_mac in _local(view):
         yield from _renamed(sender, source_mac)
     yield ARP.rule(_ELSE, "go on to the policy", {}, goto=POLICY)
+
+
+def _prober_answered(view: View, card: Interface) -> Iterator[Rule]:
+    """For what probes the server by any of its interfaces: which one it answers by is no matter
+    of health."""
+    if view.prober is None:
+        return
+    for probed in view.network.file_servers[card.server].interfaces:
+        for source in view.prober.sources.get(probed.name, ()):
+            asker: Fields = {"in_port": card.attachment.port}
+            intent = f"answer for the prober's {source} to {card.server}"
+            yield from answer(asker, source, mac(view.prober.mac), intent)
 
 
 def _local(view: View) -> Iterator[tuple[Fields, int]]:

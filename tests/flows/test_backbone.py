@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import networkx as nx
+import pytest
 from campus_network import (
     CLIENT_PORT,
     SERVICE,
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 from flows.compile import compile
 from flows.locators import Locators
 from flows.numbers import CookieKind
-from flows.packet import BROADCAST, ETH_ARP, ETH_IPV4, UDP, Packet, mac
+from flows.packet import BROADCAST, ETH_ARP, ETH_IPV4, UDP, Packet, arp_request, mac, tcp
 from flows.rules import COOKIE_MASK, Rule, RuleSet
 from flows.trace import Delivered, Matched, Trace
 from flows.walker import Walker
@@ -265,6 +266,21 @@ def test_only_switches_with_interfaces_count(network: Network) -> None:
     for name, held in Site(network).rule_sets.items():
         counting = [rule for rule in held.rules.values() if counts(rule)]
         assert len(counting) == homes.count(name) * len(network.switches)
+
+
+@pytest.mark.parametrize("card", range(3))
+def test_a_probe_may_be_answered_by_any_interface_of_its_server(card: int) -> None:
+    network = campus([("a", "b"), ("b", "c")], ["a", "a", "c"], prober="b")
+    site, prober = Site(network), network.segments["campus"].prober
+    assert prober is not None
+    sender = network.file_servers["files"].interfaces[card]
+    for sources in prober.sources.values():
+        asked = arp_request((sender.mac, str(SERVICE)), str(sources[0]))
+        (told,) = site.walk(asked, sender.attachment).deliveries
+        assert (told.attachment, told.packet["arp_sha"]) == (sender.attachment, mac(prober.mac))
+        ends = (str(SERVICE), 445), (str(sources[0]), 40000)
+        trace = site.walk(tcp((sender.mac, prober.mac), *ends), sender.attachment)
+        assert trace.places == {prober.attachment}
 
 
 def counts(rule: Rule) -> bool:
