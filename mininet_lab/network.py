@@ -183,6 +183,11 @@ class LabNetwork:
                 f"ip link set {port} up",
                 *plan.prober_script(prober, segment.networks),
             ]
+        # Else the kernel itself answers at the switches' ports for the prober's addresses.
+        lines += [
+            f"sysctl -qw net.ipv4.conf.{plan.port_device(port)}.arp_ignore=8"
+            for port in self._cable_ends
+        ]
         shell(lines)
         for segment in self.site.network.segments.values():
             if segment.prober is not None:
