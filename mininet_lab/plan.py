@@ -199,10 +199,19 @@ def file_server_script(segment: Segment, server: FileServer) -> list[str]:
                     for address in server.addresses
                     if network.version == address.version == version
                 ]
-            lines.append(f"ip {family} rule add fwmark {number} lookup {100 + number}")
+    lines += rules_by_mark(server)
     for family in ("-4", "-6"):
         lines.append(f"ip {family} rule add from all lookup 101 priority 32767")
     return lines
+
+
+def rules_by_mark(server: FileServer) -> list[str]:
+    """Shell lines that have each mark looked up in the table of its interface."""
+    return [
+        f"ip {family} rule add fwmark {number} lookup {100 + number}"
+        for number in range(1, len(server.interfaces) + 1)
+        for family in ("-4", "-6")
+    ]
 
 
 def answer_rules(cards: list[str]) -> str:
