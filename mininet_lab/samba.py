@@ -71,6 +71,7 @@ def configuration(directory: Path) -> str:
         "load printers": "no",
         "printcap name": "/dev/null",
         "bind interfaces only": "no",
+        "server multi channel support": "no",
         "server min protocol": "SMB2",
         "private dir": f"{directory}/private",
         "pid directory": f"{directory}/state",

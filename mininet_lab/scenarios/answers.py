@@ -7,12 +7,14 @@ choice (docs/file-server.md). The switches count it.
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 from mininet_lab import plan
 from mininet_lab.campus import Campus, clients
+from mininet_lab.isolate import CHECKOUT
 from mininet_lab.lab import now
 from mininet_lab.network import shell
 from mininet_lab.report import Story
@@ -33,7 +35,7 @@ _PATIENCE = 40.0
 
 
 def play(directory: Path, _options: Options, story: Story) -> None:
-    """With the server's rules, without them, and with them again."""
+    """With the server's rules, without them, and as the guide sets them up."""
     with Campus(directory) as campus:
         with story.working("waiting until every interface answers its probes"):
             campus.await_healthy()
@@ -53,8 +55,8 @@ def play(directory: Path, _options: Options, story: Story) -> None:
             f"the status says that answers to {AT} leave by {first}",
             f"it says {found}",
         )
-        story.chapter("They are put back")
-        shell(rules, node)
+        story.chapter("It is set up anew, by the script of the guide")
+        shell([guide(server(campus))], node)
         expect(campus, "short", story)
         told = journal(campus)
         for words in told:
@@ -64,6 +66,14 @@ def play(directory: Path, _options: Options, story: Story) -> None:
             "the journal names the server once, and once says that it is well again",
             "; ".join(told),
         )
+
+
+def guide(server: FileServer) -> str:
+    """The script of docs/file-server.md, for this server's interfaces."""
+    text = (CHECKOUT / "docs" / "file-server.md").read_text(encoding="utf-8")
+    script = text.split("```sh\n", 1)[1].split("```", 1)[0]
+    names = " ".join(plan.device(card.name) for card in server.interfaces)
+    return re.sub('^INTERFACES=".*"$', f'INTERFACES="{names}"', script, flags=re.MULTILINE)
 
 
 def server(campus: Campus) -> FileServer:
