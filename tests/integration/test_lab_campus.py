@@ -1,4 +1,5 @@
-"""The campus in the lab, short: one failure of each kind, and what the links carry."""
+"""The campus in the lab, short: one failure of each kind, what the links carry, and a server whose
+answers take a roundabout way."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.integration
 
 
-@pytest.mark.timeout(400)
-def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path: Path) -> None:
+def play(tmp_path: Path, *arguments: str) -> Path:
+    """Play a scenario, which must hold; where its results are."""
     workplace, results = tmp_path / "lab", tmp_path / "results"
     settings = {"HACTRL_LAB_DIRECTORY": str(workplace), "HACTRL_LAB_RESULTS": str(results)}
     played = subprocess.run(
-        (sys.executable, "-m", "mininet_lab", "run", "fileserver", "--runs", "1"),
+        (sys.executable, "-m", "mininet_lab", "run", *arguments),
         cwd=CHECKOUT,
         env=os.environ | settings,
         stdin=subprocess.DEVNULL,
@@ -29,6 +30,12 @@ def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path:
         check=False,
     )
     assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-4000:]
+    return results
+
+
+@pytest.mark.timeout(400)
+def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path: Path) -> None:
+    results = play(tmp_path, "fileserver", "--runs", "1")
     written = json.loads((results / "fileserver.json").read_text())
     carried = {
         case["system"]: case["median"]
@@ -36,3 +43,8 @@ def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path:
         if case["case"] == "all links: carried"
     }
     assert carried["nearest"] < min(carried["one interface"], carried["by turns"])
+
+
+@pytest.mark.timeout(300)
+def test_a_server_whose_answers_take_a_roundabout_way_is_named(tmp_path: Path) -> None:
+    play(tmp_path, "answers")
