@@ -1,7 +1,7 @@
 """What switches do by themselves when ports die, before anybody tells them new routes.
 
-Follows a packet for a file server over the routes that stand, as the rules made of them do
-(`flows.tables.backbone`; a test compares the two):
+Follows a packet for a file server, and the answer to it, over the routes that stand, as the rules
+made of them do (`flows.tables.backbone`; a test compares the two):
 
     equal hops ─► hops that lead nearer ─► alternates, once ─► another interface, by its locator
 """
@@ -17,6 +17,9 @@ from topology.paths import Hops
 from topology.routes import Destination
 from topology.ways import Ways
 
+#: Instead of the port of a client, which does not matter: no port has this number.
+_CLIENT = 0
+
 
 class Means(Enum):
     """By what switches help themselves. LEFT_OVER: what is left of equal hops or interfaces."""
@@ -29,8 +32,8 @@ class Means(Enum):
 
 @dataclass(frozen=True)
 class Found:
-    """Whether every packet arrives, whichever equal hop each switch picks for it, and what
-    helped on the way."""
+    """Whether every packet arrives and is answered, whichever equal hop each switch picks for it,
+    and what helped on the way."""
 
     arrives: bool
     means: frozenset[Means]
@@ -38,12 +41,13 @@ class Found:
 
 @dataclass(frozen=True)
 class _Packet:
-    """At a switch, in by a port (None: from a client); on to one `card` only once it was renamed;
-    `detoured` once it took an alternate."""
+    """At a switch, in by a port (None: from where it begins). `goal`: the only place that it goes
+    to, the client or an interface; None while it may go to any interface. `detoured` once it took
+    an alternate."""
 
     switch: str
     entered: int | None = None
-    card: Interface | None = None
+    goal: Attachment | None = None
     detoured: bool = False
 
 
@@ -59,9 +63,10 @@ class _Onward:
 
 
 def found(ways: Ways, server: str, switch: str, dead: Set[Attachment]) -> Found:
-    """What becomes of a client's packets at a switch while these ports are dead and the routes
-    still those of `ways`."""
+    """What becomes of a client's packets at a switch, and of the answers to them, while these ports
+    are dead and the routes still those of `ways`."""
     repairs = _Repairs(ways, server, dead)
+    client = Attachment(switch, _CLIENT)
     todo, seen = [_Packet(switch)], {_Packet(switch)}
     means: set[Means] = set()
     arrives = True
@@ -73,6 +78,10 @@ def found(ways: Ways, server: str, switch: str, dead: Set[Attachment]) -> Found:
             if one.means is not None:
                 means.add(one.means)
             if one.packet is None:
+                then = _Packet(packet.switch, goal=client)
+                if then not in seen and packet.goal != client:
+                    seen.add(then)
+                    todo.append(then)
                 continue
             into = ways.neighbours.get(Attachment(packet.switch, one.port))
             if into is None or (one.port == packet.entered and not one.any_port):
@@ -93,8 +102,8 @@ class _Repairs:
 
     def onward(self, packet: _Packet) -> tuple[_Onward, ...]:
         """What the switch may do with it: one of these; nothing if it drops it."""
-        if packet.card is not None:
-            return self._toward_card(packet, packet.card)
+        if packet.goal is not None:
+            return self._toward(packet, packet.goal)
         cards = self.ways.live.get(self.server, ())
         here = [c for c in cards if c.attachment.switch == packet.switch]
         others = [c for c in cards if c.attachment.switch != packet.switch]
@@ -112,11 +121,11 @@ class _Repairs:
     def _up(self, attachment: Attachment) -> bool:
         return attachment not in self.dead
 
-    def _toward_card(self, packet: _Packet, card: Interface) -> tuple[_Onward, ...]:
-        if card.attachment.switch != packet.switch:
-            toward = Destination.switch(card.attachment.switch)
-            return self._by(self.ways.trees.hops(toward, packet.switch), packet)
-        return (_Onward(card.attachment.port, None),) if self._up(card.attachment) else ()
+    def _toward(self, packet: _Packet, goal: Attachment) -> tuple[_Onward, ...]:
+        if goal.switch != packet.switch:
+            hops = self.ways.trees.hops(Destination.switch(goal.switch), packet.switch)
+            return self._by(hops, packet)
+        return (_Onward(goal.port, None),) if self._up(goal) else ()
 
     def _by(self, hops: Hops, packet: _Packet) -> tuple[_Onward, ...]:
         """One of the equal hops that are alive, else the first of the others."""
@@ -142,5 +151,5 @@ class _Repairs:
             hops = self.ways.trees.hops(toward, packet.switch)
             for port in self._living(packet.switch, hops.nearer):
                 if port not in avoid:
-                    then = _Packet(packet.switch, card=card)
+                    then = _Packet(packet.switch, goal=card.attachment)
                     yield _Onward(port, then, Means.INTERFACE, any_port=True)

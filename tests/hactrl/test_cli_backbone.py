@@ -111,7 +111,7 @@ def test_what_if_shows_what_would_change(url: str, controller: Controller) -> No
     assert heading == ["link:r1-r5 would take down r1:15, r5:11: 1 way would change"]
     assert row[:4] == ["archive", "r5", "1", "1 to archive-1"]
     assert row[4].startswith("2 to archive-1")
-    assert row[5] == "at once by another port that leads nearer"
+    assert row[5] == "at once by another port that leads nearer, by an alternate"
     assert controller.state is before
 
 
