@@ -34,8 +34,9 @@ class Pings:
     def _text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def await_answers(self, seconds: float) -> None:
-        """Until answers have come for so long, without a gap of 100 ms.
+    def await_answers(self, seconds: float, after: float = 0.0) -> None:
+        """Until answers have come for so long, without a gap of 100 ms, all of it after a moment
+        (seconds since the epoch).
 
         Raises:
             TimeoutError: they did not.
@@ -45,7 +46,7 @@ class Pings:
             since = time.time() - seconds
             fresh = [at for at in self.answers()[-round(2 * seconds / INTERVAL) :] if at >= since]
             gaps = [later - earlier for earlier, later in pairwise((since, *fresh, time.time()))]
-            if max(gaps) < 0.1:
+            if since >= after and max(gaps) < 0.1:
                 return
             time.sleep(0.05)
         raise TimeoutError(f"no {seconds} s of answers within {_PATIENCE} s, see {self.log}")

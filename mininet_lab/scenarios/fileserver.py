@@ -122,7 +122,7 @@ def blackout(
     """What a deed costs, until everything is quiet again."""
     struck = time.time()
     act(cables)
-    pings.await_answers(_QUIET)
+    pings.await_answers(_QUIET, struck)
     return pings.blackout(struck)
 
 
@@ -193,7 +193,7 @@ def restart(campus: Campus, story: Story) -> None:
         campus.controller.start()
         campus.await_healthy()
         sent = changes.stop()
-        pings.await_answers(_QUIET)
+        pings.await_answers(_QUIET, struck)
         gap = pings.blackout(struck)
     story.expect(
         not any(sent.values()),
