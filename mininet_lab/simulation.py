@@ -50,7 +50,7 @@ from topology.rounds import rounds
 from topology.routes import Destination, Routes
 
 #: Ports of every switch: the client's, the file servers' from here on, the trunks' from here on.
-CLIENT, CARDS, TRUNKS = 1, 2, 11
+CLIENT, CARDS, TRUNKS = 1, 2, 21
 
 _SEGMENT = "backbone"
 _NOBODY = "10.0.255.1"

@@ -75,11 +75,32 @@ def test_rules_are_counted_on_a_ring_of_four() -> None:
     ring = nx.relabel_nodes(nx.cycle_graph(4), {n: f"s{n}" for n in range(4)})
     counts = rules.Counts()
     rules.count(ring, counts, seed=1, failures=2)
-    assert counts.rules == [rules.SERVERS + 4] * 4
+    assert counts.own_rules == [rules.SERVERS + 4] * 4
     assert max(counts.own_groups) == 3  # every switch has a file server's interface
-    assert counts.shared_groups == [3] * 4
     assert counts.entries == 0
     assert len(counts.own_changes) == 2
+
+
+def test_a_second_rule_stands_only_where_a_way_has_an_alternate() -> None:
+    ring = nx.relabel_nodes(nx.cycle_graph(5), {n: f"s{n}" for n in range(5)})
+    site = simulation.Site(simulation.network_of(ring, rules.SERVERS, rules.INTERFACES, seed=1))
+    routes = simulation.Planner(site).routes
+    counts = rules.Counts()
+    rules.count(ring, counts, seed=1, failures=1)
+    for switch, found in zip(ring, counts.shared_rules, strict=True):
+        ways = [hops[switch] for hops in routes.hops.values() if switch in hops]
+        homes = sum(switch in site.homes(d) for d in routes.hops if d.kind == "file server")
+        assert found == homes + sum(2 if way.alternates else 1 for way in ways)
+    assert min(counts.shared_rules) > rules.SERVERS
+
+
+def test_what_the_diff_sends_after_a_failure_is_counted() -> None:
+    ring = nx.relabel_nodes(nx.cycle_graph(6), {n: f"s{n}" for n in range(6)})
+    counts = rules.Counts()
+    rules.count(ring, counts, seed=1, failures=3)
+    assert min(counts.shared_rule_changes) > 0
+    assert len(counts.shared_group_changes) == 3
+    assert len(counts.graphs_covered) == 1
 
 
 def watched_ring(switches: int, events: int) -> repair.Account:
@@ -115,7 +136,8 @@ def test_a_loop_and_rules_that_nobody_compiled_are_noticed() -> None:
     site = simulation.Site(simulation.network_of(ring, 0, 0, seed=1))
     watcher = repair.Watcher(site, seed=1)
     watcher.begin()
-    clockwise = {"s0": 11, "s1": 12, "s2": 11}
+    one, two = simulation.TRUNKS, simulation.TRUNKS + 1
+    clockwise = {"s0": one, "s1": two, "s2": one}
     held = {s: RuleSet.of([Rule(0, 1, Match(), (Output(p),))]) for s, p in clockwise.items()}
     walker = Walker(held, site.network.links)
     watcher.world = replace(watcher.world, held=held, walker=walker)
