@@ -6,7 +6,7 @@ placement, a link that fails, another role in the site file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
@@ -54,9 +54,11 @@ def own_ids(names: Iterable[str]) -> dict[str, int]:
     return {name: OWN_IDS[place] for place, name in taken.items()}
 
 
-def content_id(content: str) -> int:
-    """The id of a group that is known by what is in it, and never changes."""
-    return OWN_IDS[_digest(content) % len(OWN_IDS)]
+def content_ids(content: str) -> Iterator[int]:
+    """The ids that a group may have that is known by what is in it, the best first: every other
+    one is for where another group has the same digest."""
+    first = _digest(content) % len(OWN_IDS)
+    return (OWN_IDS[(first + place) % len(OWN_IDS)] for place in range(len(OWN_IDS)))
 
 
 @lru_cache(maxsize=1 << 16)

@@ -12,16 +12,17 @@ changes its destination at most once and takes at most two alternates, and never
 fails. The detoured have a rule of their own only where the other one leads to an alternate.
 
 A group's id is a digest of what is in it: it never changes, destinations with the same next hops
-share it, and an entry that changes, changes in one message.
+share it, and an entry that changes, changes in one message. Where two digests fall together, the
+group that is made later takes the next free number; it may change when the earlier one goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
 
 from flows.locators import DETOUR
-from flows.numbers import content_id
+from flows.numbers import content_ids
 from flows.pipeline import FORWARD
 from flows.rules import Action, Bucket, Group, GroupType, Output, Rule, SetField, ToGroup
 from flows.tables.fields import MULTICAST, Fields, mac
@@ -46,8 +47,9 @@ _ANY_PORT = SetField("in_port", 0)
 
 @dataclass
 class _Groups:
-    """Those that a switch's rules have needed so far."""
+    """Those that a switch's rules have needed so far. Numbers in `taken` are others' ids."""
 
+    taken: Set[int]
     found: dict[int, Group] = field(default_factory=dict)
 
     def way(self, buckets: tuple[Bucket, ...]) -> tuple[Action, ...]:
@@ -68,16 +70,16 @@ class _Groups:
         return tuple(Bucket((group,), bucket.watch_port) for bucket in buckets)
 
     def _add(self, kind: GroupType, buckets: tuple[Bucket, ...], intent: str) -> ToGroup:
-        group = Group(content_id(f"{kind.name} {buckets}"), kind, buckets, intent)
-        other = self.found.setdefault(group.id, group)
-        if other != group:
-            raise ValueError(f"two groups have the digest {group.id:#x}: {other} and {group}")
+        for number in content_ids(f"{kind.name} {buckets}"):
+            group = Group(number, kind, buckets, intent)
+            if number not in self.taken and self.found.setdefault(number, group) == group:
+                break
         return ToGroup(group.id)
 
 
 def compiled(view: View) -> tuple[list[Rule], list[Group]]:
     """The rules of table `forward` on one switch, and all its groups."""
-    groups = _Groups()
+    groups = _Groups(frozenset(view.ids.values()))
     rules = [
         *_to_switches(view, groups),
         *_to_file_servers(view, groups),

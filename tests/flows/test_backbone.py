@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,9 @@ from flows.compile import compile
 from flows.locators import Locators
 from flows.numbers import CookieKind
 from flows.packet import BROADCAST, ETH_ARP, ETH_IPV4, UDP, Packet, arp_request, mac, tcp
-from flows.rules import COOKIE_MASK, Rule, RuleSet
+from flows.rules import COOKIE_MASK, OWN_IDS, GroupType, Rule, RuleSet
+from flows.tables import backbone
+from flows.tables.view import all_ids
 from flows.trace import Delivered, Matched, Trace
 from flows.walker import Walker
 from topology import backbones
@@ -350,3 +353,34 @@ def test_who_asks_for_a_known_host_learns_its_locator_from_his_own_switch(
         (answer,) = site.walk(asking(network, switch, int(host.addresses[0])), at).deliveries
         assert answer.attachment == at
         assert answer.packet["arp_sha"] == locators.host(host)
+
+
+#: Every switch has groups of several kinds and contents.
+MESHED = campus([*itertools.combinations("abcd", 2)], ["a", "b"])
+
+
+def test_groups_whose_digests_fall_together_get_ids_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    apart = Site(MESHED).rule_sets
+    monkeypatch.setattr(backbone, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
+    together = Site(MESHED)
+    for switch, rules in together.rule_sets.items():
+        assert len(rules.groups) == len(apart[switch].groups) > 2
+    for switch, target in itertools.permutations(MESHED.switches, 2):
+        endings = together.to_client(switch, target).steps()
+        assert any(isinstance(step, Delivered) for step in endings)
+
+
+def test_a_digest_never_takes_the_id_of_a_group_that_has_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site(MESHED)
+    named = frozenset(all_ids(MESHED, intents(MESHED, site.live)).values())
+    monkeypatch.setattr(
+        backbone, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:])
+    )
+    for rules in site.rule_sets.values():
+        ids = {group.id for group in rules.groups.values() if group.type is not GroupType.ALL}
+        assert ids
+        assert not ids & named
