@@ -259,8 +259,9 @@ class Planner:
         """The rounds that come first."""
         return rounds(self.trees.graph, Routes(), self.routes)
 
-    def turn(self, link: Link) -> tuple[Routes, ...]:
-        """The rounds that follow when a link has gone, or has come back."""
+    def turn(self, link: Link, standing: Routes | None = None) -> tuple[Routes, ...]:
+        """The rounds that follow when a link has gone, or has come back. `standing`: the routes
+        that switches have now, where these are not yet the latest."""
         a, b = link.a, link.b
         if link in self._down:
             ports = {a.switch: a.port, b.switch: b.port}
@@ -268,7 +269,7 @@ class Planner:
         else:
             self.trees.remove_link(a.switch, b.switch, str(link))
         self._down ^= {link}
-        old, self.routes = self.routes, self._routes()
+        old, self.routes = standing or self.routes, self._routes()
         return rounds(self.trees.graph, old, self.routes)
 
     def wanted(

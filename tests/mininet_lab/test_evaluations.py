@@ -124,6 +124,14 @@ def test_a_ring_repairs_itself_as_the_walker_sees_it() -> None:
     assert len(account.sent["rounds"]) == 5
 
 
+def test_links_that_turn_in_the_middle_of_a_repair_make_no_loop_and_all_is_right_at_last() -> None:
+    part = repair.Part(12, seed=3, events=12, first=0, last=12, hurried=True)
+    account = part.play()
+    assert not any(account.faults.values())
+    assert sum(account.sent["rounds"]) > 0
+    assert any(rounds == 0 for rounds in account.sent["rounds"])
+
+
 def test_without_rounds_a_repair_would_lose_packets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(simulation, "rounds", lambda _graph, _old, new: (new,))
     faults = watched_ring(6, 5).faults
