@@ -73,19 +73,13 @@ class Routing:
         return found
 
     def nearest(self, server: str, switch: str) -> frozenset[str]:
-        """The live interfaces of a file server that no other is nearer to a switch than, by
-        name; none while no way is known."""
+        """The live interfaces of a file server that no other is nearer to a switch than, offsets
+        included, by name; none while no way is known."""
         if self._trees is None or self._latest is None:
             return frozenset()
         live = (card for n in self._latest[1] if n.server.name == server for card in n.live)
-        to_switch = self._trees.costs(Destination.switch(switch))
-        costs = {
-            card.name: to_switch[card.attachment.switch]
-            for card in live
-            if card.attachment.switch in to_switch
-        }
-        least = min(costs.values(), default=0)
-        return frozenset(name for name, cost in costs.items() if cost == least)
+        near = self._trees.ends(Destination.file_server(server), switch)
+        return frozenset(card.name for card in live if card.attachment.switch in near)
 
     def _followed(self, graph: LiveGraph, live: dict[str, tuple[Interface, ...]]) -> Trees:
         """The trees, after all that has changed."""
@@ -100,8 +94,8 @@ class Routing:
             trees.remove_link(a, b, key)
         for a, b, key, weight in sorted(come):
             trees.add_link(a, b, key, weight, wanted.edges[a, b, key]["ports"])
-        for destination, switches in backbones.sources(graph.network, live).items():
-            trees.set_sources(destination, switches)
+        for destination, offsets in backbones.sources(graph.network, live).items():
+            trees.set_sources(destination, offsets)
         return trees
 
 

@@ -8,10 +8,8 @@ import networkx as nx
 
 from topology.graph import LiveGraph
 from topology.model import Interface, Network
-from topology.routes import Destination, Routes
+from topology.routes import Destination, Routes, Sources
 from topology.trees import Trees
-
-Sources = dict[Destination, frozenset[str]]
 
 
 def backbone_switches(network: Network) -> frozenset[str]:
@@ -21,12 +19,17 @@ def backbone_switches(network: Network) -> frozenset[str]:
 
 
 def sources(network: Network, live: Mapping[str, Iterable[Interface]]) -> Sources:
-    """Where each destination is reached: each backbone switch at itself, each file server at the
-    switches of its `live` interfaces."""
-    found = {Destination.switch(name): frozenset({name}) for name in backbone_switches(network)}
+    """Where each destination is reached, with the offset that the way there begins with: each
+    backbone switch at itself, each file server at the switches of its `live` interfaces."""
+    found: dict[Destination, dict[str, int]] = {
+        Destination.switch(name): {name: 0} for name in backbone_switches(network)
+    }
     for server in network.file_servers:
-        switches = frozenset(card.attachment.switch for card in live.get(server, ()))
-        found[Destination.file_server(server)] = switches
+        offsets: dict[str, int] = {}
+        for card in live.get(server, ()):
+            switch = card.attachment.switch
+            offsets[switch] = min(card.offset, offsets.get(switch, card.offset))
+        found[Destination.file_server(server)] = offsets
     return found
 
 
@@ -40,8 +43,8 @@ def trees(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Trees:
     """The trees of all destinations. A switch that is gone is no source."""
     found = backbone_graph(graph)
     there = {
-        destination: switches & set(found)
-        for destination, switches in sources(graph.network, live).items()
+        destination: {switch: offset for switch, offset in offsets.items() if switch in found}
+        for destination, offsets in sources(graph.network, live).items()
     }
     return Trees(found, there)
 

@@ -9,13 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from importlib.util import find_spec
 
 import networkx as nx
 
-from topology.routes import Destination
+from topology.routes import Destination, Sources
 
 Costs = dict[str, int]
 
@@ -34,21 +34,21 @@ _WORTH_COLUMNS = 32
 WORTH_CONVERTING = 10_000
 
 
-def costs_of_all(
-    graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]
-) -> dict[Destination, Costs]:
-    """For each destination what the way from each switch costs that has one."""
+def costs_of_all(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
+    """For each destination what the way from each switch costs that has one: the least, over its
+    sources, of the offset there and the shortest path."""
     weights = {data["weight"] for _, _, data in graph.edges(data=True)}
-    if len(weights) <= 1:
+    plain = not any(any(offsets.values()) for offsets in sources.values())
+    if len(weights) <= 1 and plain:
         return unit_costs(graph, sources, unit=max(weights, default=1))
     if len(sources) * graph.number_of_edges() >= WORTH_CONVERTING and have_scipy():
         return scipy_costs(graph, sources)
     return weighted_costs(graph, sources)
 
 
-def waves(graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]) -> list[Wave]:
+def waves(graph: nx.MultiGraph, sources: Sources) -> list[Wave]:
     """For each distance in links, from 0 on, which switches are reached just then: by name, with
-    bit i set for the i-th destination of `sources`."""
+    bit i set for the i-th destination of `sources`. Offsets are left out of account."""
     wave: Wave = {}
     for bit, switches in enumerate(sources.values()):
         for switch in switches:
@@ -92,10 +92,8 @@ def _pulled(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave
     return reached
 
 
-def unit_costs(
-    graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]], unit: int = 1
-) -> dict[Destination, Costs]:
-    """`costs_of_all` where every link costs `unit`."""
+def unit_costs(graph: nx.MultiGraph, sources: Sources, unit: int = 1) -> dict[Destination, Costs]:
+    """`costs_of_all` where every link costs `unit` and every offset is zero."""
     found = waves(graph, sources)
     by_columns = len(sources) >= _WORTH_COLUMNS and len(found) <= _OCTET
     costs = (_by_columns if by_columns else _bit_by_bit)(graph, len(sources), found)
@@ -138,9 +136,7 @@ def _places(bits: int) -> Iterator[int]:
         bits ^= lowest
 
 
-def weighted_costs(
-    graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]
-) -> dict[Destination, Costs]:
+def weighted_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
     """`costs_of_all` with any positive weights: Dijkstra's algorithm, one destination after the
     other."""
     neighbours = {
@@ -151,8 +147,8 @@ def weighted_costs(
         for switch, adjacent in graph.adj.items()
     }
     return {
-        destination: _dijkstra(neighbours, [s for s in switches if s in graph])
-        for destination, switches in sources.items()
+        destination: _dijkstra(neighbours, {s: n for s, n in offsets.items() if s in graph})
+        for destination, offsets in sources.items()
     }
 
 
@@ -161,13 +157,11 @@ def have_scipy() -> bool:
     return find_spec("scipy") is not None
 
 
-def scipy_costs(
-    graph: nx.MultiGraph, sources: Mapping[Destination, Set[str]]
-) -> dict[Destination, Costs]:
+def scipy_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
     """`costs_of_all` with any positive weights, by scipy's `csgraph.dijkstra`.
 
-    Each destination is a node that leads to its sources at a cost of one, taken off again: scipy
-    takes a zero for no link.
+    Each destination is a node that leads to its sources at the cost of their offsets and one,
+    taken off again: scipy takes a zero for no link.
 
     Raises:
         ImportError: scipy is not installed.
@@ -183,11 +177,11 @@ def scipy_costs(
             heads.append(numbers[name])
             tails.append(numbers[other])
             weights.append(min(data["weight"] for data in links.values()))
-    for place, switches in enumerate(sources.values(), len(names)):
-        for switch in switches & numbers.keys():
+    for place, offsets in enumerate(sources.values(), len(names)):
+        for switch in offsets.keys() & numbers.keys():
             heads.append(place)
             tails.append(numbers[switch])
-            weights.append(1)
+            weights.append(offsets[switch] + 1)
     size = len(names) + len(sources)
     matrix = csr_array((weights, (heads, tails)), shape=(size, size), dtype=float)
     rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)]
@@ -199,9 +193,9 @@ def scipy_costs(
     return found
 
 
-def _dijkstra(neighbours: Mapping[str, list[tuple[str, int]]], sources: list[str]) -> Costs:
-    costs: Costs = dict.fromkeys(sources, 0)
-    heap = [(0, source) for source in sources]
+def _dijkstra(neighbours: Mapping[str, list[tuple[str, int]]], sources: Mapping[str, int]) -> Costs:
+    costs: Costs = dict(sources)
+    heap = sorted((offset, source) for source, offset in sources.items())
     while heap:
         cost, switch = heappop(heap)
         if cost > costs[switch]:

@@ -81,7 +81,8 @@ class Interface:
     """A server's network card. Names are unique in the site.
 
     `redundant_for` names the peer's primary interface that this one stands in for, or is None
-    for a primary interface.
+    for a primary interface. `offset`, of a file server's interface, counts with the costs of the
+    links on a way to it, and spreads clients; see `topology.spread`.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Interface:
     attachment: Attachment
     mac: str
     redundant_for: str | None = None
+    offset: int = 0
 
     def role_mac(self, role: str) -> str:
         """The MAC of the role's own virtual interface (macvlan) on this card.

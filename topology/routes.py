@@ -33,6 +33,11 @@ class Destination:
         return f"{self.kind} {self.name}"
 
 
+#: For each destination the switches at which it is reached, each with its offset: a cost that the
+#: ways there have beside that of their links.
+Sources = Mapping[Destination, Mapping[str, int]]
+
+
 @dataclass(frozen=True)
 class Routes:
     """`hops` by destination, then switch; a switch that is a source of the destination, or that

@@ -13,6 +13,10 @@ Algorithms 21, 1996):
   neighbours that have lost nothing.
 
 Weights are positive, so that both orders exist.
+
+A way may begin with an offset, a cost of its own for each source, as if the destination were a
+switch more that is joined to its sources by links of that cost. A switch that is a source has the
+destination at hand and sends to nobody, even if a way to another source costs less than its offset.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import networkx as nx
 
 from topology.full import costs_of_all
 from topology.paths import Hops
-from topology.routes import Destination, Routes
+from topology.routes import Destination, Routes, Sources
 
 #: For each destination the switches whose `Hops` toward it may differ from before.
 Changed = Mapping[Destination, frozenset[str]]
@@ -37,12 +41,12 @@ class Trees:
 
     Args:
         graph: of switches; edges carry `weight` (positive) and `ports` ({switch: its port}).
-        sources: for each destination the switches at which it is reached.
+        sources: for each destination the switches at which it is reached, with their offsets.
     """
 
-    def __init__(self, graph: nx.MultiGraph, sources: Mapping[Destination, frozenset[str]]) -> None:
+    def __init__(self, graph: nx.MultiGraph, sources: Sources) -> None:
         self.graph = graph
-        self.sources = dict(sources)
+        self.sources = {destination: dict(offsets) for destination, offsets in sources.items()}
         self._costs: dict[Destination, Costs] = costs_of_all(graph, self.sources)
         self._hops: dict[Destination, Mapping[str, Hops]] = {}
         self._stale: dict[Destination, set[str] | None] = dict.fromkeys(self.sources)
@@ -55,6 +59,18 @@ class Trees:
         """What the way costs from every switch that has one."""
         return self._costs[destination]
 
+    def ends(self, destination: Destination, switch: str) -> frozenset[str]:
+        """The sources that no other is nearer to the switch than, offsets included. The switch is
+        a destination itself."""
+        costs = self._costs[destination]
+        there = self._costs[Destination.switch(switch)]
+        own = costs.get(switch)
+        return frozenset(
+            source
+            for source in self.sources[destination]
+            if source in there and there[source] + costs[source] == own
+        )
+
     def hops(self, destination: Destination, switch: str) -> Hops:
         """By which ports `switch` can send toward the destination.
 
@@ -63,7 +79,7 @@ class Trees:
         """
         costs = self._costs[destination]
         own = costs.get(switch)
-        if not own:
+        if own is None or switch in self.sources[destination]:
             return Hops()
         back = self._costs.get(Destination.switch(switch), {})
         equal, downstream, alternates = [], [], []
@@ -129,19 +145,19 @@ class Trees:
                 moved[destination] = self._lower(costs, better)
         return self._note(moved, (a, b))
 
-    def set_sources(self, destination: Destination, switches: frozenset[str]) -> Changed:
-        """The destination is reached at these switches now; it may be a new one."""
-        if destination not in self.sources:
-            self.sources[destination] = frozenset()
-            self._costs[destination] = {}
-        former = self.sources[destination]
-        if switches == former:
+    def set_sources(self, destination: Destination, sources: Mapping[str, int]) -> Changed:
+        """The destination is reached at these switches now, with these offsets; it may be a new
+        one."""
+        former = self.sources.setdefault(destination, {})
+        costs = self._costs.setdefault(destination, {})
+        if sources == former:
             return {}
-        self.sources[destination] = switches
-        costs = self._costs[destination]
-        moved = self._raise(destination, former - switches)
-        moved |= self._lower(costs, dict.fromkeys(switches - former, 0))
-        return self._note({destination: moved}, (), switches ^ former)
+        now = self.sources[destination] = dict(sources)
+        differ = {s for s in {**former, **now} if former.get(s) != now.get(s)}
+        dearer = {s for s in differ if s in former and (s not in now or now[s] > former[s])}
+        moved = self._raise(destination, dearer)
+        moved |= self._lower(costs, {s: now[s] for s in differ - dearer})
+        return self._note({destination: moved}, (), differ)
 
     def forget(self, destination: Destination) -> None:
         """There is no such destination any more."""
@@ -175,16 +191,16 @@ class Trees:
         lost = self._lost(costs, sources, suspects)
         for switch in lost:
             del costs[switch]
-        return lost | self._lower(costs, self._rescued(costs, lost))
+        return lost | self._lower(costs, self._rescued(costs, sources, lost))
 
-    def _lost(self, costs: Costs, sources: Set[str], suspects: Iterable[str]) -> set[str]:
+    def _lost(self, costs: Costs, sources: Mapping[str, int], suspects: Iterable[str]) -> set[str]:
         adjacent = self.graph.adj
         heap = [(costs[switch], switch) for switch in suspects if switch in costs]
         heap.sort()
         lost: set[str] = set()
         while heap:
             cost, switch = heappop(heap)
-            if switch in lost or switch in sources:
+            if switch in lost or sources.get(switch) == cost:
                 continue
             behind = []
             for neighbour, links in adjacent[switch].items():
@@ -201,8 +217,8 @@ class Trees:
                     heappush(heap, entry)
         return lost
 
-    def _rescued(self, costs: Costs, lost: Set[str]) -> Costs:
-        """The best way of each of `lost` over a neighbour that has lost nothing."""
+    def _rescued(self, costs: Costs, sources: Mapping[str, int], lost: Set[str]) -> Costs:
+        """The best way of each of `lost` over a neighbour that has lost nothing, or its own."""
         rescued: Costs = {}
         for switch in lost:
             ways = [
@@ -210,6 +226,8 @@ class Trees:
                 for neighbour, links in self.graph.adj[switch].items()
                 if neighbour in costs
             ]
+            if switch in sources:
+                ways.append(sources[switch])
             if ways:
                 rescued[switch] = min(ways)
         return rescued

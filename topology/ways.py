@@ -31,9 +31,9 @@ class Crossing:
 class Way:
     """The shortest way to a file server.
 
-    `interfaces` are all that are equally near; `crossings` lead to `interface`, the first of
-    them that they reach, and are one of `equal_ways`. `hops`: the ports by which the first
-    switch can send, see `topology.paths.Hops`.
+    `cost` counts the offset of the interface too. `interfaces` are all that are equally near;
+    `crossings` lead to `interface`, the first of them that they reach, and are one of
+    `equal_ways`. `hops`: the ports by which the first switch can send, see `topology.paths.Hops`.
     """
 
     cost: int
@@ -85,7 +85,8 @@ class Ways:
             return None
         crossings, end = self._one(destination, switch)
         cards = self.live.get(server, ())
-        near = [c for c in cards if self._apart(switch, c) == cost]
+        ends = self.trees.ends(destination, switch)
+        near = [c for c in cards if c.attachment.switch in ends]
         return Way(
             cost,
             tuple(card.name for card in near),

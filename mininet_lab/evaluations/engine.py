@@ -23,7 +23,7 @@ from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
 from topology.full import costs_of_all, scipy_costs, unit_costs, waves, weighted_costs
-from topology.routes import Destination
+from topology.routes import Destination, Sources
 from topology.trees import Trees
 
 INTERFACES = 4
@@ -40,8 +40,6 @@ PATIENCE = 2.0
 #: Goals: times as fast as networkx on unit weights and on others, without scipy and with it;
 #: seconds for an event with ten file servers.
 UNIT_GOAL, WEIGHTED_GOAL, SCIPY_GOAL, EVENT_GOAL = 50.0, 1.4, 9.0, 1e-3
-
-Sources = Mapping[Destination, frozenset[str]]
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def placements(graph: Graph, servers: int, seed: int) -> Sources:
     """Each file server's interfaces on different switches."""
     generator, names = random.Random(seed), sorted(graph)
     return {
-        Destination.file_server(str(number)): frozenset(generator.sample(names, INTERFACES))
+        Destination.file_server(str(number)): dict.fromkeys(generator.sample(names, INTERFACES), 0)
         for number in range(servers)
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import networkx as nx
@@ -33,6 +33,7 @@ from flows.walker import Walker
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Interface, Network
+from topology.routes import Destination
 
 NAMES = tuple("abcdef")
 
@@ -166,6 +167,25 @@ def test_what_arrives_arrives_with_its_own_mac_where_it_belongs(site: Site) -> N
         for delivery in site.to_client(switch, target).deliveries:
             assert delivery.attachment == host.attachment
             assert delivery.packet["eth_dst"] == mac(host.mac)
+
+
+@FEW
+@given(sites(known=True), st.data())
+def test_with_offsets_nothing_loops_and_all_goes_where_the_routes_say(
+    found: Site, data: st.DataObject
+) -> None:
+    server = found.network.file_servers["files"]
+    cards = tuple(replace(c, offset=data.draw(st.integers(0, 3))) for c in server.interfaces)
+    files = replace(server, interfaces=cards)
+    site = replace(found, network=replace(found.network, file_servers={"files": files}))
+    trees = backbones.trees(site.graph, {"files": site.live})
+    for switch in site.network.switches:
+        trace = site.to_server(switch)
+        assert not trace.loops
+        if not site.dead:
+            ends = trees.ends(Destination.file_server("files"), switch)
+            assert {place.switch for place in trace.places} <= ends
+            assert bool(trace.places) == bool(ends)
 
 
 @FEW

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 import networkx as nx
 import pytest
@@ -11,12 +11,17 @@ from hypothesis import strategies as st
 
 from topology.full import costs_of_all, scipy_costs, unit_costs, weighted_costs
 from topology.paths import Hops
-from topology.routes import Destination
+from topology.routes import Destination, Sources
 from topology.trees import Trees
 
 NAMES = tuple("abcdefgh")
 FILES = Destination.file_server("files")
-EVERY = {FILES: frozenset("ab"), **{Destination.switch(n): frozenset({n}) for n in NAMES}}
+SWITCHES = {Destination.switch(n): {n: 0} for n in NAMES}
+EVERY: Sources = {FILES: {"a": 0, "b": 0}, **SWITCHES}
+#: a's offset is larger than what a way to b may cost.
+OFFSET: Sources = {FILES: {"a": 3, "b": 1}, **SWITCHES}
+
+offsets = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 4), max_size=4)
 
 Link = tuple[str, str, int]
 
@@ -37,23 +42,30 @@ def links(draw: st.DrawFn, heaviest: int = 3) -> list[Link]:
     return [(a, b, weight) for a, b, weight in found if a != b]
 
 
-def reference(
-    graph: nx.MultiGraph, sources: Mapping[Destination, frozenset[str]]
-) -> dict[Destination, dict[str, int]]:
-    return {
-        destination: nx.multi_source_dijkstra_path_length(graph, switches, weight="weight")
-        if switches
-        else {}
-        for destination, switches in sources.items()
-    }
+def reference(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, dict[str, int]]:
+    """Each destination is a node that its sources are linked to, at the cost of their offsets."""
+    found = {}
+    for destination, there in sources.items():
+        joined: nx.DiGraph[str] = nx.DiGraph()
+        joined.add_node("")
+        joined.add_weighted_edges_from(("", switch, offset) for switch, offset in there.items())
+        for a, b, weight in graph.edges(data="weight"):
+            for one, other in ((a, b), (b, a)):
+                known = joined.get_edge_data(one, other, {"weight": weight})
+                joined.add_edge(one, other, weight=min(weight, known["weight"]))
+        costs = nx.single_source_dijkstra_path_length(joined, "", weight="weight")
+        found[destination] = {switch: cost for switch, cost in costs.items() if switch}
+    return found
 
 
-def brute_hops(graph: nx.MultiGraph, costs: Mapping[str, int], switch: str) -> Hops:
+def brute_hops(
+    graph: nx.MultiGraph, costs: Mapping[str, int], sources: Set[str], switch: str
+) -> Hops:
     """By the definitions alone."""
     equal, downstream, alternates = [], [], []
     back = nx.single_source_dijkstra_path_length(graph, switch, weight="weight")
     for _, neighbour, data in graph.edges(switch, data=True):
-        if switch not in costs or neighbour not in costs or not costs[switch]:
+        if switch not in costs or neighbour not in costs or switch in sources:
             continue
         port = data["ports"][switch]
         if data["weight"] + costs[neighbour] == costs[switch]:
@@ -71,18 +83,27 @@ def check(trees: Trees) -> None:
     for destination, costs in expected.items():
         assert trees.costs(destination) == costs
         for switch in NAMES:
-            hops = brute_hops(trees.graph, costs, switch)
+            hops = brute_hops(trees.graph, costs, trees.sources[destination].keys(), switch)
             assert trees.hops(destination, switch) == hops
             assert routes.of(destination, switch) == hops
 
 
-@given(links())
+@given(links(), offsets)
 @settings(deadline=None)  # scipy is imported once
-def test_costs_are_those_of_networkx(found: list[Link]) -> None:
+def test_costs_are_those_of_networkx(found: list[Link], there: dict[str, int]) -> None:
     graph = network(found)
-    assert costs_of_all(graph, EVERY) == reference(graph, EVERY)
-    assert weighted_costs(graph, EVERY) == reference(graph, EVERY)
-    assert scipy_costs(graph, EVERY) == reference(graph, EVERY)
+    for sources in (EVERY, {**EVERY, FILES: there}):
+        assert costs_of_all(graph, sources) == reference(graph, sources)
+        assert weighted_costs(graph, sources) == reference(graph, sources)
+        assert scipy_costs(graph, sources) == reference(graph, sources)
+
+
+@given(links(heaviest=1), offsets)
+def test_offsets_count_where_every_link_costs_the_same(
+    found: list[Link], there: dict[str, int]
+) -> None:
+    graph, sources = network(found), {FILES: there}
+    assert costs_of_all(graph, sources) == reference(graph, sources)
 
 
 @given(links(heaviest=1), st.data())
@@ -90,7 +111,9 @@ def test_many_destinations_at_once_cost_the_same(found: list[Link], data: st.Dat
     graph = network(found)
     switches = st.frozensets(st.sampled_from(NAMES), max_size=3)
     many = data.draw(st.lists(switches, min_size=32, max_size=70))
-    wanted = {Destination.file_server(str(n)): chosen for n, chosen in enumerate(many)}
+    wanted: Sources = {
+        Destination.file_server(str(n)): dict.fromkeys(chosen, 0) for n, chosen in enumerate(many)
+    }
     assert unit_costs(graph, wanted) == reference(graph, wanted)
 
 
@@ -100,13 +123,13 @@ def test_the_search_of_all_at_once_gives_the_same(found: list[Link], unit: int) 
     assert unit_costs(graph, EVERY, unit) == reference(graph, EVERY)
 
 
-@given(st.data(), links())
+@given(st.data(), links(), st.sampled_from((EVERY, OFFSET)))
 @settings(max_examples=150)
 def test_after_any_events_trees_and_hops_are_those_of_a_fresh_start(
-    data: st.DataObject, found: list[Link]
+    data: st.DataObject, found: list[Link], sources: Sources
 ) -> None:
     graph = network(found)
-    trees = Trees(graph.copy(), EVERY)
+    trees = Trees(graph.copy(), sources)
     check(trees)
     away: list[tuple[str, str, str, int, dict[str, int]]] = []
     for _ in range(data.draw(st.integers(1, 6))):
@@ -119,8 +142,7 @@ def test_after_any_events_trees_and_hops_are_those_of_a_fresh_start(
         elif kind == "up" and away:
             trees.add_link(*away.pop(data.draw(st.integers(0, len(away) - 1))))
         else:
-            switches = data.draw(st.frozensets(st.sampled_from(NAMES)))
-            trees.set_sources(FILES, switches)
+            trees.set_sources(FILES, data.draw(offsets))
         check(trees)
 
 
@@ -128,19 +150,37 @@ def test_after_any_events_trees_and_hops_are_those_of_a_fresh_start(
 def test_who_is_not_named_as_changed_has_the_hops_that_it_had(
     data: st.DataObject, found: list[Link]
 ) -> None:
-    trees = Trees(network(found), EVERY)
-    before = {(d, s): trees.hops(d, s) for d in EVERY for s in NAMES}
-    if edges := sorted(trees.graph.edges(keys=True)):
-        changed = trees.remove_link(*data.draw(st.sampled_from(edges)))
+    trees = Trees(network(found), OFFSET)
+    edges = sorted(trees.graph.edges(keys=True))
+    for event in ("link", "sources"):
+        before = {(d, s): trees.hops(d, s) for d in OFFSET for s in NAMES}
+        if event == "sources":
+            changed = trees.set_sources(FILES, data.draw(offsets))
+        elif edges:
+            changed = trees.remove_link(*data.draw(st.sampled_from(edges)))
+        else:
+            continue
         for (destination, switch), hops in before.items():
             if switch not in changed.get(destination, ()):
                 assert trees.hops(destination, switch) == hops
 
 
+def test_an_offset_moves_the_border_between_two_sources() -> None:
+    """A line: c is nearer to b, and as near to a once b has an offset of one."""
+    trees = Trees(network([("a", "d", 1), ("d", "c", 1), ("c", "b", 1)]), EVERY)
+    assert trees.ends(FILES, "c") == {"b"}
+    trees.set_sources(FILES, {"a": 0, "b": 1})
+    assert trees.ends(FILES, "c") == {"a", "b"}
+    assert trees.hops(FILES, "c").equal == (2, 3)
+    assert trees.hops(FILES, "b") == Hops()
+    trees.set_sources(FILES, {"a": 0, "b": 2})
+    assert trees.ends(FILES, "c") == {"a"}
+
+
 def test_what_has_not_changed_is_the_same_object_as_before() -> None:
     trees = Trees(network([("a", "b", 1), ("c", "d", 1), ("d", "e", 1)]), EVERY)
     before = trees.routes({})
-    trees.set_sources(FILES, frozenset("c"))
+    trees.set_sources(FILES, {"c": 0})
     after = trees.routes({})
     kept = {d for d in EVERY if after.hops[d] is before.hops[d]}
     assert kept == EVERY.keys() - {FILES}
@@ -152,7 +192,7 @@ def test_an_event_looks_only_at_what_it_changes() -> None:
     names = [f"s{number:03}" for number in range(201)]
     for a, b in zip(names, [*names[1:], names[0]], strict=True):
         ring.add_edge(a, b, key=f"{a}-{b}", weight=1, ports={a: 1, b: 2})
-    trees = Trees(ring, {FILES: frozenset({"s000"})})
+    trees = Trees(ring, {FILES: {"s000": 0}})
     changed = trees.remove_link("s099", "s100", "s099-s100")
     assert len(changed[FILES]) <= 4
 
@@ -166,7 +206,7 @@ def test_a_link_that_costs_nothing_is_refused() -> None:
 def test_a_destination_may_come_and_go() -> None:
     trees = Trees(network([("a", "b", 1)]), EVERY)
     new = Destination.file_server("new")
-    trees.set_sources(new, frozenset("b"))
+    trees.set_sources(new, {"b": 0})
     assert trees.hops(new, "a") == Hops(equal=(1,))
     trees.forget(new)
     assert new not in trees.routes({}).hops
