@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import networkx as nx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology.spread import load, spread
@@ -44,6 +44,18 @@ def test_spreading_never_loads_the_heaviest_link_more(
     before = load(graph, dict.fromkeys(interfaces, 0), demand)
     after = load(graph, spread(graph, interfaces, demand), demand)
     assert after.heaviest <= before.heaviest + 1e-6
+
+
+@given(cases())
+@settings(max_examples=300)
+def test_no_other_interface_is_nearer_to_a_switch_than_its_own(
+    case: tuple[nx.Graph[str], tuple[str, ...], dict[str, float]],
+) -> None:
+    graph, interfaces, demand = case
+    offsets = spread(graph, interfaces, demand)
+    for one in interfaces:
+        apart = nx.single_source_shortest_path_length(graph, one)
+        assert all(offsets[one] <= apart[other] + offsets[other] for other in interfaces)
 
 
 def test_equal_next_hops_share_evenly_and_directions_are_apart() -> None:
