@@ -12,12 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
 from importlib.util import find_spec
+from itertools import chain
+from operator import itemgetter
 
 import networkx as nx
 
 from topology.routes import Destination, Sources
 
 Costs = dict[str, int]
+
+#: By switch and neighbour, the links between them: networkx's own dictionaries, which are several
+#: times faster to walk than its views.
+Adjacency = Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]
 
 #: By switch, a bit for each destination.
 Wave = dict[str, int]
@@ -31,19 +37,29 @@ _WORTH_COLUMNS = 32
 
 #: Below this product of destinations and links, turning the graph into scipy's takes longer than
 #: it saves.
-WORTH_CONVERTING = 10_000
+WORTH_CONVERTING = 300
 
 
-def costs_of_all(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
+def costs_of_all(
+    graph: nx.MultiGraph, sources: Sources, scipy: bool = True
+) -> dict[Destination, Costs]:
     """For each destination what the way from each switch costs that has one: the least, over its
-    sources, of the offset there and the shortest path."""
-    weights = {data["weight"] for _, _, data in graph.edges(data=True)}
+    sources, of the offset there and the shortest path. With `scipy`, if it is installed."""
     plain = not any(any(offsets.values()) for offsets in sources.values())
-    if len(weights) <= 1 and plain:
-        return unit_costs(graph, sources, unit=max(weights, default=1))
-    if len(sources) * graph.number_of_edges() >= WORTH_CONVERTING and have_scipy():
+    weights = _weights(dict(graph.adjacency()))
+    unit = next(weights, 1)
+    if plain and not any(map(unit.__ne__, weights)):
+        return unit_costs(graph, sources, unit)
+    worth = len(sources) * graph.number_of_edges() >= WORTH_CONVERTING
+    if scipy and worth and have_scipy():
         return scipy_costs(graph, sources)
     return weighted_costs(graph, sources)
+
+
+def _weights(adjacency: Adjacency) -> Iterator[int]:
+    """Of all links, from both ends, in the adjacency's order."""
+    links = chain.from_iterable(near.values() for near in adjacency.values())
+    return map(itemgetter("weight"), chain.from_iterable(each.values() for each in links))
 
 
 def waves(graph: nx.MultiGraph, sources: Sources) -> list[Wave]:
@@ -55,7 +71,7 @@ def waves(graph: nx.MultiGraph, sources: Sources) -> list[Wave]:
             if switch in graph:
                 wave[switch] = wave.get(switch, 0) | 1 << bit
     missing = dict.fromkeys(graph, (1 << len(sources)) - 1)
-    neighbours = {switch: tuple(links) for switch, links in graph.adj.items()}
+    neighbours = dict(graph.adjacency())
     found = []
     while wave:
         found.append(wave)
@@ -69,7 +85,7 @@ def waves(graph: nx.MultiGraph, sources: Sources) -> list[Wave]:
     return found
 
 
-def _pushed(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave) -> Wave:
+def _pushed(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
     """The next wave, looking from those whom the last one has reached."""
     reached: Wave = {}
     for switch, bits in wave.items():
@@ -79,7 +95,7 @@ def _pushed(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave
     return reached
 
 
-def _pulled(neighbours: Mapping[str, tuple[str, ...]], wave: Wave, missing: Wave) -> Wave:
+def _pulled(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
     """The next wave, looking from those whom something is missing to."""
     reached: Wave = {}
     for switch, wanted in missing.items():
@@ -119,13 +135,15 @@ def _by_columns(graph: nx.MultiGraph, count: int, found: list[Wave]) -> list[Cos
         for switch, bits in wave.items():
             reached[switch] |= bits
             rows[switch] += distance * int.from_bytes(f"{bits:b}".encode().translate(_SPREAD))
-    columns = zip(*(row.to_bytes(count, "little") for row in rows.values()), strict=True)
-    costs: list[Costs] = [dict(zip(rows, column, strict=True)) for column in columns]
+    octets = b"".join(row.to_bytes(count, "little") for row in rows.values())
+    costs: list[Costs] = [
+        dict(zip(rows, octets[place::count], strict=True)) for place in range(count)
+    ]
     every = (1 << count) - 1
     for switch, bits in reached.items():
         for place in _places(every ^ bits):
             del costs[place][switch]
-    return costs or [{} for _ in range(count)]
+    return costs
 
 
 def _places(bits: int) -> Iterator[int]:
@@ -140,16 +158,21 @@ def weighted_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, 
     """`costs_of_all` with any positive weights: Dijkstra's algorithm, one destination after the
     other."""
     neighbours = {
-        switch: [
-            (other, min(data["weight"] for data in links.values()))
-            for other, links in adjacent.items()
-        ]
-        for switch, adjacent in graph.adj.items()
+        switch: [(other, _least(links)) for other, links in adjacent.items()]
+        for switch, adjacent in graph.adjacency()
     }
     return {
         destination: _dijkstra(neighbours, {s: n for s, n in offsets.items() if s in graph})
         for destination, offsets in sources.items()
     }
+
+
+def _least(links: Mapping[str, Mapping[str, int]]) -> int:
+    """Of the weights of the links between two switches."""
+    if len(links) == 1:
+        (data,) = links.values()
+        return data["weight"]
+    return min(data["weight"] for data in links.values())
 
 
 def have_scipy() -> bool:
@@ -166,30 +189,40 @@ def scipy_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Cos
     Raises:
         ImportError: scipy is not installed.
     """
+    import numpy as np
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import dijkstra
 
-    names = list(graph)
+    adjacency = dict(graph.adjacency())
+    names = list(adjacency)
     numbers = {name: number for number, name in enumerate(names)}
-    heads, tails, weights = [], [], []
-    for name, adjacent in graph.adj.items():
-        for other, links in adjacent.items():
-            heads.append(numbers[name])
-            tails.append(numbers[other])
-            weights.append(min(data["weight"] for data in links.values()))
-    for place, offsets in enumerate(sources.values(), len(names)):
-        for switch in offsets.keys() & numbers.keys():
-            heads.append(place)
-            tails.append(numbers[switch])
-            weights.append(offsets[switch] + 1)
+    joined = [
+        {numbers[switch]: offset + 1 for switch, offset in offsets.items() if switch in numbers}
+        for offsets in sources.values()
+    ]
+    tails = chain(
+        map(numbers.__getitem__, chain.from_iterable(adjacency.values())),
+        chain.from_iterable(joined),
+    )
+    parallel = np.fromiter(
+        map(len, chain.from_iterable(near.values() for near in adjacency.values())), np.intp
+    )
+    weights = np.fromiter(_weights(adjacency), float)
+    if len(weights) > len(parallel):
+        weights = np.minimum.reduceat(weights, parallel.cumsum() - parallel)
+    offsets = np.fromiter(chain.from_iterable(each.values() for each in joined), float)
+    ends = np.cumsum([0, *map(len, adjacency.values()), *map(len, joined)])
     size = len(names) + len(sources)
-    matrix = csr_array((weights, (heads, tails)), shape=(size, size), dtype=float)
-    rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)]
+    matrix = csr_array(
+        (np.concatenate((weights, offsets)), np.fromiter(tails, np.int32), ends.astype(np.int32)),
+        shape=(size, size),
+    )
+    rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)] - 1
     found: dict[Destination, Costs] = {}
     for destination, row in zip(sources, rows, strict=True):
-        reached = (row < float("inf")).nonzero()[0].tolist()
-        whole = (row[reached] - 1).astype(int).tolist()
-        found[destination] = dict(zip((names[place] for place in reached), whole, strict=True))
+        (reached,) = np.isfinite(row).nonzero()
+        there = names if len(reached) == len(names) else [names[place] for place in reached]
+        found[destination] = dict(zip(there, row[reached].astype(int).tolist(), strict=True))
     return found
 
 
