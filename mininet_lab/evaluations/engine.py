@@ -4,6 +4,12 @@ The same graphs, sources and results for all: what it costs every switch to reac
 interface of each file server. networkx gets the graph as hactrl keeps it, a multigraph with
 weights, and as a plain graph without, which it is faster on. Incremental results are compared
 with those from nothing.
+
+With 10 file servers, fifty times networkx is out of reach on the large graphs: to read the weight
+of each link once, of the multigraph, takes about a thirtieth of networkx's time there, and the
+search that reads all neighbours once about as long again. With 100 on the random graph of 10,000
+it is the million costs of the result: to put them into dictionaries takes a hundredth of
+networkx's time, to tell them from the search's bits as long again, the search itself more.
 """
 
 from __future__ import annotations
