@@ -44,7 +44,7 @@ _ELSE_KNOWN = 300
 _UNKNOWN = 0
 
 _MATCH = 100
-_ANSWER = 300
+_OWN_MAC = 50
 _ELSE = 0
 
 #: IEEE 802.1AB, 7.1: the nearest bridge.
@@ -277,10 +277,17 @@ def _named(view: View) -> Iterator[Rule]:
 
 def _steered(view: View) -> Iterator[Rule]:
     """Table `steer`: whatever MAC the sender gave it, a packet for a file server goes to the
-    nearest interface."""
+    nearest interface. A host's own MAC, which DHCP servers and routers read where nobody writes a
+    locator over it (RFC 2131, `chaddr`; RFC 4861, 4.1 and 4.2), stands for its locator."""
     for server in view.file_servers:
         for own in server.addresses:
             to_server = SetField("eth_dst", mac(server.mac))
             intent = f"{server.name} by its nearest interface"
             yield STEER.rule(_MATCH, intent, address("dst", own), to_server, goto=FORWARD)
+    if view.local_hosts or view.file_cards:
+        for host in view.hosts:
+            intent = f"find {host.mac} by its own MAC"
+            known = SetField("eth_dst", view.locators.host(host))
+            own_mac: Fields = {"eth_dst": mac(host.mac)}
+            yield STEER.rule(_OWN_MAC, intent, own_mac, known, goto=FORWARD)
     yield STEER.rule(_ELSE, "others are not steered", {}, goto=FORWARD)

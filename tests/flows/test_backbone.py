@@ -24,7 +24,17 @@ from hypothesis import strategies as st
 from flows.compile import compile
 from flows.locators import Locators
 from flows.numbers import CookieKind
-from flows.packet import BROADCAST, ETH_ARP, ETH_IPV4, UDP, Packet, arp_request, mac, tcp
+from flows.packet import (
+    BROADCAST,
+    ETH_ARP,
+    ETH_IPV4,
+    UDP,
+    Packet,
+    arp_request,
+    mac,
+    tcp,
+    udp,
+)
 from flows.rules import COOKIE_MASK, OWN_IDS, GroupType, Rule, RuleSet
 from flows.tables import backbone
 from flows.tables.view import all_ids
@@ -404,3 +414,22 @@ def test_a_digest_never_takes_the_id_of_a_group_that_has_a_name(
         ids = {group.id for group in rules.groups.values() if group.type is not GroupType.ALL}
         assert ids
         assert not ids & named
+
+
+@FEW
+@given(networks())
+def test_a_host_is_also_found_by_the_mac_that_it_has_in_truth(network: Network) -> None:
+    """A DHCP server sends its offer to the MAC that it reads in the question, and who has heard
+    a router's advertisement sends to the MAC in there."""
+    site = Site(network)
+    for switch, target in pairs(site):
+        server, host = client(network, switch), client(network, target)
+        ends = (str(server.addresses[0]), 67), ("10.0.7.7", 68)
+        offer = udp((server.mac, host.mac), *ends)
+        trace = site.walk(offer, Attachment(switch, CLIENT_PORT))
+        if nx.has_path(site.alive, switch, target):
+            (delivery,) = trace.deliveries
+            assert delivery.attachment == host.attachment
+            assert delivery.packet["eth_dst"] == mac(host.mac)
+        else:
+            assert not trace.places
