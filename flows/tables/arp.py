@@ -57,13 +57,15 @@ def _announcement(own: Address) -> Fields:
     return asked | address("src", own)
 
 
-def answer(asker: Fields, target: Address, number: int, intent: str) -> Iterator[Rule]:
+def answer(
+    asker: Fields, target: Address, number: int, intent: str, priority: int = _ANSWER
+) -> Iterator[Rule]:
     """Turn the question for an address into its answer, which is the MAC `number`, and send it
     back."""
     turned: tuple[Action, ...] = (Move("eth_src", "eth_dst", 48), SetField("eth_src", number))
     if target.version == 4:
         yield ARP.rule(
-            _ANSWER,
+            priority,
             intent,
             asker | arp_request() | {"arp_tpa": int(target)},
             *turned,
@@ -76,7 +78,7 @@ def answer(asker: Fields, target: Address, number: int, intent: str) -> Iterator
         )
         return
     yield ARP.rule(
-        _ANSWER,
+        priority,
         intent,
         asker | icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_nd_target": int(target)},
         *turned,

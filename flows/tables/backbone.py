@@ -169,7 +169,9 @@ def _to_neighbours(view: View) -> Iterator[Rule]:
         match: Fields = {"eth_dst": (view.locators.host(host), exact)}
         real = SetField("eth_dst", mac(host.mac))
         out = Output(host.attachment.port)
-        yield FORWARD.rule(_LOCAL, f"bring {host.mac} its packets", match, real, out)
+        intent = f"bring {host.mac} its packets"
+        # By any port: two hosts may be behind the same one.
+        yield FORWARD.rule(_LOCAL, intent, match, real, _ANY_PORT, out)
     for card in view.file_cards:
         match = {"eth_dst": (view.locators.interface(card), exact)}
         real = SetField("eth_dst", mac(card.mac))

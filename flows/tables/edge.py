@@ -43,6 +43,10 @@ _STRANGE = 350
 _ELSE_KNOWN = 300
 _UNKNOWN = 0
 
+_OWN_QUESTION = 500
+_BESIDE = 490
+_PROBE_QUESTION = 280
+_KNOWN_ANSWER = 270
 _MATCH = 100
 _OWN_MAC = 50
 _ELSE = 0
@@ -180,6 +184,8 @@ def _host(view: View, host: Host) -> Iterator[Rule]:
     yield ADMIT.rule(_KNOWN, intent, dhcp, goto=POLICY)
     duplicate = sender | icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_src": int(_UNSPECIFIED)}
     yield ADMIT.rule(_KNOWN, intent, duplicate, goto=ARP)
+    duplicate = sender | arp_request() | {"arp_spa": 0, "arp_sha": mac(host.mac)}
+    yield ADMIT.rule(_KNOWN, intent, duplicate, goto=ARP)
     claim = sender | icmpv6(NEIGHBOUR_ADVERTISEMENT)
     yield ADMIT.rule(_CLAIM - 1, learn, claim, _TELL, meter=meter)
     yield ADMIT.rule(_STRANGE, learn, sender | arp(), _TELL, meter=meter)
@@ -200,10 +206,42 @@ def _answers(view: View) -> Iterator[Rule]:
         for host in view.hosts:
             known = view.locators.host(host)
             for own in host.addresses:
-                yield from answer({}, own, known, f"answer for {own} of {host.mac}")
+                intent = f"answer for {own} of {host.mac}"
+                yield from answer({}, own, known, intent, _KNOWN_ANSWER)
+    for host in view.local_hosts:
+        yield from _unanswered(view, host)
     for sender, source_mac in _local(view):
         yield from _renamed(sender, source_mac)
     yield ARP.rule(_ELSE, "go on to the policy", {}, goto=POLICY)
+
+
+def _unanswered(view: View, host: Host) -> Iterator[Rule]:
+    """What a switch does not answer although it could. Not what a host says and asks about its
+    own address: it would take the answer for another host's with the same one (RFC 5227, 2.4).
+    Not its question whether an address is free: whom we know as the owner may be gone, and who
+    is there answers. Not what is asked about a host behind the same port: the two hear each
+    other.
+    """
+    at_port: Fields = {"in_port": host.attachment.port}
+    sender = at_port | {"eth_src": mac(host.mac)}
+    locator = view.locators.host(host)
+    free = f"let {host.mac} find out which addresses are free"
+    asks = sender | arp_request() | {"arp_spa": 0}
+    yield _shown(asks, locator, "arp_sha", free, _PROBE_QUESTION)
+    asks = sender | icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_src": int(_UNSPECIFIED)}
+    yield _shown(asks, locator, "ipv6_nd_sll", free, _PROBE_QUESTION)
+    for own in host.addresses:
+        announce = f"let {host.mac} speak of its own {own}"
+        beside = f"leave questions for {own} to {host.mac}"
+        if own.version == 4:
+            asked: Fields = {"arp_tpa": int(own)}
+            asks = sender | arp_request() | asked
+            yield _shown(asks, locator, "arp_sha", announce, _OWN_QUESTION)
+            yield ARP.rule(_BESIDE, beside, at_port | arp_request() | asked)
+        else:
+            question = icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_nd_target": int(own)}
+            yield _shown(sender | question, locator, "ipv6_nd_sll", announce, _OWN_QUESTION)
+            yield ARP.rule(_BESIDE, beside, at_port | question)
 
 
 def _prober_answered(view: View, card: Interface) -> Iterator[Rule]:
@@ -231,15 +269,18 @@ def _local(view: View) -> Iterator[tuple[Fields, int]]:
 def _renamed(sender: Fields, locator: int) -> Iterator[Rule]:
     """Nobody else sees its real MAC, in questions and answers neither."""
     intent = "show only locators"
-    source = SetField("eth_src", locator)
-    told = source, SetField("arp_sha", locator)
-    yield ARP.rule(_MATCH, intent, sender | arp(), *told, goto=FORWARD)
+    yield _shown(sender | arp(), locator, "arp_sha", intent, _MATCH)
     for kind, option in (
         (NEIGHBOUR_SOLICITATION, "ipv6_nd_sll"),
         (NEIGHBOUR_ADVERTISEMENT, "ipv6_nd_tll"),
     ):
-        told = source, SetField(option, locator)
-        yield ARP.rule(_MATCH, intent, sender | icmpv6(kind), *told, goto=FORWARD)
+        yield _shown(sender | icmpv6(kind), locator, option, intent, _MATCH)
+
+
+def _shown(match: Fields, locator: int, inside: str, intent: str, priority: int) -> Rule:
+    """Sends on under a locator, which is also written over the MAC `inside` the message."""
+    told = SetField("eth_src", locator), SetField(inside, locator)
+    return ARP.rule(priority, intent, match, *told, goto=FORWARD)
 
 
 def _counted(view: View) -> Iterator[Rule]:

@@ -1,0 +1,115 @@
+"""What hosts of a backbone ask and say about addresses: what switches answer, and what they leave
+to the hosts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+import pytest
+from campus_network import CLIENT_PORT, campus, client, intents
+
+from flows.compile import compile
+from flows.locators import Locators
+from flows.packet import (
+    Packet,
+    arp_request,
+    mac,
+    neighbour_advertisement,
+    neighbour_solicitation,
+    udp,
+)
+from flows.trace import ToController, Trace
+from flows.walker import walk
+from topology import backbones
+from topology.graph import LiveGraph
+from topology.model import Attachment, Host
+
+NETWORK = campus([("a", "b"), ("b", "c")], ["c"])
+AT_A, AT_B, AT_C = (Attachment(switch, CLIENT_PORT) for switch in "abc")
+ANN, BOB, CAT = (client(NETWORK, switch) for switch in "abc")
+#: Behind the same port as Ann.
+DAN = Host("02:00:00:00:98:01", AT_A, 99, (ip_address("10.0.2.1"), ip_address("2001:db8::2:1")))
+LOCATORS = Locators.of(NETWORK)
+ANYWHERE = "0.0.0.0", "::"
+FOUR, SIX = 0, 1
+
+
+def sent(packet: Packet, at: Attachment = AT_A) -> Trace:
+    cards = tuple(NETWORK.file_interfaces.values())
+    ports = {name: {end.port for end in NETWORK.trunk_ports} | {1, 2} for name in "abc"}
+    graph = LiveGraph.of(NETWORK, ports_up=ports)
+    wishes = intents(NETWORK, cards)
+    wishes = replace(wishes, hosts=(*wishes.hosts, DAN))
+    rule_sets = compile(NETWORK, graph, wishes, backbones.routes(graph, {"files": cards}))
+    known = {AT_A, AT_B, AT_C, *(card.attachment for card in cards)}
+    up = known | NETWORK.trunk_ports
+    return walk(rule_sets, NETWORK.links, lambda port: port in up, packet, at)
+
+
+def question(asker: Host, source: str, target: Host, family: int) -> Packet:
+    address = str(target.addresses[family])
+    if family == FOUR:
+        return arp_request((asker.mac, source), address)
+    found = neighbour_solicitation((asker.mac, source), address)
+    return found if source != "::" else found.with_(ipv6_nd_sll=0)
+
+
+def told(trace: Trace, family: int) -> set[int]:
+    """The MACs that those who hear it learn from it."""
+    name = "arp_sha" if family == FOUR else "ipv6_nd_sll"
+    return {delivery.packet[name] for delivery in trace.deliveries}
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX])
+def test_what_a_host_announces_reaches_the_others_and_is_not_answered(family: int) -> None:
+    """Answered, it would believe that another host has its address (RFC 5227, 2.4)."""
+    trace = sent(question(ANN, str(ANN.addresses[family]), ANN, family))
+    assert trace.places == {AT_B, AT_C}
+    assert told(trace, family) == {LOCATORS.host(ANN)}
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX])
+@pytest.mark.parametrize("owner", [ANN, BOB])
+def test_whether_an_address_is_free_is_for_the_hosts_to_say(owner: Host, family: int) -> None:
+    """Whom we know as its owner may be gone long since."""
+    trace = sent(question(ANN, ANYWHERE[family], owner, family))
+    assert trace.places == {AT_B, AT_C}
+    assert not [step for step in trace.steps() if isinstance(step, ToController)]
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX])
+def test_whether_a_service_address_is_free_says_the_switch(family: int) -> None:
+    server = NETWORK.file_servers["files"]
+    asked = question(ANN, ANYWHERE[family], replace(ANN, addresses=server.addresses), family)
+    assert sent(asked).places == {AT_A}
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX])
+def test_hosts_behind_one_port_answer_each_other_alone(family: int) -> None:
+    assert not sent(question(ANN, str(ANN.addresses[family]), DAN, family)).deliveries
+
+
+@pytest.mark.parametrize("family", [FOUR, SIX])
+def test_a_host_is_answered_for_one_behind_another_port(family: int) -> None:
+    trace = sent(question(DAN, str(DAN.addresses[family]), BOB, family))
+    assert trace.places == {AT_A}
+
+
+def test_who_knows_a_host_behind_his_own_port_by_its_locator_reaches_it() -> None:
+    """As one that was elsewhere when he asked."""
+    locator = LOCATORS.host(DAN).to_bytes(6).hex(":")
+    ends = (str(ANN.addresses[0]), 9), (str(DAN.addresses[0]), 9)
+    (delivery,) = sent(udp((ANN.mac, locator), *ends)).deliveries
+    assert delivery.attachment == AT_A
+    assert (delivery.packet["eth_dst"], delivery.packet["eth_src"]) == (
+        mac(DAN.mac),
+        LOCATORS.host(ANN),
+    )
+
+
+def test_an_unasked_advertisement_reaches_the_others() -> None:
+    group = "33:33:00:00:00:01", "ff02::1"
+    trace = sent(neighbour_advertisement((ANN.mac, str(ANN.addresses[1])), group))
+    assert trace.places == {AT_B, AT_C}
+    assert {d.packet["ipv6_nd_tll"] for d in trace.deliveries} == {LOCATORS.host(ANN)}
