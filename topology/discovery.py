@@ -165,7 +165,8 @@ def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset())
     """Compare. `closed` are ports at which hosts are known to be: nothing heard there counts.
 
     A declared link is used as long as no end of it leads elsewhere, seen or not. One that is not
-    declared is used where its segment discovers links, when both ends hear each other.
+    declared is used where its segment discovers links, when both ends hear each other and are of
+    two switches.
     """
     ears = {
         listener: speaker
@@ -212,8 +213,12 @@ def _backbone(network: Network, link: Link) -> Segment | None:
 
 
 def _discovers(network: Network, link: Link, sight: Sight) -> bool:
+    """One from a switch to itself brings packets nowhere, and a host that sends back what it
+    hears would pass for it."""
     segment = _backbone(network, link)
-    return segment is not None and segment.discover and sight is Sight.BOTH_WAYS
+    if segment is None or link.a.switch == link.b.switch:
+        return False
+    return segment.discover and sight is Sight.BOTH_WAYS
 
 
 def _sight(link: Link, ears: Heard) -> Sight:

@@ -54,6 +54,18 @@ def test_a_declared_link_is_used_before_it_has_had_time_to_be_seen() -> None:
     assert found.reports == ()
 
 
+def test_a_host_that_sends_back_what_it_hears_is_no_link() -> None:
+    found = judge(network(Link(A1, B3), discover=True), both((A2, A2)))
+    assert found.discovered == ()
+    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-a:2"),)
+
+
+def test_a_cable_from_a_switch_to_itself_is_reported_and_not_used() -> None:
+    found = judge(network(Link(A1, B3), discover=True), both((A2, Attachment("a", 5))))
+    assert found.discovered == ()
+    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-a:5"),)
+
+
 def test_a_declared_link_that_nobody_sees_is_used_and_reported() -> None:
     found = judge(network(Link(A1, B3)), {A1: None, B3: None})
     assert sights(found) == {"a:1-b:3": (Sight.UNSEEN, True)}
