@@ -11,7 +11,7 @@ import networkx as nx
 
 from flows.compile import compiler
 from flows.intents import Intents, Nearest
-from hactrl.engine.learning import network_now
+from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.rulebook import Step
 from hactrl.wanted import intents, ports_up

@@ -11,12 +11,12 @@ from dataclasses import replace
 
 from hactrl.engine.effects import AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
+from hactrl.engine.reach import network_now
 from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
 from topology import discovery, hosts
-from topology.discovery import Judgement
 from topology.hosts import Decision, Surroundings, Table, Verdict
-from topology.model import Attachment, Host, Network
+from topology.model import Attachment, Host
 
 #: Seconds between two journal entries about the same refusal at the same port.
 JOURNAL_PAUSE = 10.0
@@ -132,16 +132,6 @@ def surroundings(state: State) -> Surroundings:
         port_up=state.port_up,
         reached=lambda name: state.switches.get(name, SwitchState()).connected,
     )
-
-
-def network_now(network: Network, cabling: Judgement) -> Network:
-    """The network with the links that may be used: without those that lead elsewhere, and with
-    those that were discovered."""
-    misled, discovered = cabling.misled, cabling.discovered
-    if not misled and not discovered:
-        return network
-    kept = tuple(link for link in network.links if str(link) not in misled)
-    return replace(network, links=kept + discovered)
 
 
 def _note(turn: Turn, decision: Decision) -> None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from hactrl.engine.events import Verdict
+from hactrl.engine.reach import joined
 from hactrl.engine.state import State
 from topology.model import FileServer, Interface
 
 
 def live(state: State, server: FileServer) -> tuple[Interface, ...]:
     """The interfaces that work. If none does, those whose ports are up: a probe that fails on
-    all of them says more about the probe or the daemon than about any interface."""
+    all of them says more about the probe or the daemon than about any interface. Nor does it say
+    anything where no way leads from the prober to the interface: its neighbours may reach it."""
     up = tuple(card for card in server.interfaces if state.port_up(card.attachment))
-    return tuple(card for card in up if not unhealthy(state, server, card)) or up
+    failing = [card for card in up if unhealthy(state, server, card)]
+    prober = state.site.network.segments[server.segment].prober
+    if failing and prober is not None:
+        probed = joined(state, prober.attachment.switch)
+        failing = [card for card in failing if card.attachment.switch in probed]
+    return tuple(card for card in up if card not in failing) or up
 
 
 def unhealthy(state: State, server: FileServer, card: Interface) -> tuple[str, ...]:

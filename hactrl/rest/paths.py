@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from hactrl.engine import nearest
-from hactrl.engine.learning import network_now
+from hactrl.engine.reach import network_now
 from hactrl.engine.state import State, SwitchState
 from hactrl.rest.problem import ProblemError
 from hactrl.site.errors import closest

@@ -9,7 +9,7 @@ from pathlib import Path
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import AskHost, Effect, KeepHosts, Record, SendAgain, Wake
 from hactrl.engine.events import Event, HostSighted, LinkHeard, PortChanged, SwitchConnected, Tick
-from hactrl.engine.learning import network_now
+from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.site import load
 from topology.hosts import PATIENCE, Sighting

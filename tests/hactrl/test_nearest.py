@@ -70,6 +70,18 @@ def test_a_prober_that_is_cut_off_judges_nobody() -> None:
     assert live(after(*events)) == ["a-2", "c-2"]
 
 
+def test_an_interface_that_no_link_joins_to_the_prober_serves_its_own_side() -> None:
+    cut = next(link.a for link in NETWORK.links if "c" in (link.a.switch, link.b.switch))
+    events = (
+        connected("b"),
+        connected("c"),
+        PortChanged(cut, up=False),
+        judged("c-2", Verdict.UNHEALTHY),
+    )
+    assert live(after(*events)) == ["a-2", "c-2"]
+    assert live(after(*events, PortChanged(cut, up=True))) == ["a-2"]
+
+
 def test_every_change_of_it_changes_what_the_switches_should_hold() -> None:
     before, failed = after(), after(judged("a-2", Verdict.UNHEALTHY))
     assert failed.version > before.version
