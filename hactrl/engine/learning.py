@@ -7,7 +7,6 @@ effects and records.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from hactrl.engine.effects import AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
