@@ -158,7 +158,7 @@ def weighted_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, 
     """`costs_of_all` with any positive weights: Dijkstra's algorithm, one destination after the
     other."""
     neighbours = {
-        switch: [(other, _least(links)) for other, links in adjacent.items()]
+        switch: [(other, least_weight(links)) for other, links in adjacent.items()]
         for switch, adjacent in graph.adjacency()
     }
     return {
@@ -167,7 +167,7 @@ def weighted_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, 
     }
 
 
-def _least(links: Mapping[str, Mapping[str, int]]) -> int:
+def least_weight(links: Mapping[str, Mapping[str, int]]) -> int:
     """Of the weights of the links between two switches."""
     if len(links) == 1:
         (data,) = links.values()

@@ -26,7 +26,7 @@ from heapq import heappop, heappush
 
 import networkx as nx
 
-from topology.full import costs_of_all
+from topology.full import costs_of_all, least_weight
 from topology.paths import Hops
 from topology.routes import Destination, Routes, Sources
 
@@ -179,7 +179,7 @@ class Trees:
             costs[switch] = cost
             moved.add(switch)
             for neighbour, links in adjacent[switch].items():
-                way = cost + _weight(links)
+                way = cost + least_weight(links)
                 if costs.get(neighbour, way + 1) > way:
                     heappush(heap, (way, neighbour))
         return moved
@@ -204,7 +204,7 @@ class Trees:
                 continue
             behind = []
             for neighbour, links in adjacent[switch].items():
-                theirs, weight = costs.get(neighbour), _weight(links)
+                theirs, weight = costs.get(neighbour), least_weight(links)
                 if theirs is None:
                     continue
                 if theirs + weight == cost and neighbour not in lost:
@@ -222,7 +222,7 @@ class Trees:
         rescued: Costs = {}
         for switch in lost:
             ways = [
-                costs[neighbour] + _weight(links)
+                costs[neighbour] + least_weight(links)
                 for neighbour, links in self.graph.adj[switch].items()
                 if neighbour in costs
             ]
@@ -260,14 +260,6 @@ class Trees:
                 if stale is not None:
                     stale |= found
         return changed
-
-
-def _weight(links: Mapping[str, Mapping[str, int]]) -> int:
-    """Of the best of the links between two switches."""
-    if len(links) == 1:
-        (data,) = links.values()
-        return data["weight"]
-    return min(data["weight"] for data in links.values())
 
 
 def _farther(costs: Costs, a: str, b: str, weight: int) -> str | None:
