@@ -257,11 +257,18 @@ def _declared_troubles(link: Link, sight: Sight, ears: Heard) -> Iterator[Report
 
 
 def _undeclared(network: Network, ears: Heard) -> tuple[Link, ...]:
-    """Links that are seen at one end at least, each once, and that nobody has declared."""
+    """Links that are seen at one end at least, each once, and that nobody has declared. Nobody
+    has said what they carry either, so they cost as much as the dearest declared link there."""
     declared = {frozenset((link.a, link.b)) for link in network.links}
     seen = {
         (min(listener, speaker), max(listener, speaker))
         for listener, speaker in ears.items()
         if speaker is not None and frozenset((listener, speaker)) not in declared
     }
-    return tuple(Link(a, b) for a, b in sorted(seen))
+    dearest: dict[str, int] = {}
+    for link in network.links:
+        segment = network.switches[link.a.switch].segment
+        dearest[segment] = max(link.cost, dearest.get(segment, 1))
+    return tuple(
+        Link(a, b, dearest.get(network.switches[a.switch].segment, 1)) for a, b in sorted(seen)
+    )

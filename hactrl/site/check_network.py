@@ -6,7 +6,7 @@ import networkx
 
 from hactrl.site.checker import Checker, listed
 from hactrl.site.errors import Path
-from hactrl.site.schema import InterfacePart, ProberPart, SegmentPart
+from hactrl.site.schema import HIGHEST_COST, InterfacePart, ProberPart, SegmentPart
 from topology.model import Subnet
 
 
@@ -40,6 +40,7 @@ class NetworkChecks(Checker):
                 "discover: false, or 'backbone: true' beside it",
             )
         graph = self._links(name, segment)
+        self._costs(name, segment)
         if not segment.discover:  # where links are discovered, others may join what is apart here
             self._joined(name, graph)
         if segment.prober is not None:
@@ -59,6 +60,31 @@ class NetworkChecks(Checker):
                     self.document.add(ends[1], "the link ends where it begins", "another switch")
                 graph.add_edge(link.ends[0].switch, link.ends[1].switch)
         return graph
+
+    def _costs(self, name: str, segment: SegmentPart) -> None:
+        """A cost beside a bandwidth would leave open which holds; and of links with a bandwidth
+        and links with nothing, these would be taken for the fastest."""
+        path = ("segments", name)
+        if self.cut(*path, "links"):
+            return
+        for index, link in enumerate(segment.links):
+            here: Path = (*path, "links", index)
+            if link.bandwidth is None:
+                if segment.bandwidths and link.cost is None:
+                    what = "the link has no bandwidth, and others of its segment have one"
+                    self.document.add(here, what, "a bandwidth or a cost")
+            elif link.cost is not None:
+                what = "the link has both a cost and a bandwidth"
+                self.document.add((*here, "bandwidth"), what, "one of the two")
+            elif (cost := segment.cost_of(link)) > HIGHEST_COST:
+                what = f"the link would cost {cost}, by its bandwidth and the reference"
+                expected = (
+                    f"a cost of its own, or a reference_bandwidth that makes it {HIGHEST_COST}"
+                )
+                self.document.add((*here, "bandwidth"), what, f"{expected} at most")
+        if segment.reference_bandwidth and not segment.bandwidths:
+            what = f"no link of {name} has a bandwidth"
+            self.document.add((*path, "reference_bandwidth"), what, "links with a bandwidth")
 
     def _joined(self, name: str, graph: networkx.Graph[str]) -> None:
         if self.cut("segments", name):

@@ -130,7 +130,7 @@ def _network(part: SitePart) -> Network:
             for switch, described in segment.switches.items()
         },
         links=tuple(
-            Link(link.ends[0], link.ends[1], link.cost)
+            Link(link.ends[0], link.ends[1], segment.cost_of(link))
             for segment in part.segments.values()
             for link in segment.links
         ),

@@ -33,11 +33,17 @@ from topology.model import Address, Attachment, Subnet
 #: Units of durations, in seconds.
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
+#: Units of bandwidths, in bits a second.
+BANDWIDTHS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
 #: What a probe can be; see `hactrl.site.model.ProbeSettings`.
 PROBE_KINDS = ("tcp", "smtp", "submission", "pop3", "imap", "http", "icmp", "arp")
 
 PROTOCOLS = ("tcp", "udp")
 FAILBACKS = ("manual", "automatic")
+
+#: Of a link, as OSPF's (RFC 2328, A.4.2: 16 bits).
+HIGHEST_COST = 65535
 
 #: Port numbers above are reserved, OpenFlow 1.3.5, section A.2.1 (OFPP_MAX).
 HIGHEST_PORT = 0xFFFFFF00
@@ -80,6 +86,15 @@ def _lease(value: object) -> float | None:
     if not 0.5 <= seconds <= 3600:
         raise _wrong(f"{value!r} is out of range", "a lease from 500ms to 1h, or none")
     return seconds
+
+
+def _bandwidth(value: object) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT])", value) if isinstance(value, str) else None
+    bits = round(float(match[1]) * BANDWIDTHS[match[2]]) if match else 0
+    if not bits:
+        units = ", ".join(BANDWIDTHS)
+        raise _wrong(f"{value!r} is no bandwidth", f"bits a second with a unit ({units}), like 10G")
+    return bits
 
 
 def _mac(value: object) -> str:
@@ -150,6 +165,7 @@ def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
 NOT_EMPTY = AfterValidator(_not_empty)
 Duration = Annotated[float, BeforeValidator(_positive_duration)]
 Lease = Annotated[float | None, BeforeValidator(_lease)]
+Bandwidth = Annotated[int, BeforeValidator(_bandwidth)]
 Mac = Annotated[str, BeforeValidator(_mac)]
 Place = Annotated[InstanceOf[Attachment], BeforeValidator(_attachment)]
 IpAddress = Annotated[Any, BeforeValidator(_address)]
@@ -182,10 +198,11 @@ class SwitchPart(Part):
 
 
 class LinkPart(Part):
-    """A link is written [switch:port, switch:port], or with `ends` and a `cost`."""
+    """A link is written [switch:port, switch:port], or with `ends` and `cost` or `bandwidth`."""
 
     ends: Annotated[list[Place], Field(min_length=2, max_length=2)]
-    cost: Annotated[int, Field(ge=1, le=65535)] = 1
+    cost: Annotated[int, Field(ge=1, le=HIGHEST_COST)] | None = None
+    bandwidth: Bandwidth | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -201,14 +218,29 @@ class ProberPart(Part):
 
 class SegmentPart(Part):
     """`backbone`: it carries file servers and their clients. `discover`: links of a backbone that
-    are seen and not declared are used too."""
+    are seen and not declared are used too. `reference_bandwidth`: that of a link which costs 1, the
+    greatest of the links where it is left out."""
 
     backbone: bool = False
     discover: bool = False
+    reference_bandwidth: Bandwidth | None = None
     networks: Annotated[list[IpNetwork], NOT_EMPTY]
     switches: Annotated[dict[Name, SwitchPart], NOT_EMPTY]
     links: list[LinkPart] = []
     prober: ProberPart | None = None
+
+    @property
+    def bandwidths(self) -> list[int]:
+        """Of the links that have one."""
+        return [link.bandwidth for link in self.links if link.bandwidth is not None]
+
+    def cost_of(self, link: LinkPart) -> int:
+        """What a path pays to cross a link: its `cost`; or how often its bandwidth goes into the
+        reference, to the nearest whole number, and at least 1; or 1."""
+        if link.bandwidth is None:
+            return 1 if link.cost is None else link.cost
+        reference = self.reference_bandwidth or max(self.bandwidths)
+        return max(1, (2 * reference + link.bandwidth) // (2 * link.bandwidth))
 
 
 class InterfacePart(Part):

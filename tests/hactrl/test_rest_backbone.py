@@ -97,7 +97,8 @@ def test_ways_follow_what_has_failed(controller: Controller) -> None:
 
 def test_ways_lead_over_discovered_links(controller: Controller) -> None:
     one, other = Attachment("r4", 20), Attachment("r5", 20)
-    controller.tell(PortChanged(Attachment("r5", 2), up=False))
+    for port in (2, 11, 12, 16):  # its interface, and all its declared links
+        controller.tell(PortChanged(Attachment("r5", port), up=False))
     controller.tell(LinkHeard(one, other), LinkHeard(other, one))
     (found,) = paths(controller, server="files", **{"from": "r5"})
     assert found["way"]["crossings"] == [{"out": "r5:20", "into": "r4:20"}]

@@ -138,6 +138,31 @@ def test_a_link_may_have_a_cost() -> None:
     assert [link.cost for link in site.network.links] == [7, 1, 1, 1, 1]
 
 
+def inner_costs(first: str, second: str, third: str, reference: str = "") -> list[int]:
+    """Of the inner segment's three links with these bandwidths."""
+    links = ('["i1:11", "i2:11"]', '["i2:12", "i3:11"]', '["i3:12", "i1:12"]')
+    given = zip(links, (first, second, third), strict=True)
+    edits = [(ends, f"{{ends: {ends}, bandwidth: {width}}}") for ends, width in given]
+    if reference:
+        edits.append(("  inner:\n", f"  inner:\n    reference_bandwidth: {reference}\n"))
+    site = loads(changed(*edits))
+    inner = [link for link in site.network.links if link.a.switch.startswith("i")]
+    return [link.cost for link in inner]
+
+
+def test_a_link_costs_as_often_as_its_bandwidth_goes_into_the_greatest() -> None:
+    assert inner_costs("100G", "10G", "1G") == [1, 10, 100]
+
+
+def test_a_cost_by_bandwidth_is_the_nearest_whole_number_and_at_least_one() -> None:
+    assert inner_costs("10G", "4G", "25G") == [3, 6, 1]
+    assert inner_costs("10G", "4G", "25G", reference="1G") == [1, 1, 1]
+
+
+def test_a_reference_bandwidth_leaves_room_for_faster_links_to_come() -> None:
+    assert inner_costs("10G", "2.5G", "100M", reference="100G") == [10, 40, 1000]
+
+
 def test_an_ipv6_place_to_listen_stands_in_brackets() -> None:
     site = loads(changed(('"127.0.0.1:8080"', '"[::1]:8080"')))
     assert site.controller.rest == Listen("::1", 8080)

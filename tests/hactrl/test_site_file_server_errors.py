@@ -11,6 +11,13 @@ from topology.model import derived_mac
 DERIVED = derived_mac("file server files segment campus")
 CARD = '      E: {segment: campus, attachment: "r2:1", mac: "02:00:00:00:09:09"}\n'
 
+_SHORT_LINKS = (
+    '["r1:20", "r2:20"]', '["r1:13", "r3:11"]', '["r1:14", "r4:11"]', '["r1:15", "r5:11"]',
+    '["r1:16", "r6:11"]', '["r2:13", "r3:12"]', '["r2:14", "r4:12"]', '["r2:15", "r5:12"]',
+    '["r3:14", "r4:13"]',
+)  # fmt: skip
+_EVERY_LINK_1G = [(ends, f"{{ends: {ends}, bandwidth: 1G}}") for ends in _SHORT_LINKS]
+
 #: Changes to the campus beside the network of the report, path, message, expectation, suggestion.
 WRONG: dict[str, tuple[list[tuple[str, str]], str, str, str, str]] = {
     "an unknown segment": (
@@ -67,6 +74,48 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str, str, str, str]] = {
         "segments.campus.links.10.cost",
         "0 is out of range",
         "at least 1",
+        "",
+    ),
+    "a link with a cost and a bandwidth": (
+        [("cost: 3}", "cost: 3, bandwidth: 1G}"), *_EVERY_LINK_1G],
+        "segments.campus.links.10.bandwidth",
+        "the link has both a cost and a bandwidth",
+        "one of the two",
+        "",
+    ),
+    "a link without a bandwidth among others that have one": (
+        [*_EVERY_LINK_1G[:1], *_EVERY_LINK_1G[2:]],
+        "segments.campus.links.1",
+        "the link has no bandwidth, and others of its segment have one",
+        "a bandwidth or a cost",
+        "",
+    ),
+    "a link so slow that its cost is out of range": (
+        [("cost: 3}", "bandwidth: 1k}"), *_EVERY_LINK_1G],
+        "segments.campus.links.10.bandwidth",
+        "the link would cost 1000000, by its bandwidth and the reference",
+        "a reference_bandwidth that makes it 65535 at most",
+        "",
+    ),
+    "a bandwidth without a unit": (
+        [("cost: 3}", "bandwidth: 1000}")],
+        "segments.campus.links.10.bandwidth",
+        "1000 is no bandwidth",
+        "bits a second with a unit (k, M, G, T), like 10G",
+        "",
+    ),
+    "a bandwidth without a unit, among others that are right": (
+        [("cost: 3}", "bandwidth: fast}"), *_EVERY_LINK_1G],
+        "segments.campus.links.10.bandwidth",
+        "'fast' is no bandwidth",
+        "like 10G",
+        "",
+    ),
+    "a reference that no link refers to": (
+        [("discover: true", "discover: true\n    reference_bandwidth: 10G")],
+        "segments.campus.reference_bandwidth",
+        "no link of campus has a bandwidth",
+        "links with a bandwidth",
         "",
     ),
     "discovery on a segment that is no backbone": (

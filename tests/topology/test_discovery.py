@@ -99,6 +99,13 @@ def test_a_link_that_nobody_declared_is_used_where_the_segment_discovers() -> No
     assert found.discovered == (Link(A2, C2),)
 
 
+def test_a_discovered_link_costs_as_much_as_the_dearest_declared_one() -> None:
+    for cost in (1, 7):
+        declared = network(Link(A1, B3, cost), Link(B1, C1), discover=True)
+        (link,) = judge(declared, both((A2, C2))).discovered
+        assert link.cost == cost
+
+
 def test_a_link_that_is_seen_one_way_is_never_discovered() -> None:
     assert judge(network(discover=True), {A2: C2}).discovered == ()
 
