@@ -56,8 +56,9 @@ class Surroundings:
     """What learning depends on beside the table.
 
     `networks` of each switch's backbone, by switch; a switch that is missing learns nothing.
-    `closed` are ports at which no host can be: trunks, servers' interfaces, the prober. `reached`:
-    the controller is connected with this switch, so that silence there means something.
+    `closed` are ports at which no host can be: trunks, servers' interfaces, the prober. `port_up`:
+    whoever is there can be brought packets; not so at a dead switch. `reached`: the controller is
+    connected with this switch, so that silence there means something.
     """
 
     networks: Mapping[str, tuple[Subnet, ...]]

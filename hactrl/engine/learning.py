@@ -7,10 +7,11 @@ effects and records.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 from hactrl.engine.effects import AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
-from hactrl.engine.reach import network_now
+from hactrl.engine.reach import cut_off, network_now
 from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
 from topology import discovery, hosts
@@ -119,6 +120,8 @@ def surroundings(state: State) -> Surroundings:
     macs |= {prober.mac for prober in probers}
     addresses = {address for server in servers for address in server.addresses}
     addresses |= {a for p in probers for pool in p.sources.values() for a in pool}
+    connected = {name for name, switch in state.switches.items() if switch.connected}
+    lost = cache(lambda switch: cut_off(state, switch))
     return Surroundings(
         networks={
             switch.name: backbones[switch.segment].networks
@@ -128,8 +131,10 @@ def surroundings(state: State) -> Surroundings:
         closed=discovery.claimed_ports(network) | network_now(network, state.cabling).trunk_ports,
         macs=macs,
         addresses=addresses,
-        port_up=state.port_up,
-        reached=lambda name: state.switches.get(name, SwitchState()).connected,
+        port_up=lambda port: (
+            state.port_up(port) and (port.switch in connected or not lost(port.switch))
+        ),
+        reached=connected.__contains__,
     )
 
 

@@ -8,11 +8,19 @@ from pathlib import Path
 
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import AskHost, Effect, KeepHosts, Record, SendAgain, Wake
-from hactrl.engine.events import Event, HostSighted, LinkHeard, PortChanged, SwitchConnected, Tick
+from hactrl.engine.events import (
+    Event,
+    HostSighted,
+    LinkHeard,
+    PortChanged,
+    SwitchConnected,
+    SwitchLost,
+    Tick,
+)
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.site import load
-from topology.hosts import PATIENCE, Sighting
+from topology.hosts import PATIENCE, REMEMBERED, Sighting
 from topology.model import Attachment, Link, Network, Segment, Switch
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
@@ -62,6 +70,37 @@ def test_a_claim_asks_the_holder_and_wakes_when_its_time_is_over() -> None:
     state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
     assert kinds(effects) == ["host.moved"]
     assert state.host_table.hosts[ANN].attachment == B5
+
+
+def test_the_hosts_of_a_dead_switch_are_learnt_where_they_come_up_again() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, _ = tell(state, SwitchLost("a"), PortChanged(B1, False))
+    state, effects = tell(state, sighted(ANN, B5), now=2.0)
+    assert kinds(effects) == ["host.moved"]
+    assert state.host_table.hosts[ANN].attachment == B5
+
+
+def test_a_controller_that_starts_while_a_switch_is_dead_learns_its_hosts_elsewhere() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    again = initial(state.site, {}, 0.0, state.outlook.hosts)
+    again, _ = tell(again, SwitchConnected("b", frozenset({5, 9})), sighted(ANN, B5))
+    assert again.host_table.hosts[ANN].attachment == B5
+
+
+def test_hosts_are_not_forgotten_while_no_switch_is_connected() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, _ = tell(state, PortChanged(B1, False), SwitchLost("a"), SwitchLost("b"))
+    state, _ = tell(state, Tick(), now=10.0)
+    state, _ = tell(state, Tick(), now=20.0 + REMEMBERED)
+    assert ANN in state.host_table.hosts
+
+
+def test_the_hosts_of_a_switch_that_only_we_cannot_reach_keep_what_they_hold() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, _ = tell(state, SwitchLost("a"))
+    state, effects = tell(state, sighted(ANN, B5), now=2.0)
+    assert kinds(effects) == ["host.refused"]
+    assert state.host_table.hosts[ANN].attachment == A5
 
 
 def test_spoofs_are_all_counted_and_told_to_the_journal_now_and_then() -> None:
