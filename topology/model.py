@@ -28,11 +28,13 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Switch:
-    """An OpenFlow switch; `datapath_id` is the 64-bit number that it announces."""
+    """An OpenFlow switch; `datapath_id` is the 64-bit number that it announces. `clients`: how
+    much the hosts there ask of file servers, compared with those of other switches."""
 
     name: str
     datapath_id: int
     segment: str
+    clients: int = 1
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,15 @@ class Server:
 class FileServer:
     """A server that clients reach by the nearest of its interfaces, all of which carry the same
     service addresses. `mac` is the virtual MAC that users see; the interfaces' own MACs are
-    seen by nobody but the switches that they are plugged into."""
+    seen by nobody but the switches that they are plugged into. `policy` is 'nearest', or 'spread'
+    where interfaces have offsets so that the most loaded link carries less."""
 
     name: str
     segment: str
     mac: str
     addresses: tuple[Address, ...]
     interfaces: tuple[Interface, ...]
+    policy: str = "nearest"
 
 
 @dataclass(frozen=True, order=True)

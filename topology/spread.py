@@ -9,10 +9,12 @@ one for each destination.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 
 import networkx as nx
+
+from topology.model import FileServer, Network
 
 Direction = tuple[str, str]
 
@@ -66,29 +68,56 @@ def load(graph: nx.Graph[str], interfaces: Mapping[str, int], demand: Mapping[st
 
 
 def spread(
-    graph: nx.Graph[str],
-    interfaces: tuple[str, ...],
-    demand: Mapping[str, float],
-    largest: int = 4,
+    graph: nx.Graph[str], interfaces: tuple[str, ...], demand: Mapping[str, float]
 ) -> Mapping[str, int]:
     """Offsets with which the most loaded link carries the least, of those that a search finds
-    that begins with none and changes one at a time by one, as long as it gets better. Never worse
-    than without; of equals the one with fewer crossings.
+    that begins with none and changes one at a time by the cost of the cheapest link, as long as
+    it gets better. Never worse than without; of equals the one with fewer crossings.
+
+    An offset is less than what the way to any other interface costs, that one's offset included:
+    a switch that has an interface sends to it.
     """
     best = dict.fromkeys(interfaces, 0)
+    unit = min((data.get("weight", 1) for _, _, data in graph.edges(data=True)), default=1)
+    apart = {one: _costs(graph, {one: 0})[0] for one in interfaces}
     value = _value(load(graph, best, demand))
     while True:
         tried = [
-            best | {interface: best[interface] + step}
+            offsets
             for interface in interfaces
-            for step in (1, -1)
-            if 0 <= best[interface] + step <= largest
+            for step in (unit, -unit)
+            if _is_own_nearest(apart, offsets := best | {interface: best[interface] + step})
         ]
         values = [_value(load(graph, offsets, demand)) for offsets in tried]
         least = min(values, default=value)
         if least >= value:
             return best
         best, value = tried[values.index(least)], least
+
+
+def spread_out(network: Network, server: FileServer) -> FileServer:
+    """The file server with offsets for its interfaces, if that is its policy. They follow from
+    the declared network alone: what fails does not move clients that it does not concern."""
+    if server.policy != "spread":
+        return server
+    switches = network.switches_of(server.segment)
+    graph: nx.Graph[str] = nx.Graph()
+    graph.add_nodes_from(switch.name for switch in switches)
+    for link in sorted(network.links, key=lambda link: link.cost, reverse=True):
+        if link.a.switch in graph:
+            graph.add_edge(link.a.switch, link.b.switch, weight=link.cost)  # the cheapest is last
+    homes = tuple(dict.fromkeys(card.attachment.switch for card in server.interfaces))
+    offsets = spread(graph, homes, {switch.name: float(switch.clients) for switch in switches})
+    cards = (replace(card, offset=offsets[card.attachment.switch]) for card in server.interfaces)
+    return replace(server, interfaces=tuple(cards))
+
+
+def _is_own_nearest(apart: Mapping[str, Mapping[str, int]], offsets: Mapping[str, int]) -> bool:
+    return all(
+        offset >= 0 and (one == other or offset < apart[one].get(other, offset + 1) + theirs)
+        for one, offset in offsets.items()
+        for other, theirs in offsets.items()
+    )
 
 
 def _value(found: Load) -> tuple[float, float]:

@@ -31,12 +31,13 @@ class Crossing:
 class Way:
     """The shortest way to a file server.
 
-    `cost` counts the offset of the interface too. `interfaces` are all that are equally near;
+    `cost` counts the `offset` of `interface` too. `interfaces` are all that are equally near;
     `crossings` lead to `interface`, the first of them that they reach, and are one of
     `equal_ways`. `hops`: the ports by which the first switch can send, see `topology.paths.Hops`.
     """
 
     cost: int
+    offset: int
     interfaces: tuple[str, ...]
     interface: str
     crossings: tuple[Crossing, ...]
@@ -87,10 +88,12 @@ class Ways:
         cards = self.live.get(server, ())
         ends = self.trees.ends(destination, switch)
         near = [c for c in cards if c.attachment.switch in ends]
+        interface = next(card for card in near if card.attachment.switch == end)
         return Way(
             cost,
+            interface.offset,
             tuple(card.name for card in near),
-            next(card.name for card in near if card.attachment.switch == end),
+            interface.name,
             crossings,
             self._counts[server].get(switch, 0),
             self.trees.hops(destination, switch),

@@ -200,8 +200,8 @@ def _file_servers(document: Json) -> Iterator[RenderableType]:
         )
         for number, card in enumerate(server["interfaces"].values()):
             table.add_row(
-                "" if number else escape(name),
-                escape(card["name"]),
+                "" if number else escape(_named(name, server)),
+                escape(card["name"] + (f" (offset {card['offset']})" if card["offset"] else "")),
                 card["attachment"],
                 f"[{GOOD if card['state'] == 'live' else BAD}]{card['state']}[/]",
                 yes(card["used"]),
@@ -213,6 +213,10 @@ def _file_servers(document: Json) -> Iterator[RenderableType]:
             detours.append(f"  [{BAD}]{escape(f'{name}: {what} leave by {by}')}[/]")
     yield table
     yield from detours
+
+
+def _named(name: str, server: Json) -> str:
+    return name if server["policy"] == "nearest" else f"{name} ({server['policy']})"
 
 
 def _switches(document: Json) -> Table:

@@ -89,7 +89,7 @@ def _spared(path: Json) -> str:
     interface, cost = path["single_homed"]["interface"], path["single_homed"]["cost"]
     if cost is None:
         return f"; there is no way to {interface}"
-    more = cost - path["way"]["cost"]
+    more = cost - (path["way"]["cost"] - path["way"]["offset"])
     what = f"costs {cost}, {more} more" if more > 0 else "costs as much"
     return f"; the roundabout way, to {interface}, {what}"
 

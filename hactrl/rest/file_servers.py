@@ -16,6 +16,7 @@ def file_server(state: State, server: FileServer, now: float) -> Json:
     live = nearest.live(state, server)
     return {
         "segment": server.segment,
+        "policy": server.policy,
         "mac": server.mac,
         "addresses": [str(address) for address in server.addresses],
         "interfaces": {
@@ -55,6 +56,7 @@ def _interface(
     return {
         "name": card.name,
         "attachment": str(card.attachment),
+        "offset": card.offset,
         "port_up": up,
         "state": "down" if not up else "unhealthy" if unhealthy else "live",
         "used": card in live,

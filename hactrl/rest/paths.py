@@ -114,6 +114,7 @@ def _way(found: Way | None) -> Json | None:
         return None
     return {
         "cost": found.cost,
+        "offset": found.offset,
         "interface": found.interface,
         "interfaces": list(found.interfaces),
         "crossings": [{"out": str(c.out), "into": str(c.into)} for c in found.crossings],

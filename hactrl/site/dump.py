@@ -91,7 +91,9 @@ def _segment(site: Site, name: str) -> dict[str, Any]:
         "backbone": segment.backbone,
         "discover": segment.discover,
         "networks": _list(segment.networks),
-        "switches": {s.name: _flow({"datapath_id": s.datapath_id}) for s in switches},
+        "switches": {
+            s.name: _flow({"datapath_id": s.datapath_id, "clients": s.clients}) for s in switches
+        },
         "links": [
             _flow({"ends": _list((link.a, link.b)), "cost": link.cost})
             for link in site.network.links
@@ -146,6 +148,7 @@ def _role(role: Role) -> dict[str, Any]:
 def _file_server(server: FileServer, services: tuple[Service, ...]) -> dict[str, Any]:
     return {
         "segment": server.segment,
+        "policy": server.policy,
         "mac": server.mac,
         "addresses": _list(server.addresses),
         "interfaces": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path as FilePath
 from typing import Any
@@ -36,6 +37,7 @@ from topology.model import (
     Subnet,
     Switch,
 )
+from topology.spread import spread_out
 
 
 def load(path: str | FilePath) -> Site:
@@ -113,7 +115,7 @@ def _network(part: SitePart) -> Network:
     file_servers = {name: _file_server(name, at) for name, at in part.file_servers.items()}
     cards = [card for server in servers.values() for card in server.interfaces]
     cards += [card for server in file_servers.values() for card in server.interfaces]
-    return Network(
+    network = Network(
         segments={
             name: Segment(
                 name,
@@ -125,7 +127,7 @@ def _network(part: SitePart) -> Network:
             for name, segment in part.segments.items()
         },
         switches={
-            switch: Switch(switch, described.datapath_id, name)
+            switch: Switch(switch, described.datapath_id, name, described.clients)
             for name, segment in part.segments.items()
             for switch, described in segment.switches.items()
         },
@@ -137,6 +139,8 @@ def _network(part: SitePart) -> Network:
         servers=servers,
         file_servers=file_servers,
     )
+    spread = {name: spread_out(network, server) for name, server in file_servers.items()}
+    return replace(network, file_servers=spread)
 
 
 def _file_server(name: str, part: FileServerPart) -> FileServer:
@@ -149,6 +153,7 @@ def _file_server(name: str, part: FileServerPart) -> FileServer:
             Interface(card, name, part.segment, at.attachment, at.mac)
             for card, at in part.interfaces.items()
         ),
+        policy=part.policy,
     )
 
 

@@ -41,6 +41,10 @@ PROBE_KINDS = ("tcp", "smtp", "submission", "pop3", "imap", "http", "icmp", "arp
 
 PROTOCOLS = ("tcp", "udp")
 FAILBACKS = ("manual", "automatic")
+POLICIES = ("nearest", "spread")
+
+#: Of a switch: no more than have numbers there (`flows.locators`).
+MOST_CLIENTS = 1 << 23
 
 #: Of a link, as OSPF's (RFC 2328, A.4.2: 16 bits).
 HIGHEST_COST = 65535
@@ -191,10 +195,12 @@ class Part(BaseModel):
 
 
 class SwitchPart(Part):
-    """`ports`: how many the switch has, if attachments shall be checked against it."""
+    """`ports`: how many the switch has, if attachments shall be checked against it. `clients`: how
+    much its hosts ask of file servers, compared with those of other switches."""
 
     datapath_id: DatapathId
     ports: Annotated[int, Field(ge=1, le=HIGHEST_PORT)] | None = None
+    clients: Annotated[int, Field(ge=0, le=MOST_CLIENTS)] = 1
 
 
 class LinkPart(Part):
@@ -303,9 +309,10 @@ class FileInterfacePart(Part):
 
 class FileServerPart(Part):
     """`mac` is derived from file server and segment where it is left out. Without services an
-    interface is live while its port is up."""
+    interface is live while its port is up. `policy`: which interface a client is brought to."""
 
     segment: str
+    policy: Annotated[str, _one_of(POLICIES, "policy")] = "nearest"
     mac: Mac | None = None
     addresses: Annotated[list[IpAddress], NOT_EMPTY]
     interfaces: Annotated[dict[CardName, FileInterfacePart], NOT_EMPTY]

@@ -59,6 +59,7 @@ def test_the_way_of_a_host_and_what_it_is_spared(controller: Controller) -> None
     assert (found["server"], found["switch"], found["host"]) == ("files", "r5", ANN)
     assert found["way"] == {
         "cost": 0,
+        "offset": 0,
         "interface": "files-5",
         "interfaces": ["files-5"],
         "crossings": [],

@@ -111,6 +111,13 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str, str, str, str]] = {
         "like 10G",
         "",
     ),
+    "a misspelt policy": (
+        [("  files:\n    segment: campus", "  files:\n    policy: spraed\n    segment: campus")],
+        "file_servers.files.policy",
+        "'spraed' is no policy",
+        "one of nearest, spread",
+        "spread",
+    ),
     "a reference that no link refers to": (
         [("discover: true", "discover: true\n    reference_bandwidth: 10G")],
         "segments.campus.reference_bandwidth",

@@ -168,3 +168,26 @@ def test_a_prober_with_nothing_to_probe_is_written_as_it_was_read() -> None:
     )
     site = loads(changed(BOTH, ("segments:\n", f"segments:\n{alone}")))
     assert loads(dumps(site)) == site
+
+
+def lopsided() -> str:
+    """The campus, with nearly all clients at r2, where no interface is, and files at two switches
+    of which one is nearer."""
+    files = CAMPUS[CAMPUS.index("      files-4:") : CAMPUS.index("      files-6:")]
+    busy = ("r2: {datapath_id: 0x52, ports: 24}", "r2: {datapath_id: 0x52, ports: 24, clients: 50}")
+    policy = ("  files:\n    segment", "  files:\n    policy: spread\n    segment")
+    return changed(CAMPUS, (files, ""), busy, policy)
+
+
+def test_a_file_server_that_spreads_gives_its_interfaces_offsets() -> None:
+    network = loads(lopsided()).network
+    assert network.switches["r2"].clients == 50
+    spreading, nearest = network.file_servers["files"], network.file_servers["archive"]
+    assert {card.name: card.offset for card in spreading.interfaces} == {"files-3": 1, "files-6": 0}
+    assert {card.offset for card in nearest.interfaces} == {0}
+
+
+def test_a_spreading_file_server_is_written_as_it_was_read() -> None:
+    site = loads(lopsided())
+    assert "policy: spread" in dumps(site)
+    assert loads(dumps(site)) == site

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from topology.spread import load, spread
+from topology import backbones
+from topology.graph import LiveGraph
+from topology.model import (
+    Attachment,
+    FileServer,
+    Interface,
+    Link,
+    Network,
+    Segment,
+    Switch,
+    derived_mac,
+)
+from topology.routes import Destination
+from topology.spread import load, spread, spread_out
 
 
 @st.composite
@@ -55,7 +70,55 @@ def test_no_other_interface_is_nearer_to_a_switch_than_its_own(
     offsets = spread(graph, interfaces, demand)
     for one in interfaces:
         apart = nx.single_source_shortest_path_length(graph, one)
-        assert all(offsets[one] <= apart[other] + offsets[other] for other in interfaces)
+        others = (other for other in interfaces if other != one)
+        assert all(0 <= offsets[one] < apart[other] + offsets[other] for other in others)
+
+
+def lopsided() -> Network:
+    """All clients, those of `b` and `c`, are nearer to the interface at `a` than to that at `z`,
+    behind a slow link."""
+    links = [("a", "b"), ("b", "c"), ("c", "z")]
+    names = "abcz"
+    switches = {
+        name: Switch(name, n, "campus", clients=10 if name in "bc" else 0)
+        for n, name in enumerate(names, 1)
+    }
+    ends = [(Attachment(a, 11), Attachment(b, 12)) for a, b in links]
+    cards = tuple(
+        Interface(f"{at}-2", "files", "campus", Attachment(at, 2), derived_mac(at)) for at in "az"
+    )
+    files = FileServer("files", "campus", derived_mac("files"), (), cards)
+    segment = Segment("campus", (), backbone=True)
+    wires = (Link(*ends[0]), Link(*ends[1]), Link(*ends[2], 3))
+    return Network({"campus": segment}, switches, wires, file_servers={"files": files})
+
+
+def test_a_file_server_that_spreads_has_offsets_and_one_that_does_not_has_none() -> None:
+    network = lopsided()
+    (nearest,) = network.file_servers.values()
+    assert spread_out(network, nearest) == nearest
+    spreading = spread_out(network, replace(nearest, policy="spread"))
+    offsets = {card.name: card.offset for card in spreading.interfaces}
+    assert offsets["a-2"] > 0
+    assert offsets["z-2"] == 0
+
+
+def test_with_its_offsets_clients_are_divided_between_the_interfaces() -> None:
+    network = lopsided()
+    (nearest,) = network.file_servers.values()
+    for policy, ends in (("nearest", "aa"), ("spread", "az")):
+        server = spread_out(network, replace(nearest, policy=policy))
+        found = backbones.trees(LiveGraph.of(network), {"files": server.interfaces})
+        destination = Destination.file_server("files")
+        assert [found.ends(destination, switch) for switch in "bc"] == [{end} for end in ends]
+
+
+def test_a_switch_without_clients_gives_no_reason_to_spread() -> None:
+    network = lopsided()
+    (nearest,) = network.file_servers.values()
+    idle = {name: replace(switch, clients=0) for name, switch in network.switches.items()}
+    server = spread_out(replace(network, switches=idle), replace(nearest, policy="spread"))
+    assert [card.offset for card in server.interfaces] == [0, 0]
 
 
 def test_equal_next_hops_share_evenly_and_directions_are_apart() -> None:

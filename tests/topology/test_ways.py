@@ -134,6 +134,7 @@ LINE = campus([("a", "b"), ("b", "c"), ("c", "d")], ["a", "d"])
 def test_a_way_in_a_square() -> None:
     assert ways(SQUARE).way("files", "a") == Way(
         cost=2,
+        offset=0,
         interfaces=("d-2",),
         interface="d-2",
         crossings=(
@@ -147,7 +148,7 @@ def test_a_way_in_a_square() -> None:
 
 def test_where_an_interface_is_no_link_is_crossed() -> None:
     way = ways(LINE).way("files", "a")
-    assert way == Way(0, ("a-2",), "a-2", (), 1, Hops())
+    assert way == Way(0, 0, ("a-2",), "a-2", (), 1, Hops())
 
 
 def test_what_a_client_is_spared() -> None:
