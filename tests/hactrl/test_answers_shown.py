@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,3 +85,22 @@ def test_hactl_shows_file_servers_and_names_those_that_take_a_roundabout_way(
 def test_a_site_without_file_servers_shows_none() -> None:
     with served(Controller(SITE)) as address:
         assert "File server" not in hactl_status(address)
+
+
+def test_a_policy_that_is_not_the_usual_one_and_its_offsets_are_shown() -> None:
+    network = CAMPUS.network
+    files = network.file_servers["files"]
+    first, *others = files.interfaces
+    cards = (replace(first, offset=2), *others)
+    spreading = replace(files, policy="spread", interfaces=cards)
+    changed = replace(network, file_servers={**network.file_servers, "files": spreading})
+    controller = Controller(replace(CAMPUS, network=changed))
+    status = json.loads(Request.blank("/v1/status").get_response(controller.api).body)
+    assert status["file_servers"]["files"]["policy"] == "spread"
+    assert status["file_servers"]["files"]["interfaces"]["files-3"]["offset"] == 2
+    assert status["file_servers"]["archive"]["policy"] == "nearest"
+    with served(controller) as address:
+        shown = hactl_status(address)
+    assert "files (spread)" in shown
+    assert "files-3 (offset 2)" in shown
+    assert "files-4 (offset" not in shown
