@@ -141,12 +141,14 @@ class Backbone:
             emitter.emit(lldp.frame(told, ttl, self._secret), port.port)
 
     def ask(self, effect: AskHost) -> None:
-        """Carry it out. A host without an address cannot be asked; `topology.hosts` says what
+        """Carry it out. A host that is asked for itself is asked for all of its addresses: it may
+        have given up the oldest. One without any cannot be asked; `topology.hosts` says what
         follows from no answer."""
         host = effect.host
-        address = effect.address or next(iter(host.addresses), None)
-        if (emitter := self.emitter(host.attachment.switch)) and address is not None:
-            emitter.emit(question(ASKER_MAC, host.mac, address), host.attachment.port)
+        addresses = host.addresses if effect.address is None else (effect.address,)
+        if emitter := self.emitter(host.attachment.switch):
+            for address in addresses:
+                emitter.emit(question(ASKER_MAC, host.mac, address), host.attachment.port)
 
     def send_again(self, effect: SendAgain) -> None:
         """Carry it out as soon as the switch holds the rules of the present state."""

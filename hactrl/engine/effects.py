@@ -69,7 +69,7 @@ class ProbeEagerly:
 
 @dataclass(frozen=True)
 class AskHost:
-    """Ask a host at its port whether it is still there: for `address`, or for any of its own.
+    """Ask a host at its port whether it is still there: for `address`, or for all of its own.
     Its answer comes back as `HostSighted`."""
 
     host: Host

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 import pytest
 from campus_network import campus, client, site_of
 
+from flows.frames import question
 from hactrl.backbone import Backbone
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import AskHost, SendAgain
@@ -118,10 +119,17 @@ def test_an_answer_to_us_is_a_sighting_that_is_not_sent_on(bench: Bench) -> None
 
 
 def test_a_host_is_asked_at_its_port_by_its_own_mac(bench: Bench) -> None:
-    bench.backbone.ask(AskHost(HOST))
+    bench.backbone.ask(AskHost(HOST, HOST.addresses[0]))
     ((switch, frame, port, again),) = bench.switches.sent
     assert (switch, port, again) == ("a", HOST.attachment.port, False)
     assert frame[:6] == FRAME[6:12]
+
+
+def test_a_host_is_asked_for_every_address_that_it_may_still_have(bench: Bench) -> None:
+    """The oldest may be one that DHCP has taken back, to which it does not answer."""
+    bench.backbone.ask(AskHost(HOST))
+    frames = [frame for _, frame, _, _ in bench.switches.sent]
+    assert frames == [question(ASKER_MAC, HOST.mac, address) for address in HOST.addresses]
 
 
 def test_a_frame_goes_on_when_its_switch_holds_the_rules_for_it(bench: Bench) -> None:
