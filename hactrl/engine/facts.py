@@ -33,14 +33,19 @@ from hactrl.engine.events import (
 )
 from hactrl.engine.state import Agent, Ask, AskKind, Fenced, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
+from topology.model import Attachment
 
 AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME})
 
 
 def switch_connected(turn: Turn, event: SwitchConnected) -> None:
-    """Its rules are not yet known to be ours, so `installed` starts again."""
+    """Its rules are not yet known to be ours, so `installed` starts again. Of ports that have gone
+    down while it was away nobody has told."""
+    before = turn.state.switches.get(event.switch, SwitchState()).ports_up
     _put_switch(turn, event.switch, SwitchState(True, event.ports_up))
     turn.record("switch.connected", switch=event.switch)
+    for port in sorted(before - event.ports_up):
+        learning.port_went_down(turn, Attachment(event.switch, port))
 
 
 def switch_lost(turn: Turn, event: SwitchLost) -> None:

@@ -124,6 +124,13 @@ def test_a_port_that_goes_down_takes_what_was_heard_there_at_once() -> None:
     assert state.outlook.misled == frozenset()
 
 
+def test_a_port_that_went_down_while_its_switch_was_away_has_heard_nothing() -> None:
+    state, _ = tell(start(), LinkHeard(B5, A5), LinkHeard(A5, B5), SwitchLost("b"))
+    state, _ = tell(state, SwitchConnected("b", frozenset({1, 9})))
+    assert state.heard == {}
+    assert state.cabling.reports == ()
+
+
 def test_every_change_of_the_hosts_is_kept() -> None:
     state, effects = tell(start(), sighted(ANN, A5))
     (kept,) = [e.hosts for e in effects if isinstance(e, KeepHosts)]
