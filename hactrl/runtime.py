@@ -45,6 +45,7 @@ from hactrl.rulebook import Plan, Rulebook, Step
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.backbones import backbone_switches
+from topology.discovery import round_time
 from topology.graph import LiveGraph
 from topology.model import Network
 
@@ -127,7 +128,7 @@ class Runtime:
     def run(self) -> None:
         """Serve events for ever. An exception is a defect and ends the controller: the rules in
         the switches keep working, and a new start takes over from them."""
-        eventlet.spawn_after(self._look_round, self.post, Tick())
+        eventlet.spawn_after(self._longest(), self._look_again)
         while True:
             self._serve(self._events.get())
 
@@ -165,13 +166,30 @@ class Runtime:
     def _has_settled(self, now: float) -> bool:
         """Does the controller know enough to change a switch that some earlier one set up?"""
         state = self.state
-        known = state.agents.keys() >= state.site.network.servers.keys() and all(
-            (found := state.health.get((probe.role, probe.service, probe.interface)))
-            and found.verdict is not Verdict.UNKNOWN
-            for probe in self._probes
+        heard = now >= state.started + hearing(state)
+        known = (
+            heard
+            and state.agents.keys() >= state.site.network.servers.keys()
+            and all(
+                (found := state.health.get((probe.role, probe.service, probe.interface)))
+                and found.verdict is not Verdict.UNKNOWN
+                for probe in self._probes
+            )
         )
-        self._settled = known or bool(state.takeovers) or now >= state.started + self._look_round
+        late = now >= state.started + self._longest()
+        self._settled = known or bool(state.takeovers) or late
         return self._settled
+
+    def _longest(self) -> float:
+        """Seconds after the start when it has settled at the latest, as far as known by now."""
+        return max(self._look_round, hearing(self.state))
+
+    def _look_again(self) -> None:
+        """Ports that have been told of meanwhile make the time longer."""
+        self.post(Tick())
+        left = self.state.started + self._longest() - self.clock()
+        if left > 0:
+            eventlet.spawn_after(left, self._look_again)
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:
@@ -195,6 +213,15 @@ def look_round(probes: Iterable[Target]) -> float:
     """Seconds that a starting controller looks round at most, before it changes a switch that is
     set up: what it does not know yet (a probe's verdict, an agent) would look like a change."""
     return WARM_UP + judged_within(probes)
+
+
+def hearing(state: State) -> float:
+    """Seconds from the start until links that nobody has declared have been heard of again: they
+    must not go and come back with the controller. None where there can be no such links."""
+    backbones = {s.name for s in state.site.network.segments.values() if s.discover}
+    members = [s.name for s in state.site.network.switches.values() if s.segment in backbones]
+    ports = sum(len(state.switches[name].ports_up) for name in members if name in state.switches)
+    return WARM_UP + round_time(ports) if members else 0.0
 
 
 def plans(network: Network, routing: Routing) -> Iterator[tuple[tuple[str, ...], Plan]]:

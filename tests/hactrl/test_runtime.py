@@ -14,6 +14,7 @@ from typing import Any
 
 import eventlet
 import pytest
+from campus_network import campus, site_of
 from eventlet.queue import LightQueue
 from simulation import MAIL, PROBER_PORT, make_site
 
@@ -51,6 +52,7 @@ from hactrl.health.targets import targets
 from hactrl.runtime import Outlets, Runtime, barrier_rules, look_round
 from hactrl.site.model import Site
 from hactrl.switches import Wanted
+from topology.discovery import round_time
 from topology.model import Attachment
 
 STARTED = 100.0
@@ -329,6 +331,23 @@ def test_a_takeover_waits_for_no_silent_probe(controller: Controller) -> None:
     controller.tell(*ready)
     assert MAIL in controller.runtime.state.takeovers
     assert not controller.last("outer").provisional
+
+
+@pytest.mark.usefixtures("alarms")
+@pytest.mark.parametrize("discover", [True, False])
+def test_where_links_are_discovered_they_are_heard_before_it_has_settled(discover: bool) -> None:
+    """A predecessor has used them: without them its switches would be changed, and changed back."""
+    network = campus([("a", "b")], ["a"])
+    segment = replace(network.segments["campus"], discover=discover)
+    site = site_of(replace(network, segments={"campus": segment}))
+    controller = Controller(site)
+    ports = frozenset(range(1, 301))
+    controller.tell(*(SwitchConnected(name, ports) for name in "ab"), Tick())
+    assert controller.last("a").provisional is discover
+    controller.now += shell.WARM_UP + round_time(600)
+    controller.tell(Tick())
+    assert not controller.last("a").provisional
+    controller.end()
 
 
 def test_it_looks_round_for_as_long_as_the_slowest_probe_needs() -> None:
