@@ -26,8 +26,9 @@ from topology.routes import Routes
 ERROR_RATE = 100
 ERROR_BURST = 100
 
-#: Packets of unknown hosts a second that a switch of a backbone tells the controller of.
-TOLD_RATE = 100
+#: Packets of unknown hosts a second that a switch of a backbone tells the controller of, port by
+#: port. Once is for all hosts that a port can have, and a few packets of each.
+TOLD_RATE = 50
 TOLD_BURST = 200
 
 _NO_ROUTES = Routes()
@@ -70,5 +71,7 @@ def compile_switch(view: View) -> RuleSet:
 
 def _of_backbone(view: View) -> RuleSet:
     forwarding, groups = backbone.compiled(view)
-    told = Meter(view.error_meter, TOLD_RATE, TOLD_BURST, f"what is told of {view.segment}")
-    return RuleSet.of(rules=(*edge.rules(view), *forwarding), groups=groups, meters=(told,))
+    meters = {"other ports": view.error_meter}
+    meters |= {f"port {port}": meter for port, meter in view.told_meters.items()}
+    told = [Meter(n, TOLD_RATE, TOLD_BURST, f"what is told of {of}") for of, n in meters.items()]
+    return RuleSet.of(rules=(*edge.rules(view), *forwarding), groups=groups, meters=told)

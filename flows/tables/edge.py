@@ -41,6 +41,7 @@ _CLAIM = 420
 _KNOWN = 400
 _STRANGE = 350
 _ELSE_KNOWN = 300
+_UNKNOWN_AT = 10
 _UNKNOWN = 0
 
 _OWN_QUESTION = 500
@@ -88,18 +89,23 @@ def _admitted(view: View) -> Iterator[Rule]:
     yield from _guard(view)
     for host in view.local_hosts:
         yield from _host(view, host)
+    for port, meter in view.told_meters.items():
+        yield ADMIT.rule(_UNKNOWN_AT, "learn hosts", {"in_port": port}, _TELL, meter=meter)
     yield ADMIT.rule(_UNKNOWN, "learn hosts", {}, _TELL, meter=view.error_meter)
 
 
 def _told(view: View) -> Iterator[Rule]:
     """To the controller: who is behind a port, and what hosts answer when it asks. Only what comes
-    over a trunk comes unmetered."""
+    over a trunk comes unmetered. Each port of hosts has a meter to itself, so that nobody can keep
+    others from being learnt, or from answering when somebody else claims what they hold."""
     who, answers = "hear who is behind a port", "hear answers to our questions"
-    heard, meter = {"eth_dst": _LLDP_MAC}, view.error_meter
+    heard = {"eth_dst": _LLDP_MAC}
     for port in view.trunk_ports:
         yield ADMIT.rule(_LLDP + 1, who, {"in_port": port, **heard}, _TELL)
-    yield ADMIT.rule(_LLDP, who, heard, _TELL, meter=meter)
-    yield ADMIT.rule(_ASKED, answers, {"eth_dst": mac(ASKER_MAC)}, _TELL, meter=meter)
+    yield ADMIT.rule(_LLDP, who, heard, _TELL, meter=view.error_meter)
+    for port, meter in view.told_meters.items():
+        asked: Fields = {"in_port": port, "eth_dst": mac(ASKER_MAC)}
+        yield ADMIT.rule(_ASKED, answers, asked, _TELL, meter=meter)
 
 
 def _prober(view: View) -> Iterator[Rule]:
@@ -167,7 +173,8 @@ def _host(view: View, host: Host) -> Iterator[Rule]:
     """A known host speaks with its addresses. With another one of the segment it goes to the
     controller; before it has any, it asks for one (DHCP, duplicate address detection). Others
     may come from it as well: it may be a router."""
-    segment, meter = view.network.segments[view.segment], view.error_meter
+    segment = view.network.segments[view.segment]
+    meter = view.told_meters[host.attachment.port]
     intent = f"let {host.mac} speak at {host.attachment}"
     learn = f"learn addresses of {host.mac}"
     sender: Fields = {"in_port": host.attachment.port, "eth_src": mac(host.mac)}

@@ -206,6 +206,15 @@ class View:
     def error_meter(self) -> int:
         return self.ids[f"errors on {self.segment}"]
 
+    @cached_property
+    def told_meters(self) -> dict[int, int]:
+        """Of a backbone, for each port at which hosts may be: the meter of what the controller
+        is told of it. The names of all sort behind that of `error_meter`, which keeps its id."""
+        ports = {*self.host_ports, *(host.attachment.port for host in self.local_hosts)}
+        names = {port: f"told of port {port}" for port in sorted(ports)}
+        ids = own_ids((*self.ids, *names.values()))
+        return {port: ids[name] for port, name in names.items()}
+
 
 def all_ids(network: Network, intents: Intents) -> dict[str, int]:
     """An id for every group and meter that any switch can have."""

@@ -19,6 +19,7 @@ from flows.packet import (
     neighbour_solicitation,
     udp,
 )
+from flows.rules import CONTROLLER, Output, RuleSet
 from flows.trace import ToController, Trace
 from flows.walker import walk
 from topology import backbones
@@ -33,18 +34,22 @@ DAN = Host("02:00:00:00:98:01", AT_A, 99, (ip_address("10.0.2.1"), ip_address("2
 LOCATORS = Locators.of(NETWORK)
 ANYWHERE = "0.0.0.0", "::"
 FOUR, SIX = 0, 1
+CARDS = tuple(NETWORK.file_interfaces.values())
+#: At each switch, up, with nobody behind it who is known.
+FREE_PORT = 5
+
+
+def rule_sets() -> dict[str, RuleSet]:
+    ports = {name: {end.port for end in NETWORK.trunk_ports} | {1, 2, FREE_PORT} for name in "abc"}
+    graph = LiveGraph.of(NETWORK, ports_up=ports)
+    wishes = intents(NETWORK, CARDS)
+    wishes = replace(wishes, hosts=(*wishes.hosts, DAN))
+    return compile(NETWORK, graph, wishes, backbones.routes(graph, {"files": CARDS}))
 
 
 def sent(packet: Packet, at: Attachment = AT_A) -> Trace:
-    cards = tuple(NETWORK.file_interfaces.values())
-    ports = {name: {end.port for end in NETWORK.trunk_ports} | {1, 2} for name in "abc"}
-    graph = LiveGraph.of(NETWORK, ports_up=ports)
-    wishes = intents(NETWORK, cards)
-    wishes = replace(wishes, hosts=(*wishes.hosts, DAN))
-    rule_sets = compile(NETWORK, graph, wishes, backbones.routes(graph, {"files": cards}))
-    known = {AT_A, AT_B, AT_C, *(card.attachment for card in cards)}
-    up = known | NETWORK.trunk_ports
-    return walk(rule_sets, NETWORK.links, lambda port: port in up, packet, at)
+    up = {AT_A, AT_B, AT_C, *(card.attachment for card in CARDS)} | NETWORK.trunk_ports
+    return walk(rule_sets(), NETWORK.links, lambda port: port in up, packet, at)
 
 
 def question(asker: Host, source: str, target: Host, family: int) -> Packet:
@@ -113,3 +118,18 @@ def test_an_unasked_advertisement_reaches_the_others() -> None:
     trace = sent(neighbour_advertisement((ANN.mac, str(ANN.addresses[1])), group))
     assert trace.places == {AT_B, AT_C}
     assert {d.packet["ipv6_nd_tll"] for d in trace.deliveries} == {LOCATORS.host(ANN)}
+
+
+def test_what_one_port_tells_the_controller_keeps_no_other_port_from_telling() -> None:
+    """Or whoever sends a lot would keep a host from answering for what he claims himself."""
+    held = rule_sets()["a"]
+    told = [r for r in held.rules.values() if r.apply == (Output(CONTROLLER, 0xFFFF),) and r.meter]
+    at_ports: dict[int, set[int | None]] = {}
+    for rule in told:
+        for port in (f.value for f in rule.match if f.name == "in_port"):
+            at_ports.setdefault(port, set()).add(rule.meter)
+    assert {CLIENT_PORT, FREE_PORT} <= at_ports.keys()
+    used = [meter for meters in at_ports.values() for meter in meters]
+    assert len(used) == len(set(used)) == len(at_ports)
+    by_host = [rule for rule in told if any(f.name == "eth_src" for f in rule.match)]
+    assert {rule.meter for rule in by_host} == at_ports[CLIENT_PORT]
