@@ -1,4 +1,5 @@
-"""Ethernet frames as octets: who a packet says it is from, and questions to a host."""
+"""Ethernet frames as octets: who a packet says it is from, questions to a host, and what a host
+says of itself to all."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import struct
 from ipaddress import IPv4Address, IPv6Address
 
 from flows.packet import (
+    ARP_REQUEST,
     ETH_ARP,
     ETH_IPV4,
     ETH_IPV6,
@@ -14,6 +16,9 @@ from flows.packet import (
     NEIGHBOUR_SOLICITATION,
 )
 from topology.model import Address
+
+#: Flag O of a neighbour advertisement (RFC 4861, section 4.4).
+_OVERRIDE = 0x2000_0000
 
 
 class FrameError(ValueError):
@@ -68,20 +73,45 @@ def _ipv6(mac: bytes, body: bytes) -> Address:
 def question(asker: str, host: str, address: Address) -> bytes:
     """Ask one host, by its own MAC, whether it still has the address: an ARP probe that no cache
     notes (RFC 5227), or a neighbour solicitation from the asker's link-local address."""
-    ours, theirs = (bytes.fromhex(text.replace(":", "")) for text in (asker, host))
+    ours, theirs = _octets(asker), _octets(host)
     if isinstance(address, IPv4Address):
-        fields = struct.pack("!HHBBH", 1, ETH_IPV4, 6, 4, 1)
-        body = fields + ours + bytes(4) + bytes(6) + address.packed
-        return theirs + ours + struct.pack("!H", ETH_ARP) + body
+        return _arp_request(theirs, ours, bytes(4), address)
     # Modified EUI-64 (RFC 4291, appendix A).
     local = bytes([ours[0] ^ 2]) + ours[1:3] + b"\xff\xfe" + ours[3:]
-    source = bytes.fromhex("fe80000000000000") + local
+    source = IPv6Address(bytes.fromhex("fe80000000000000") + local)
     message = struct.pack("!BBHI", NEIGHBOUR_SOLICITATION, 0, 0, 0) + address.packed
-    message += b"\x01\x01" + ours
-    pseudo = source + address.packed + struct.pack("!II", len(message), ICMPV6)
+    return _icmpv6((theirs, ours), (source, address), message + b"\x01\x01" + ours)
+
+
+def announcement(mac: str, address: Address) -> bytes:
+    """Tell all that the address is this MAC's: an ARP announcement (RFC 5227, section 2.3), or an
+    advertisement that nobody has asked for (RFC 4861, section 7.2.6). Who has noted another MAC
+    notes this one instead."""
+    own = _octets(mac)
+    if isinstance(address, IPv4Address):
+        return _arp_request(b"\xff" * 6, own, address.packed, address)
+    message = struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE) + address.packed
+    ends = bytes.fromhex("333300000001"), own
+    return _icmpv6(ends, (address, IPv6Address("ff02::1")), message + b"\x02\x01" + own)
+
+
+def _octets(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+def _arp_request(to: bytes, sender: bytes, source: bytes, target: IPv4Address) -> bytes:
+    fields = struct.pack("!HHBBH", 1, ETH_IPV4, 6, 4, ARP_REQUEST)
+    body = fields + sender + source + bytes(6) + target.packed
+    return to + sender + struct.pack("!H", ETH_ARP) + body
+
+
+def _icmpv6(eth: tuple[bytes, bytes], ip: tuple[IPv6Address, IPv6Address], message: bytes) -> bytes:
+    """`eth`: destination and source; `ip`: source and destination; `message` without checksum."""
+    ends = ip[0].packed + ip[1].packed
+    pseudo = ends + struct.pack("!II", len(message), ICMPV6)
     message = message[:2] + _checksum(pseudo + message) + message[4:]
-    header = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, 255) + source + address.packed
-    return theirs + ours + struct.pack("!H", ETH_IPV6) + header + message
+    header = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, 255) + ends
+    return eth[0] + eth[1] + struct.pack("!H", ETH_IPV6) + header + message
 
 
 def _checksum(data: bytes) -> bytes:

@@ -81,6 +81,7 @@ class Assembly:
             probe_eagerly=self._probe_eagerly,
             ask_host=self.backbone.ask,
             send_again=self.backbone.send_again,
+            announce_host=self.backbone.announce_host,
             keep_hosts=lambda effect: self._keeper.keep_hosts(effect.hosts),
             record=self._record,
             want=want,

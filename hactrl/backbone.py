@@ -2,7 +2,7 @@
 knows, and link layer discovery.
 
     packet in ──┬──► Ears ──► LinkHeard
-                └──► HostSighted ──► (engine) ──► AskHost, SendAgain ──► packet out
+                └──► HostSighted ──► (engine) ──► AskHost, SendAgain, AnnounceHost ──► packet out
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Protocol
 import eventlet
 
 from flows import lldp
-from flows.frames import FrameError, question, sender
-from hactrl.engine.effects import AskHost, SendAgain
+from flows.frames import FrameError, announcement, question, sender
+from flows.locators import Locators
+from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State
 from topology import discovery
@@ -159,6 +160,19 @@ class Backbone:
             return
         waiting = self._waiting.setdefault(effect.port.switch, deque(maxlen=MOST_WAITING))
         waiting.append((state.version, self.clock(), effect))
+
+    def announce_host(self, effect: AnnounceHost) -> None:
+        """Carry it out: to hosts as the host itself would, by its own switch; to file servers,
+        who hear no broadcasts, at each interface, under its locator."""
+        host, network = effect.host, self.current().site.network
+        segment = network.switches[host.attachment.switch].segment
+        locator = Locators.of(network).host(host).to_bytes(6).hex(":")
+        for address in host.addresses:
+            self.send_again(SendAgain(host.attachment, announcement(host.mac, address)))
+            for card in network.file_interfaces.values():
+                emitter = self.emitter(card.attachment.switch) if card.segment == segment else None
+                if emitter is not None:
+                    emitter.emit(announcement(locator, address), card.attachment.port)
 
     def installed(self, switch: str, version: int) -> None:
         """The switch holds the rules of this version."""

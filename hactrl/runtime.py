@@ -24,6 +24,7 @@ from flows.compile import compiler
 from flows.rules import RuleSet
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import (
+    AnnounceHost,
     Answer,
     AskAgent,
     AskHost,
@@ -68,6 +69,7 @@ class Outlets:
     probe_eagerly: Callable[[ProbeEagerly], None]
     ask_host: Callable[[AskHost], None]
     send_again: Callable[[SendAgain], None]
+    announce_host: Callable[[AnnounceHost], None]
     keep_hosts: Callable[[KeepHosts], None]
     record: Callable[[Record, float], None]
     want: Callable[[str, Wanted], None]
@@ -91,6 +93,7 @@ class Runtime:
             ProbeEagerly: outlets.probe_eagerly,
             AskHost: outlets.ask_host,
             SendAgain: outlets.send_again,
+            AnnounceHost: outlets.announce_host,
             KeepHosts: outlets.keep_hosts,
         }
         self._events = events

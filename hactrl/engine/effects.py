@@ -92,6 +92,14 @@ class SendAgain:
     packet: bytes
 
 
+@dataclass(frozen=True)
+class AnnounceHost:
+    """Tell all of a backbone, file servers too, by which name a host has its addresses now: it has
+    another one where it has moved, or the addresses were another host's."""
+
+    host: Host
+
+
 class Reason(Enum):
     """Why something was refused, is waited for, or cannot be. Shown by API, command line and
     journal alike, each with its own words."""
@@ -171,6 +179,7 @@ Effect = (
     | ProbeEagerly
     | AskHost
     | SendAgain
+    | AnnounceHost
     | KeepHosts
     | Answer
     | Record

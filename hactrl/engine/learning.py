@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from hactrl.engine.effects import AskHost, SendAgain
+from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
 from hactrl.engine.reach import cut_off, network_now
 from hactrl.engine.state import State, SwitchState
@@ -88,6 +88,8 @@ def expire(turn: Turn) -> None:
         turn.update(host_table=table)
     for decision in decisions:
         _note(turn, decision)
+        if decision.host is not None and decision.former is None:
+            turn.do(AnnounceHost(decision.host))  # what it was granted was another's
     for host in lost:
         turn.record("host.forgotten", host=host.mac, port=str(host.attachment))
     for moment in hosts.moments(table):
@@ -154,6 +156,7 @@ def _note(turn: Turn, decision: Decision) -> None:
             port=str(host.attachment),
             former=str(decision.former),
         )
+        turn.do(AnnounceHost(host))
     elif decision.verdict is Verdict.LEARNT and host is not None:
         turn.record("host.learnt", host=host.mac, port=str(host.attachment))
     if decision.verdict is Verdict.LEARNT or decision.former is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from ryu.lib.packet import arp, icmpv6, ipv6, packet
 
-from flows.frames import FrameError, question, sender
+from flows.frames import FrameError, announcement, question, sender
 
 ASKER, HOST = "0a:ff:ff:ff:ff:fe", "00:16:3e:00:00:01"
 
@@ -38,3 +39,21 @@ def test_what_is_cut_short_is_refused() -> None:
     for length in (5, 20, 50):
         with pytest.raises(FrameError):
             sender(asked[:length])
+
+
+def test_an_announcement_shows_the_address_and_is_sound_inside() -> None:
+    for address in (IPv4Address("10.0.1.1"), IPv6Address("fd00::1")):
+        assert sender(announcement(HOST, address)) == (HOST, address)
+
+
+def test_what_ryu_reads_of_an_announcement_is_what_was_meant() -> None:
+    four = packet.Packet(announcement(HOST, IPv4Address("10.0.1.1"))).get_protocol(arp.arp)
+    assert (four.opcode, four.src_mac, four.src_ip, four.dst_ip) == (1, HOST, *["10.0.1.1"] * 2)
+    six = packet.Packet(announcement(HOST, IPv6Address("fd00::1")))
+    told = six.get_protocol(icmpv6.icmpv6)
+    assert (told.type_, told.data.res, told.data.dst) == (136, 0b001, "fd00::1")
+    assert told.data.option.hw_src == HOST
+    frame = six.data
+    again = icmpv6.icmpv6(136, 0, 0, told.data)
+    checksum = again.serialize(b"", six.get_protocol(ipv6.ipv6))[2:4]
+    assert frame[56:58] == checksum

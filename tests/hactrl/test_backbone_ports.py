@@ -8,10 +8,11 @@ from ipaddress import ip_address
 import pytest
 from campus_network import campus, client, site_of
 
-from flows.frames import question
+from flows.frames import announcement, question
+from flows.locators import Locators
 from hactrl.backbone import Backbone
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import AskHost, SendAgain
+from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State, SwitchState
 from topology.hosts import ASKER_MAC, Sighting
@@ -130,6 +131,22 @@ def test_a_host_is_asked_for_every_address_that_it_may_still_have(bench: Bench) 
     bench.backbone.ask(AskHost(HOST))
     frames = [frame for _, frame, _, _ in bench.switches.sent]
     assert frames == [question(ASKER_MAC, HOST.mac, address) for address in HOST.addresses]
+
+
+def test_a_host_is_announced_by_its_own_switch_and_to_file_servers_by_its_locator(
+    bench: Bench,
+) -> None:
+    bench.backbone.announce_host(AnnounceHost(HOST))
+    (card,) = NETWORK.file_interfaces.values()
+    locator = Locators.of(NETWORK).host(HOST).to_bytes(6).hex(":")
+    assert set(bench.switches.sent) == {
+        (port.switch, announcement(mac, address), port.port, again)
+        for address in HOST.addresses
+        for port, mac, again in (
+            (HOST.attachment, HOST.mac, True),
+            (card.attachment, locator, False),
+        )
+    }
 
 
 def test_a_frame_goes_on_when_its_switch_holds_the_rules_for_it(bench: Bench) -> None:

@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import AskHost, Effect, KeepHosts, Record, SendAgain, Wake
+from hactrl.engine.effects import AnnounceHost, AskHost, Effect, KeepHosts, Record, SendAgain, Wake
 from hactrl.engine.events import (
     Event,
     HostSighted,
@@ -70,6 +70,15 @@ def test_a_claim_asks_the_holder_and_wakes_when_its_time_is_over() -> None:
     state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
     assert kinds(effects) == ["host.moved"]
     assert state.host_table.hosts[ANN].attachment == B5
+    assert AnnounceHost(state.host_table.hosts[ANN]) in effects
+
+
+def test_an_address_that_another_host_has_got_is_announced() -> None:
+    state, _ = tell(start(), sighted(ANN, A5))
+    state, effects = tell(state, sighted(EVE, B5), now=2.0)
+    assert not any(isinstance(e, AnnounceHost) for e in effects)
+    state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
+    assert AnnounceHost(state.host_table.hosts[EVE]) in effects
 
 
 def test_the_hosts_of_a_dead_switch_are_learnt_where_they_come_up_again() -> None:

@@ -88,6 +88,7 @@ class Controller:
             probe_eagerly=partial(self._note, "probe_eagerly"),
             ask_host=partial(self._note, "ask_host"),
             send_again=partial(self._note, "send_again"),
+            announce_host=partial(self._note, "announce_host"),
             keep_hosts=partial(self._note, "keep_hosts"),
             record=lambda record, now: self._note("record", (record, now)),
             want=self._want,
