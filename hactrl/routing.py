@@ -19,7 +19,7 @@ from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Interface, Network
 from topology.rounds import rounds
-from topology.routes import Destination, Routes
+from topology.routes import Destination, Routes, differing
 from topology.trees import Trees
 
 #: Where more than this part of the links changes at once, all trees are computed anew.
@@ -132,12 +132,5 @@ def _differing(one: Routes, other: Routes) -> set[str]:
     """The switches whose routes are not the same."""
     switches = {s for s in {**one.tree, **other.tree} if one.tree.get(s) != other.tree.get(s)}
     for destination in {**one.hops, **other.hops}:
-        switches |= _differing_for(one, other, destination)
+        switches |= differing(one.toward(destination), other.toward(destination))
     return switches
-
-
-def _differing_for(one: Routes, other: Routes, destination: Destination) -> set[str]:
-    before, after = one.hops.get(destination, {}), other.hops.get(destination, {})
-    if before is after:
-        return set()
-    return {switch for switch in {**before, **after} if before.get(switch) != after.get(switch)}

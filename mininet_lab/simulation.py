@@ -47,7 +47,7 @@ from topology.model import (
 )
 from topology.paths import flood_tree
 from topology.rounds import rounds
-from topology.routes import Destination, Routes
+from topology.routes import Destination, Routes, differing
 
 #: Ports of every switch: the client's, the file servers' from here on, the trunks' from here on.
 CLIENT, CARDS, TRUNKS = 1, 2, 21
@@ -367,9 +367,6 @@ def changes(old: Routes, new: Routes) -> Changes:
         if old.tree.get(switch) != new.tree.get(switch)
     }
     for destination in {**old.hops, **new.hops}:
-        before, after = old.hops.get(destination, {}), new.hops.get(destination, {})
-        if before is not after:
-            for switch in {**before, **after}:
-                if before.get(switch) != after.get(switch):
-                    found.setdefault(switch, []).append(destination)
+        for switch in differing(old.toward(destination), new.toward(destination)):
+            found.setdefault(switch, []).append(destination)
     return found

@@ -24,14 +24,16 @@ last. Each is part of a tree, so no mixture of old, common and new in one step h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass
 
 import networkx as nx
 
 from topology.paths import Hops
-from topology.routes import Destination, Routes
+from topology.routes import Destination, Routes, differing
 
-Hop = Mapping[str, frozenset[str]]
+_NONE = Hops()
+
 Neighbours = Mapping[str, Mapping[int, str]]
 
 
@@ -46,7 +48,7 @@ def rounds(graph: nx.MultiGraph, old: Routes, new: Routes) -> tuple[Routes, ...]
     changes = {
         destination: orders
         for destination in {**old.hops, **new.hops}
-        if (orders := order(neighbours, *_entries(old, new, destination)))
+        if (orders := order(neighbours, old.toward(destination), new.toward(destination)))
     }
     common = {
         switch: tuple(port for port in ports if port in new.tree.get(switch, ()))
@@ -75,19 +77,12 @@ def order(
         neighbours: for each switch who is behind each port whose link is up.
         old, new: its hops by switch.
     """
-    waiting = {s for s in {**old, **new} if old.get(s) != new.get(s)}
-    if not waiting:
-        return []
-    before = {switch: used(hops, neighbours.get(switch, {})) for switch, hops in old.items()}
-    after = {switch: used(hops, neighbours.get(switch, {})) for switch, hops in new.items()}
+    mixture = _Mixture(neighbours, old, new, differing(old, new))
     found: list[Set[str]] = []
-    while waiting:
-        ready = waiting - _on_cycles(before, after, waiting)
-        ready |= _toward_settled(after, waiting)
-        ready = ready or set(waiting)
+    while mixture.waiting:
+        ready = mixture.ready() or set(mixture.waiting)
         found.append(ready)
-        waiting = waiting - ready
-        before = {**before, **{switch: after.get(switch, frozenset()) for switch in ready}}
+        mixture.waiting -= ready
     return found
 
 
@@ -100,35 +95,81 @@ def used(hops: Hops, behind: Mapping[int, str]) -> frozenset[str]:
     return frozenset({first} if (first := next(others, None)) is not None else ())
 
 
-def _on_cycles(before: Hop, after: Hop, waiting: Set[str]) -> set[str]:
-    """The switches that could be part of a loop if all who wait changed in any order."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    for switch in {**before, **after}:
-        hops = before.get(switch, frozenset())
-        if switch in waiting:
-            hops |= after.get(switch, frozenset())
-        graph.add_edges_from((switch, hop) for hop in hops)
-    parts = nx.strongly_connected_components(graph)
-    return {switch for part in parts if len(part) > 1 for switch in part}
+@dataclass
+class _Mixture:
+    """Toward one destination, between two routes: `waiting` have not changed yet, all others have.
 
+    Only what those who wait can reach is ever looked at: that is where their cycles are.
+    """
 
-def _toward_settled(after: Hop, waiting: Set[str]) -> set[str]:
-    """Those who wait and whose new hops reach, by new hops, nobody who waits."""
-    unsettled = set(waiting)
-    sending: dict[str, list[str]] = {}
-    for switch, hops in after.items():
-        for hop in hops:
-            sending.setdefault(hop, []).append(switch)
-    todo = list(waiting)
-    reaching: set[str] = set()  # over one hop at least
-    while todo:
-        for switch in sending.get(todo.pop(), ()):
-            if switch not in reaching:
-                reaching.add(switch)
-                if switch not in unsettled:
-                    unsettled.add(switch)
+    neighbours: Neighbours
+    old: Mapping[str, Hops]
+    new: Mapping[str, Hops]
+    waiting: set[str]
+
+    def ready(self) -> set[str]:
+        """Whose turn it is."""
+        if len(self.waiting) == 1:
+            return set(self.waiting)
+        looping = self._on_cycles()
+        return (self.waiting - looping) | (self._toward_settled() if looping else set())
+
+    def _after(self, switch: str) -> frozenset[str]:
+        return used(self.new.get(switch, _NONE), self.neighbours.get(switch, {}))
+
+    def _either(self, switch: str) -> frozenset[str]:
+        """To whom it may send, whenever it changes."""
+        if switch not in self.waiting:
+            return self._after(switch)
+        before = used(self.old.get(switch, _NONE), self.neighbours.get(switch, {}))
+        return before | self._after(switch)
+
+    def _reached(self, hops: Callable[[str], frozenset[str]]) -> dict[str, frozenset[str]]:
+        """Who sends to whom, of those that `waiting` reach by these hops."""
+        found: dict[str, frozenset[str]] = {}
+        todo = list(self.waiting)
+        while todo:
+            if (switch := todo.pop()) not in found:
+                found[switch] = hops(switch)
+                todo += found[switch]
+        return found
+
+    def _on_cycles(self) -> set[str]:
+        """The switches that could be part of a loop if all who wait changed in any order."""
+        onward = self._reached(self._either)
+        coming = _reversed(onward)
+        left = {switch: len(hops) for switch, hops in onward.items()}
+        ends = [switch for switch, count in left.items() if not count]
+        for switch in ends:  # who sends only to those from whom nothing comes back: on no cycle
+            del left[switch]
+            for sender in coming[switch]:
+                left[sender] -= 1
+                if not left[sender]:
+                    ends.append(sender)
+        graph = nx.DiGraph((switch, hop) for switch in left for hop in onward[switch] & left.keys())
+        parts = nx.strongly_connected_components(graph)
+        return {switch for part in parts if len(part) > 1 for switch in part}
+
+    def _toward_settled(self) -> set[str]:
+        """Those who wait and whose new hops reach, by new hops, nobody who waits."""
+        coming = _reversed(self._reached(self._after))
+        todo = list(self.waiting)
+        reaching: set[str] = set()  # over one hop at least
+        while todo:
+            for switch in coming[todo.pop()]:
+                if switch not in reaching:
+                    reaching.add(switch)
                     todo.append(switch)
-    return set(waiting) - reaching
+        return self.waiting - reaching
+
+
+def _reversed(onward: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
+    """For each switch those who send to it."""
+    found: dict[str, list[str]] = {switch: [] for switch in onward}
+    for switch, hops in onward.items():
+        for hop in hops:
+            found[hop].append(switch)
+    return found
 
 
 def port_neighbours(graph: nx.MultiGraph) -> Neighbours:
@@ -140,13 +181,6 @@ def port_neighbours(graph: nx.MultiGraph) -> Neighbours:
     return found
 
 
-def _entries(
-    old: Routes, new: Routes, destination: Destination
-) -> tuple[Mapping[str, Hops], Mapping[str, Hops]]:
-    before, after = old.hops.get(destination, {}), new.hops.get(destination, {})
-    return ({}, {}) if before is after else (before, after)
-
-
 def _after(
     old: Routes,
     new: Routes,
@@ -155,20 +189,19 @@ def _after(
     tree: Mapping[str, tuple[int, ...]],
 ) -> Routes:
     """The routes after this many rounds, which are not the last."""
-    hops = {
-        destination: dict(_merged(old, new, destination, changes.get(destination, []), number))
-        if number < len(changes.get(destination, []))
-        else new.hops.get(destination, {})
-        for destination in {**old.hops, **new.hops}
-    }
+    hops = {destination: new.toward(destination) for destination in {**old.hops, **new.hops}}
+    for destination, orders in changes.items():
+        if number < len(orders):
+            waiting = set().union(*orders[number:])
+            hops[destination] = _held_back(old.toward(destination), hops[destination], waiting)
     return Routes(hops, tree)
 
 
-def _merged(
-    old: Routes, new: Routes, destination: Destination, order_: list[Set[str]], number: int
-) -> Iterator[tuple[str, Hops]]:
-    waiting = set().union(*order_[number:])
-    for switch in {**old.hops.get(destination, {}), **new.hops.get(destination, {})}:
-        hops = (old if switch in waiting else new).of(destination, switch)
-        if hops != Hops():
-            yield switch, hops
+def _held_back(
+    old: Mapping[str, Hops], new: Mapping[str, Hops], waiting: Set[str]
+) -> Mapping[str, Hops]:
+    """The new hops, but of those who wait the old ones."""
+    hops = {**new, **{switch: old[switch] for switch in waiting & old.keys()}}
+    for switch in waiting - old.keys():
+        del hops[switch]
+    return hops

@@ -46,5 +46,22 @@ class Routes:
     hops: Mapping[Destination, Mapping[str, Hops]] = field(default_factory=dict)
     tree: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
+    def toward(self, destination: Destination) -> Mapping[str, Hops]:
+        """The hops of every switch that has any."""
+        return self.hops.get(destination, {})
+
     def of(self, destination: Destination, switch: str) -> Hops:
-        return self.hops.get(destination, {}).get(switch, Hops())
+        return self.toward(destination).get(switch, Hops())
+
+
+def differing(before: Mapping[str, Hops], after: Mapping[str, Hops]) -> set[str]:
+    """The switches whose hops are not the same. Those that are the same object cost next to
+    nothing, and nearly all are (`topology.trees.Trees.routes`)."""
+    if before is after:
+        return set()
+    found = {
+        switch
+        for switch, hops in after.items()
+        if (former := before.get(switch)) is not hops and former != hops
+    }
+    return found | (before.keys() - after.keys())
