@@ -5,9 +5,7 @@ state ──► live graph ──► trees (incremental) ──► routes ──
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import networkx as nx
+from collections.abc import Mapping, Sequence
 
 from flows.compile import compiler
 from flows.intents import Intents, Nearest
@@ -17,7 +15,7 @@ from hactrl.rulebook import Step
 from hactrl.wanted import intents, ports_up
 from topology import backbones
 from topology.graph import LiveGraph
-from topology.model import Interface, Network
+from topology.model import Attachment, Interface, Link, Network
 from topology.rounds import rounds
 from topology.routes import Destination, Routes, differing
 from topology.trees import Trees
@@ -37,6 +35,7 @@ class Routing:
         self.changes = 0
         self._latest: tuple[Routes, tuple[Nearest, ...]] | None = None
         self._trees: Trees | None = None
+        self._links: Mapping[Attachment, Link] = {}
         self._compiled: tuple[Network, LiveGraph, Intents] | None = None
 
     def plan(self, state: State, standing: Routes | None) -> Sequence[Step]:
@@ -66,8 +65,7 @@ class Routing:
         """Those of a live graph, from the trees of the one before."""
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
         self._trees = self._followed(graph, live)
-        members = sorted(backbones.backbone_switches(graph.network))
-        found = self._trees.routes({name: graph.tree_ports(name) for name in members})
+        found = self._trees.routes(backbones.flood_tree(graph))
         latest, self._latest = self._latest, (found, wishes.nearest)
         self.changes += latest != self._latest
         return found
@@ -81,28 +79,28 @@ class Routing:
         near = self._trees.ends(Destination.file_server(server), switch)
         return frozenset(card.name for card in live if card.attachment.switch in near)
 
-    def _followed(self, graph: LiveGraph, live: dict[str, tuple[Interface, ...]]) -> Trees:
+    def _followed(self, graph: LiveGraph, live: Mapping[str, tuple[Interface, ...]]) -> Trees:
         """The trees, after all that has changed."""
-        wanted = backbones.backbone_graph(graph)
+        former, self._links = self._links, backbones.links(graph)
         trees = self._trees
-        if trees is None or set(trees.graph) != set(wanted):
+        gone, come = _missing(former, self._links), _missing(self._links, former)
+        many = len(gone) + len(come) > 1 + _MANY * len(self._links)
+        if trees is None or many or set(trees.graph) != backbones.members(graph):
             return backbones.trees(graph, live)
-        gone, come = _edges(trees.graph) - _edges(wanted), _edges(wanted) - _edges(trees.graph)
-        if len(gone) + len(come) > 1 + _MANY * wanted.number_of_edges():
-            return backbones.trees(graph, live)
-        for a, b, key, _ in sorted(gone):
-            trees.remove_link(a, b, key)
-        for a, b, key, weight in sorted(come):
-            trees.add_link(a, b, key, weight, wanted.edges[a, b, key]["ports"])
+        for link in gone:
+            trees.remove_link(link.a.switch, link.b.switch, str(link))
+        for link in come:
+            a, b = link.a, link.b
+            ports = {a.switch: a.port, b.switch: b.port}
+            trees.add_link(a.switch, b.switch, str(link), link.cost, ports)
         for destination, offsets in backbones.sources(graph.network, live).items():
             trees.set_sources(destination, offsets)
         return trees
 
 
-def _edges(graph: nx.MultiGraph) -> set[tuple[str, str, str, int]]:
-    return {
-        (*sorted((a, b)), key, d["weight"]) for a, b, key, d in graph.edges(keys=True, data=True)
-    }
+def _missing(one: Mapping[Attachment, Link], other: Mapping[Attachment, Link]) -> list[Link]:
+    """Those of `one` that `other` has not."""
+    return [link for end, link in one.items() if other.get(end) != link]
 
 
 def _step(

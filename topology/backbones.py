@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import networkx as nx
-
 from topology.graph import LiveGraph
-from topology.model import Interface, Network
+from topology.model import Attachment, Interface, Link, Network
+from topology.paths import graph_of
 from topology.routes import Destination, Routes, Sources
 from topology.trees import Trees
 
@@ -33,23 +32,28 @@ def sources(network: Network, live: Mapping[str, Iterable[Interface]]) -> Source
     return found
 
 
-def backbone_graph(graph: LiveGraph) -> nx.MultiGraph:
-    """A copy of the live graph with nothing but the backbones."""
-    members = backbone_switches(graph.network) & set(graph.switches)
-    return nx.MultiGraph(graph.switches.subgraph(members))
+def members(graph: LiveGraph) -> frozenset[str]:
+    """The switches of all backbones that are there, by name."""
+    return backbone_switches(graph.network) - graph.absent
+
+
+def links(graph: LiveGraph) -> dict[Attachment, Link]:
+    """The links of all backbones that are up, by their first ends."""
+    there = members(graph)
+    return {link.a: link for link in graph.links if link.a.switch in there}
 
 
 def trees(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Trees:
-    """The trees of all destinations. A switch that is gone is no source."""
-    found = backbone_graph(graph)
-    there = {
-        destination: {switch: offset for switch, offset in offsets.items() if switch in found}
-        for destination, offsets in sources(graph.network, live).items()
-    }
-    return Trees(found, there)
+    """The trees of all destinations."""
+    switches = graph_of(sorted(members(graph)), links(graph).values())
+    return Trees(switches, sources(graph.network, live))
 
 
 def routes(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Routes:
     """The routes of all destinations, and the flood tree."""
-    members = backbone_switches(graph.network)
-    return trees(graph, live).routes({name: graph.tree_ports(name) for name in sorted(members)})
+    return trees(graph, live).routes(flood_tree(graph))
+
+
+def flood_tree(graph: LiveGraph) -> dict[str, tuple[int, ...]]:
+    """Of each backbone, by switch."""
+    return {name: graph.tree_ports(name) for name in sorted(backbone_switches(graph.network))}

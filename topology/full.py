@@ -1,88 +1,83 @@
 """Shortest paths to many destinations from nothing, three ways that give the same.
 
-- Where every link costs the same, one breadth-first search carries all destinations at once: for
-  each switch one big integer, with a bit for each destination that its wave has reached.
-- Else Dijkstra's algorithm with a heap, for each destination.
-- scipy's, if it is installed, for large graphs with weights: the sources of each destination are
-  joined to a node of their own by links that cost nothing (the extra `fast`).
+- Where every link costs the same, one breadth-first search carries all destinations at once.
+- Else the switches are settled in order of cost, again for all destinations at once.
+- scipy's, if it is installed, where links cost differently and the graph is large: the sources of
+  each destination are joined to a node of their own (the extra `fast`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from heapq import heappop, heappush
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.util import find_spec
 from itertools import chain
 from operator import itemgetter
 
 import networkx as nx
 
-from topology.routes import Destination, Sources
-
-Costs = dict[str, int]
+from topology.costs import Bits, Costs, Queue, put, union
+from topology.paths import SAME_WEIGHT
+from topology.routes import Sources
 
 #: By switch and neighbour, the links between them: networkx's own dictionaries, which are several
 #: times faster to walk than its views.
 Adjacency = Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]
 
-#: By switch, a bit for each destination.
-Wave = dict[str, int]
-
-#: From the digits of a binary number to octets 0 and 1.
-_SPREAD = bytes(int(octet == ord("1")) for octet in range(256))
-_OCTET = 256
-
-#: So many destinations make the way by columns the faster one.
-_WORTH_COLUMNS = 32
+#: By switch, the destinations whose wave is there.
+Wave = dict[str, Bits]
 
 #: Below this product of destinations and links, turning the graph into scipy's takes longer than
 #: it saves.
 WORTH_CONVERTING = 300
 
 
-def costs_of_all(
-    graph: nx.MultiGraph, sources: Sources, scipy: bool = True
-) -> dict[Destination, Costs]:
-    """For each destination what the way from each switch costs that has one: the least, over its
-    sources, of the offset there and the shortest path. With `scipy`, if it is installed."""
-    plain = not any(any(offsets.values()) for offsets in sources.values())
-    weights = _weights(dict(graph.adjacency()))
-    unit = next(weights, 1)
-    if plain and not any(map(unit.__ne__, weights)):
-        return unit_costs(graph, sources, unit)
+def costs_of_all(graph: nx.MultiGraph, sources: Sources, scipy: bool = True) -> Costs:
+    """What ways cost to the destinations, whose bits are in the order of `sources`: the least,
+    over its sources, which are all in the graph, of the offset there and the shortest path. With
+    `scipy`, if it is installed."""
+    begins = beginnings(sources)
+    weight = graph.graph.get(SAME_WEIGHT)
+    if weight is not None and all(at.keys() == {0} for at in begins.values()):
+        return breadth_first(graph, begins, weight)
     worth = len(sources) * graph.number_of_edges() >= WORTH_CONVERTING
     if scipy and worth and have_scipy():
-        return scipy_costs(graph, sources)
-    return weighted_costs(graph, sources)
+        return by_scipy(graph, sources)
+    return in_order_of_cost(graph, begins)
 
 
-def _weights(adjacency: Adjacency) -> Iterator[int]:
-    """Of all links, from both ends, in the adjacency's order."""
-    links = chain.from_iterable(near.values() for near in adjacency.values())
-    return map(itemgetter("weight"), chain.from_iterable(each.values() for each in links))
+def beginnings(sources: Sources) -> Costs:
+    """Where ways begin, and at which offsets."""
+    found: Costs = {}
+    for place, offsets in enumerate(sources.values()):
+        for switch, offset in offsets.items():
+            put(found, switch, offset, 1 << place)
+    return found
 
 
-def waves(graph: nx.MultiGraph, sources: Sources) -> list[Wave]:
-    """For each distance in links, from 0 on, which switches are reached just then: by name, with
-    bit i set for the i-th destination of `sources`. Offsets are left out of account."""
-    wave: Wave = {}
-    for bit, switches in enumerate(sources.values()):
-        for switch in switches:
-            if switch in graph:
-                wave[switch] = wave.get(switch, 0) | 1 << bit
-    missing = dict.fromkeys(graph, (1 << len(sources)) - 1)
-    neighbours = dict(graph.adjacency())
-    found = []
+def breadth_first(graph: nx.MultiGraph, begins: Costs, weight: int) -> Costs:
+    """The costs of ways that begin at no offset, over links that each cost `weight`."""
+    costs: Costs = {switch: {} for switch in graph}
+    missing = _missing(graph, begins)
+    neighbours: Adjacency = dict(graph.adjacency())
+    wave = {switch: at[0] for switch, at in begins.items()}
+    cost = 0
     while wave:
-        found.append(wave)
         for switch, bits in wave.items():
-            missing[switch] ^= bits
-            if not missing[switch]:
+            costs[switch][cost] = bits
+            if left := missing[switch] ^ bits:
+                missing[switch] = left
+            else:
                 del missing[switch]
         # From whichever side there are fewer switches to look at.
         step = _pulled if len(missing) < len(wave) else _pushed
         wave = step(neighbours, wave, missing) if missing else {}
-    return found
+        cost += weight
+    return costs
+
+
+def _missing(graph: nx.MultiGraph, begins: Costs) -> Wave:
+    """What each switch does not reach yet: all that there is."""
+    return dict.fromkeys(graph, union(bits for at in begins.values() for bits in at.values()))
 
 
 def _pushed(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
@@ -108,63 +103,41 @@ def _pulled(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
     return reached
 
 
-def unit_costs(graph: nx.MultiGraph, sources: Sources, unit: int = 1) -> dict[Destination, Costs]:
-    """`costs_of_all` where every link costs `unit` and every offset is zero."""
-    found = waves(graph, sources)
-    by_columns = len(sources) >= _WORTH_COLUMNS and len(found) <= _OCTET
-    costs = (_by_columns if by_columns else _bit_by_bit)(graph, len(sources), found)
-    if unit != 1:
-        costs = [{switch: links * unit for switch, links in each.items()} for each in costs]
-    return dict(zip(sources, costs, strict=True))
-
-
-def _bit_by_bit(_graph: nx.MultiGraph, count: int, found: list[Wave]) -> list[Costs]:
-    costs: list[Costs] = [{} for _ in range(count)]
-    for distance, wave in enumerate(found):
-        for switch, bits in wave.items():
-            for place in _places(bits):
-                costs[place][switch] = distance
-    return costs
-
-
-def _by_columns(graph: nx.MultiGraph, count: int, found: list[Wave]) -> list[Costs]:
-    """A switch's row has an octet for each destination, so that a wave's bits, spread to octets,
-    are added as one number; the columns of all rows are the costs."""
-    rows, reached = dict.fromkeys(graph, 0), dict.fromkeys(graph, 0)
-    for distance, wave in enumerate(found):
-        for switch, bits in wave.items():
-            reached[switch] |= bits
-            rows[switch] += distance * int.from_bytes(f"{bits:b}".encode().translate(_SPREAD))
-    octets = b"".join(row.to_bytes(count, "little") for row in rows.values())
-    costs: list[Costs] = [
-        dict(zip(rows, octets[place::count], strict=True)) for place in range(count)
-    ]
-    every = (1 << count) - 1
-    for switch, bits in reached.items():
-        for place in _places(every ^ bits):
-            del costs[place][switch]
-    return costs
-
-
-def _places(bits: int) -> Iterator[int]:
-    """Of the bits that are set, from the lowest on."""
-    while bits:
-        lowest = bits & -bits
-        yield lowest.bit_length() - 1
-        bits ^= lowest
-
-
-def weighted_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
-    """`costs_of_all` with any positive weights: Dijkstra's algorithm, one destination after the
-    other."""
-    neighbours = {
+def in_order_of_cost(graph: nx.MultiGraph, begins: Costs) -> Costs:
+    """The costs of ways over links of any positive weights."""
+    costs: Costs = {switch: {} for switch in graph}
+    near = {
         switch: [(other, least_weight(links)) for other, links in adjacent.items()]
         for switch, adjacent in graph.adjacency()
     }
-    return {
-        destination: _dijkstra(neighbours, {s: n for s, n in offsets.items() if s in graph})
-        for destination, offsets in sources.items()
-    }
+    queue = Queue()
+    for switch, at in begins.items():
+        for offset, bits in at.items():
+            queue.add(offset, switch, bits)
+    settle(costs, queue, _missing(graph, begins), near.__getitem__)
+    return costs
+
+
+def settle(
+    costs: Costs, queue: Queue, missing: Wave, near: Callable[[str], Iterable[tuple[str, int]]]
+) -> None:
+    """Dijkstra's algorithm, for all destinations at once: the least costs for those who miss
+    some, who are then struck out of `missing`.
+
+    Args:
+        queue: costs that they may have.
+        near: gives the neighbours of a switch, each with the weight of the link to it.
+    """
+    for cost, reached in queue:
+        for switch, bits in reached.items():
+            news = bits & missing[switch]
+            if not news:
+                continue
+            missing[switch] ^= news
+            put(costs, switch, cost, news)
+            for other, weight in near(switch):
+                if onward := news & missing.get(other, 0):
+                    queue.add(cost + weight, other, onward)
 
 
 def least_weight(links: Mapping[str, Mapping[str, int]]) -> int:
@@ -180,8 +153,8 @@ def have_scipy() -> bool:
     return find_spec("scipy") is not None
 
 
-def scipy_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Costs]:
-    """`costs_of_all` with any positive weights, by scipy's `csgraph.dijkstra`.
+def by_scipy(graph: nx.MultiGraph, sources: Sources) -> Costs:
+    """The costs of ways over links of any positive weights, by scipy's `csgraph.dijkstra`.
 
     Each destination is a node that leads to its sources at the cost of their offsets and one,
     taken off again: scipy takes a zero for no link.
@@ -197,7 +170,7 @@ def scipy_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Cos
     names = list(adjacency)
     numbers = {name: number for number, name in enumerate(names)}
     joined = [
-        {numbers[switch]: offset + 1 for switch, offset in offsets.items() if switch in numbers}
+        {numbers[switch]: offset + 1 for switch, offset in offsets.items()}
         for offsets in sources.values()
     ]
     tails = chain(
@@ -218,24 +191,18 @@ def scipy_costs(graph: nx.MultiGraph, sources: Sources) -> dict[Destination, Cos
         shape=(size, size),
     )
     rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)] - 1
-    found: dict[Destination, Costs] = {}
-    for destination, row in zip(sources, rows, strict=True):
+    costs: Costs = {name: {} for name in names}
+    by_number = list(costs.values())
+    for place, row in enumerate(rows):
         (reached,) = np.isfinite(row).nonzero()
-        there = names if len(reached) == len(names) else [names[place] for place in reached]
-        found[destination] = dict(zip(there, row[reached].astype(int).tolist(), strict=True))
-    return found
-
-
-def _dijkstra(neighbours: Mapping[str, list[tuple[str, int]]], sources: Mapping[str, int]) -> Costs:
-    costs: Costs = dict(sources)
-    heap = sorted((offset, source) for source, offset in sources.items())
-    while heap:
-        cost, switch = heappop(heap)
-        if cost > costs[switch]:
-            continue
-        for other, weight in neighbours[switch]:
-            way = cost + weight
-            if way < costs.get(other, way + 1):
-                costs[other] = way
-                heappush(heap, (way, other))
+        bit = 1 << place
+        there = by_number if len(reached) == len(names) else [by_number[n] for n in reached]
+        for at, cost in zip(there, row[reached].astype(int).tolist(), strict=True):
+            at[cost] = at.get(cost, 0) | bit
     return costs
+
+
+def _weights(adjacency: Adjacency) -> Iterator[int]:
+    """Of all links, from both ends, in the adjacency's order."""
+    links = chain.from_iterable(near.values() for near in adjacency.values())
+    return map(itemgetter("weight"), chain.from_iterable(each.values() for each in links))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import networkx as nx
 
-from topology.model import Attachment, Network
-from topology.paths import Distances, Hops, distances, flood_tree, hops
+from topology.model import Attachment, Link, Network
+from topology.paths import Distances, Hops, distances, flood_tree, graph_of, hops
 
 #: Port numbers from here on are reserved (OpenFlow 1.3.5, section 7.2.1: OFPP_MAX).
 FIRST_RESERVED_PORT = 0xFFFFFF00
@@ -54,15 +54,14 @@ class LiveGraph:
     @cached_property
     def switches(self) -> nx.MultiGraph:
         """Switches and the links between them that are up at both ends."""
-        graph = nx.MultiGraph()
-        graph.add_nodes_from(sorted(set(self.network.switches) - self.absent))
-        for link in sorted(self.network.links, key=lambda found: (found.a, found.b)):
-            if self.port_up(link.a) and self.port_up(link.b):
-                ports = {end.switch: end.port for end in (link.a, link.b)}
-                graph.add_edge(
-                    link.a.switch, link.b.switch, key=str(link), weight=link.cost, ports=ports
-                )
-        return graph
+        links = sorted(self.links, key=lambda link: (link.a, link.b))
+        return graph_of(sorted(set(self.network.switches) - self.absent), links)
+
+    @property
+    def links(self) -> Iterator[Link]:
+        """Those that are up at both ends."""
+        up = self.port_up
+        return (link for link in self.network.links if up(link.a) and up(link.b))
 
     def links_up(self, segment: str) -> tuple[str, ...]:
         """The links of a segment that are up, by name."""

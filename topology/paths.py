@@ -1,18 +1,24 @@
 """Paths in a graph of switches: distances, next hops, alternates, and a tree for flooding.
 
 The graphs are networkx multigraphs whose edges carry `weight` (the link's cost, at least 1) and
-`ports` (for each of the two switches its port). All results are sorted: equal graphs, equal
-results.
+`ports` (for each of the two switches its port); `graph_of` makes them. All results are sorted:
+equal graphs, equal results.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import networkx as nx
 
+from topology.model import Link
+
 Distances = Mapping[str, Mapping[str, int]]
+
+#: The attribute of a graph that says what each of its links costs, where all cost the same. A
+#: graph without it says nothing.
+SAME_WEIGHT = "weight"
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,21 @@ class Hops:
     @property
     def nearer(self) -> tuple[int, ...]:
         return self.equal + self.downstream
+
+
+def graph_of(switches: Iterable[str], links: Iterable[Link]) -> nx.MultiGraph:
+    """A graph whose edges have the links' names for keys."""
+    graph = nx.MultiGraph()
+    graph.add_nodes_from(switches)
+    weights = set()
+    for link in links:
+        a, b = link.a, link.b
+        ports = {a.switch: a.port, b.switch: b.port}
+        graph.add_edge(a.switch, b.switch, key=str(link), weight=link.cost, ports=ports)
+        weights.add(link.cost)
+    if len(weights) == 1:
+        graph.graph[SAME_WEIGHT] = weights.pop()
+    return graph
 
 
 def distances(graph: nx.MultiGraph) -> Distances:

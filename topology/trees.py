@@ -3,7 +3,8 @@
 The graph is networkx's, the only copy of it, and read as it is: at an event nothing is converted.
 What an event costs follows what it changes, not the size of the network (G. Ramalingam and
 T. Reps, "An incremental algorithm for a generalization of the shortest-path problem", Journal of
-Algorithms 21, 1996):
+Algorithms 21, 1996), and hardly the number of destinations: those that change in the same way go
+together, as bits (`topology.costs`).
 
 - When a link comes, costs can only fall. Its better end is tried as a new way for the other one,
   and whoever's cost falls is tried as a new way for its neighbours, the cheapest first.
@@ -21,19 +22,18 @@ destination at hand and sends to nobody, even if a way to another source costs l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
-from heapq import heappop, heappush
+from collections.abc import Iterator, Mapping
 
 import networkx as nx
 
-from topology.full import costs_of_all, least_weight
-from topology.paths import Hops
+from topology.costs import Bits, Costs, Queue, between, places, put, take, union
+from topology.full import beginnings, costs_of_all, least_weight, settle
+from topology.next_hops import next_hops
+from topology.paths import SAME_WEIGHT, Hops
 from topology.routes import Destination, Routes, Sources
 
-#: For each destination the switches whose `Hops` toward it may differ from before.
-Changed = Mapping[Destination, frozenset[str]]
-
-Costs = dict[str, int]
+#: By switch, destinations, which `Trees.destinations` names.
+Marked = Mapping[str, Bits]
 
 
 class Trees:
@@ -42,33 +42,55 @@ class Trees:
     Args:
         graph: of switches; edges carry `weight` (positive) and `ports` ({switch: its port}).
         sources: for each destination the switches at which it is reached, with their offsets.
+            Those that are not in the graph are left out.
+
+    Events return whose `Hops` may differ from before, and toward which destinations.
     """
 
     def __init__(self, graph: nx.MultiGraph, sources: Sources) -> None:
         self.graph = graph
-        self.sources = {destination: dict(offsets) for destination, offsets in sources.items()}
-        self._costs: dict[Destination, Costs] = costs_of_all(graph, self.sources)
-        self._hops: dict[Destination, Mapping[str, Hops]] = {}
-        self._stale: dict[Destination, set[str] | None] = dict.fromkeys(self.sources)
+        self.sources = {destination: self._there(at) for destination, at in sources.items()}
+        self._places = list(self.sources)
+        self._bits = {destination: 1 << place for place, destination in enumerate(self._places)}
+        self._own = {
+            d.name: bit for d, bit in self._bits.items() if d == Destination.switch(d.name)
+        }
+        self._adjacency = dict(graph.adjacency())
+        self._begins = beginnings(self.sources)
+        self._costs = costs_of_all(graph, self.sources)
+        self._hops: dict[Destination, Mapping[str, Hops]] = {d: {} for d in self.sources}
+        self._stale = dict.fromkeys(graph, self._every)
+
+    def _there(self, offsets: Mapping[str, int]) -> dict[str, int]:
+        return {switch: offset for switch, offset in offsets.items() if switch in self.graph}
+
+    @property
+    def _every(self) -> Bits:
+        return (1 << len(self._places)) - 1
+
+    def destinations(self, bits: Bits) -> Iterator[Destination]:
+        """Those whose bits these are."""
+        return (self._places[place] for place in places(bits))
 
     def cost(self, destination: Destination, switch: str) -> int | None:
         """What the way from `switch` costs; None where there is none."""
-        return self._costs[destination].get(switch)
+        return _cost(self._costs.get(switch, {}), self._bits[destination])
 
-    def costs(self, destination: Destination) -> Mapping[str, int]:
+    def costs(self, destination: Destination) -> dict[str, int]:
         """What the way costs from every switch that has one."""
-        return self._costs[destination]
+        found = ((switch, self.cost(destination, switch)) for switch in self._costs)
+        return {switch: cost for switch, cost in found if cost is not None}
 
     def ends(self, destination: Destination, switch: str) -> frozenset[str]:
         """The sources that no other is nearer to the switch than, offsets included. The switch is
         a destination itself."""
-        costs = self._costs[destination]
-        there = self._costs[Destination.switch(switch)]
-        own = costs.get(switch)
+        own, here = self.cost(destination, switch), Destination.switch(switch)
         return frozenset(
             source
             for source in self.sources[destination]
-            if source in there and there[source] + costs[source] == own
+            if (there := self.cost(here, source)) is not None
+            and (left := self.cost(destination, source)) is not None
+            and there + left == own
         )
 
     def hops(self, destination: Destination, switch: str) -> Hops:
@@ -77,56 +99,46 @@ class Trees:
         Whether an alternate's own ways lead through `switch` is known only if that switch is
         itself a destination; otherwise there are no alternates.
         """
-        costs = self._costs[destination]
-        own = costs.get(switch)
-        if own is None or switch in self.sources[destination]:
-            return Hops()
-        back = self._costs.get(Destination.switch(switch), {})
-        equal, downstream, alternates = [], [], []
-        for neighbour, links in self.graph.adj[switch].items():
-            left = costs.get(neighbour)
-            if left is None:
-                continue
-            loop_free = neighbour in back and left < back[neighbour] + own
-            for data in links.values():
-                if data["weight"] + left == own:
-                    equal.append(data["ports"][switch])
-                elif left < own:
-                    downstream.append(data["ports"][switch])
-                elif loop_free:
-                    alternates.append(data["ports"][switch])
-        return Hops(tuple(sorted(equal)), tuple(sorted(downstream)), tuple(sorted(alternates)))
+        return next(iter(self._next_hops(switch, self._bits[destination])), Hops())
+
+    def _next_hops(self, switch: str, bits: Bits) -> dict[Hops, Bits]:
+        adjacent, own = self._adjacency[switch], self._own.get(switch, 0)
+        found = ((neighbour, _cost(self._costs[neighbour], own)) for neighbour in adjacent)
+        back = {neighbour: cost for neighbour, cost in found if cost is not None}
+        at_hand = union(self._begins.get(switch, {}).values())
+        return next_hops(switch, adjacent, self._costs, back, bits & ~at_hand)
 
     def routes(self, tree: Mapping[str, tuple[int, ...]]) -> Routes:
-        """All hops. Mappings of destinations that have not changed since the last call are the
-        same objects as then."""
-        for destination, stale in self._stale.items():
-            switches = self._costs[destination] if stale is None else stale
-            hops = {} if stale is None else dict(self._hops[destination])
-            for switch in switches:
-                found = self.hops(destination, switch)
-                if found == Hops():
-                    hops.pop(switch, None)
-                else:
-                    hops[switch] = found
-            self._hops[destination] = hops
+        """All hops. What has not changed since the last call, `Hops` and mappings of
+        destinations, is the same object as then."""
+        fresh: dict[Destination, dict[str, Hops]] = {}
+        for switch, bits in self._stale.items():
+            found = self._next_hops(switch, bits)
+            none = None, bits & ~union(found.values())
+            for hops, those in (*found.items(), none):
+                for destination in self.destinations(those):
+                    if fresh.get(destination, self._hops[destination]).get(switch) != hops:
+                        if destination not in fresh:
+                            fresh[destination] = dict(self._hops[destination])
+                        _set(fresh[destination], switch, hops)
+        self._hops |= fresh
         self._stale = {}
         return Routes(dict(self._hops), tree)
 
     # Events.
 
-    def remove_link(self, a: str, b: str, key: str) -> Changed:
+    def remove_link(self, a: str, b: str, key: str) -> Marked:
         """The link has failed, or is no longer there."""
         weight = self.graph.edges[a, b, key]["weight"]
         self.graph.remove_edge(a, b, key)
-        moved: dict[Destination, set[str]] = {}
-        for destination, costs in self._costs.items():
-            far = _farther(costs, a, b, weight)
-            if far is not None:
-                moved[destination] = self._raise(destination, [far])
-        return self._note(moved, (a, b))
+        suspects = Queue()
+        for near, far in ((a, b), (b, a)):
+            for cost, bits in self._costs[near].items():
+                if over_it := bits & self._costs[far].get(cost + weight, 0):
+                    suspects.add(cost + weight, far, over_it)
+        return self._note(self._raise(suspects), dict.fromkeys((a, b), self._every))
 
-    def add_link(self, a: str, b: str, key: str, weight: int, ports: Mapping[str, int]) -> Changed:
+    def add_link(self, a: str, b: str, key: str, weight: int, ports: Mapping[str, int]) -> Marked:
         """There is a link more. Switches that are new come with it.
 
         Raises:
@@ -134,139 +146,156 @@ class Trees:
         """
         if weight <= 0:
             raise ValueError(f"link {key} costs {weight}; a cost is positive")
+        if self.graph.graph.get(SAME_WEIGHT) != weight:
+            self.graph.graph.pop(SAME_WEIGHT, None)
         self.graph.add_edge(a, b, key=key, weight=weight, ports=dict(ports))
-        moved: dict[Destination, set[str]] = {}
-        for destination, costs in self._costs.items():
-            better: Costs = {}
-            for one, other in ((a, b), (b, a)):
-                if one in costs and costs[one] + weight < costs.get(other, costs[one] + weight + 1):
-                    better[other] = costs[one] + weight
-            if better:
-                moved[destination] = self._lower(costs, better)
-        return self._note(moved, (a, b))
+        if not {a, b} <= self._adjacency.keys():
+            self._adjacency = dict(self.graph.adjacency())
+        better = Queue()
+        for near, far in ((a, b), (b, a)):
+            theirs, ours = self._costs.setdefault(near, {}), self._costs.setdefault(far, {})
+            for cost, bits in _improved(ours, theirs, weight):
+                better.add(cost, far, bits)
+        return self._note(self._lower(better), dict.fromkeys((a, b), self._every))
 
-    def set_sources(self, destination: Destination, sources: Mapping[str, int]) -> Changed:
+    def set_sources(self, destination: Destination, sources: Mapping[str, int]) -> Marked:
         """The destination is reached at these switches now, with these offsets; it may be a new
         one."""
-        former = self.sources.setdefault(destination, {})
-        costs = self._costs.setdefault(destination, {})
-        if sources == former:
+        if destination not in self._bits:
+            self._bits[destination] = 1 << len(self._places)
+            if destination == Destination.switch(destination.name):
+                self._own[destination.name] = self._bits[destination]
+            self._places.append(destination)
+            self._hops[destination] = {}
+        bit = self._bits[destination]
+        former, now = self.sources.get(destination, {}), self._there(sources)
+        self.sources[destination] = now
+        if former == now:
             return {}
-        now = self.sources[destination] = dict(sources)
-        differ = {s for s in {**former, **now} if former.get(s) != now.get(s)}
-        dearer = {s for s in differ if s in former and (s not in now or now[s] > former[s])}
-        moved = self._raise(destination, dearer)
-        moved |= self._lower(costs, {s: now[s] for s in differ - dearer})
-        return self._note({destination: moved}, (), differ)
-
-    def forget(self, destination: Destination) -> None:
-        """There is no such destination any more."""
-        for known in (self.sources, self._costs, self._hops, self._stale):
-            known.pop(destination, None)
+        gone, come = former.items() - now.items(), now.items() - former.items()
+        suspects, better = Queue(), Queue()
+        for switch, offset in gone:
+            take(self._begins, switch, offset, bit)
+            if (cost := self.cost(destination, switch)) is not None:
+                suspects.add(cost, switch, bit)
+        moved = self._raise(suspects)
+        for switch, offset in come:
+            put(self._begins, switch, offset, bit)
+            for cost, _ in _improved(self._costs[switch], {offset: bit}, 0):
+                better.add(cost, switch, bit)
+        moved |= self._lower(better)
+        return self._note(moved, {switch: bit for switch, _ in gone | come})
 
     # How costs change.
 
-    def _lower(self, costs: Costs, better: Mapping[str, int]) -> set[str]:
-        """Take over what is better, and what follows from it (Dijkstra)."""
-        heap = [(cost, switch) for switch, cost in better.items()]
-        heap.sort()
-        adjacent = self.graph.adj
-        moved: set[str] = set()
-        while heap:
-            cost, switch = heappop(heap)
-            if costs.get(switch, cost + 1) <= cost:
-                continue
-            costs[switch] = cost
-            moved.add(switch)
-            for neighbour, links in adjacent[switch].items():
-                way = cost + least_weight(links)
-                if costs.get(neighbour, way + 1) > way:
-                    heappush(heap, (way, neighbour))
+    def _near(self, switch: str) -> Iterator[tuple[str, int]]:
+        """The neighbours, each with the weight of the link to it."""
+        adjacent = self._adjacency[switch].items()
+        return ((neighbour, least_weight(links)) for neighbour, links in adjacent)
+
+    def _lower(self, better: Queue) -> dict[str, Bits]:
+        """Take over what costs less than before, and what follows from it (Dijkstra): whose costs
+        it moves."""
+        costs = self._costs
+        moved: dict[str, Bits] = {}
+        for cost, reached in better:
+            for switch, bits in reached.items():
+                news = bits & ~moved.get(switch, 0)
+                if not news:
+                    continue
+                moved[switch] = moved.get(switch, 0) | news
+                for dearer in [former for former, those in costs[switch].items() if those & news]:
+                    take(costs, switch, dearer, news)
+                put(costs, switch, cost, news)
+                for neighbour, weight in self._near(switch):
+                    # If theirs cost still less, ours would have cost less than this before.
+                    known = between(costs[neighbour], cost - weight, cost + weight)
+                    if onward := news & ~union(those for _, those in known):
+                        better.add(cost + weight, neighbour, onward)
         return moved
 
-    def _raise(self, destination: Destination, suspects: Iterable[str]) -> set[str]:
+    def _raise(self, suspects: Queue) -> dict[str, Bits]:
         """New costs for those of `suspects` that have lost all their ways, and for all who have
-        lost theirs with them."""
-        costs, sources = self._costs[destination], self.sources[destination]
-        lost = self._lost(costs, sources, suspects)
-        for switch in lost:
-            del costs[switch]
-        return lost | self._lower(costs, self._rescued(costs, sources, lost))
+        lost theirs with them: whose costs it moves."""
+        lost = self._lost(suspects)
+        moved = {switch: union(at.values()) for switch, at in lost.items()}
+        settle(self._costs, self._offers(lost), dict(moved), self._near)
+        return moved
 
-    def _lost(self, costs: Costs, sources: Mapping[str, int], suspects: Iterable[str]) -> set[str]:
-        adjacent = self.graph.adj
-        heap = [(costs[switch], switch) for switch in suspects if switch in costs]
-        heap.sort()
-        lost: set[str] = set()
-        while heap:
-            cost, switch = heappop(heap)
-            if switch in lost or sources.get(switch) == cost:
-                continue
-            behind = []
-            for neighbour, links in adjacent[switch].items():
-                theirs, weight = costs.get(neighbour), least_weight(links)
-                if theirs is None:
+    def _lost(self, suspects: Queue) -> Costs:
+        """Strike out, and return, what no way costs any longer."""
+        costs = self._costs
+        lost: Costs = {}
+        for cost, reached in suspects:
+            for switch, bits in reached.items():
+                near = list(self._near(switch))
+                without = bits & ~self._begins.get(switch, {}).get(cost, 0)
+                for neighbour, weight in near:
+                    without &= ~costs[neighbour].get(cost - weight, 0)
+                if not without:
                     continue
-                if theirs + weight == cost and neighbour not in lost:
-                    break  # a way of the old cost is left
-                if cost + weight == theirs:
-                    behind.append((theirs, neighbour))
-            else:
-                lost.add(switch)
-                for entry in behind:
-                    heappush(heap, entry)
+                take(costs, switch, cost, without)
+                put(lost, switch, cost, without)
+                for neighbour, weight in near:
+                    if over_it := without & costs[neighbour].get(cost + weight, 0):
+                        suspects.add(cost + weight, neighbour, over_it)
         return lost
 
-    def _rescued(self, costs: Costs, sources: Mapping[str, int], lost: Set[str]) -> Costs:
-        """The best way of each of `lost` over a neighbour that has lost nothing, or its own."""
-        rescued: Costs = {}
-        for switch in lost:
-            ways = [
-                costs[neighbour] + least_weight(links)
-                for neighbour, links in self.graph.adj[switch].items()
-                if neighbour in costs
-            ]
-            if switch in sources:
-                ways.append(sources[switch])
-            if ways:
-                rescued[switch] = min(ways)
-        return rescued
+    def _offers(self, lost: Costs) -> Queue:
+        """What ways cost for those who have lost theirs, over neighbours that have lost nothing,
+        or from there on. What a neighbour's ways cost differs by no more than the link's weight
+        from what theirs did."""
+        found = Queue()
+        for switch, at in lost.items():
+            begins = self._begins.get(switch, {}).items()
+            near = list(self._near(switch))
+            for former, bits in at.items():
+                for neighbour, weight in near:
+                    there = between(self._costs[neighbour], former - weight, former + weight)
+                    for cost, those in there:
+                        if offered := bits & those:
+                            found.add(cost + weight, switch, offered)
+                for offset, those in begins:
+                    if offered := bits & those:
+                        found.add(offset, switch, offered)
+        return found
 
-    def _note(
-        self,
-        moved: Mapping[Destination, Set[str]],
-        everywhere: Iterable[str],
-        here: Iterable[str] = (),
-    ) -> Changed:
-        """Whose `Hops` may differ: those whose costs have moved and their neighbours, and toward
-        every destination those at the ends of the link (`everywhere`) and those to whom a
-        neighbour's way has moved, which alternates depend on."""
-        adjacent = self.graph.adj
-        anywhere = set(everywhere)
-        for destination, switches in moved.items():
-            name = destination.name
-            if destination == Destination.switch(name) and name in adjacent:
-                anywhere |= {name} & {n for switch in switches for n in adjacent[switch]}
-        changed: dict[Destination, frozenset[str]] = {}
-        for destination in self._costs:
-            theirs = set(moved.get(destination, ()))
-            near = {n for switch in theirs if switch in adjacent for n in adjacent[switch]}
-            found = frozenset(theirs | near | anywhere)
-            if destination in moved:
-                found |= frozenset(here)
-            if found:
-                changed[destination] = found
-                stale = self._stale.setdefault(destination, set())
-                if stale is not None:
-                    stale |= found
-        return changed
+    def _note(self, moved: Marked, here: Marked) -> Marked:
+        """Whose `Hops` may differ: those of `here`, those whose costs have moved and their
+        neighbours, and toward every destination those to whom a neighbour's way has moved, which
+        alternates depend on."""
+        every = self._every
+        marks = [*moved.items(), *here.items()]
+        for switch, bits in moved.items():
+            for neighbour in self._adjacency[switch]:
+                anywhere = bits & self._own.get(neighbour, 0)
+                marks.append((neighbour, every if anywhere else bits))
+        found: dict[str, Bits] = {}
+        for switch, bits in marks:
+            found[switch] = found.get(switch, 0) | bits
+            self._stale[switch] = self._stale.get(switch, 0) | bits
+        return found
 
 
-def _farther(costs: Costs, a: str, b: str, weight: int) -> str | None:
-    """The end of a link whose ways may have led over it."""
-    if a in costs and b in costs:
-        if costs[a] + weight == costs[b]:
-            return b
-        if costs[b] + weight == costs[a]:
-            return a
-    return None
+def _improved(
+    ours: Mapping[int, Bits], theirs: Mapping[int, Bits], weight: int
+) -> Iterator[tuple[int, Bits]]:
+    """What costs less by a link of this weight than what it does."""
+    known, left = 0, sorted(ours, reverse=True)
+    for cost in sorted(theirs):
+        while left and left[-1] <= cost + weight:
+            known |= ours[left.pop()]
+        if better := theirs[cost] & ~known:
+            yield cost + weight, better
+
+
+def _cost(costs: Mapping[int, Bits], bit: Bits) -> int | None:
+    return next((cost for cost, bits in costs.items() if bits & bit), None)
+
+
+def _set(hops_of: dict[str, Hops], switch: str, hops: Hops | None) -> None:
+    """None: the switch has none."""
+    if hops is None:
+        del hops_of[switch]
+    else:
+        hops_of[switch] = hops
