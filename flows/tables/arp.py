@@ -9,6 +9,7 @@ match, not against what earlier actions made of the packet).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import IPv6Address
 
 from flows.packet import (
     ARP_REPLY,
@@ -33,6 +34,10 @@ _ELSE = 0
 
 #: Flags S and O of a neighbour advertisement (RFC 4861, section 4.4): solicited, override.
 _SOLICITED_OVERRIDE = 0x6000_0000
+_OVERRIDE = 0x2000_0000
+
+_UNSPECIFIED = IPv6Address("::")
+_ALL_NODES, _ALL_NODES_MAC = IPv6Address("ff02::1"), mac("33:33:00:00:00:01")
 
 
 def rules(view: View) -> Iterator[Rule]:
@@ -40,6 +45,7 @@ def rules(view: View) -> Iterator[Rule]:
         intent = f"answer for {own} of {service.role}"
         yield ARP.rule(_OWN, f"hush {service.role}'s own announcements", _announcement(own))
         yield from answer({}, own, mac(service.mac), intent)
+        yield from taken(own, mac(service.mac), intent)
     yield from _prober_answers(view)
     yield from _questions_of_roles(view)
     yield from _answers_to_roles(view)
@@ -83,10 +89,7 @@ def answer(
         asker | icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_nd_target": int(target)},
         *turned,
         Move("ipv6_src", "ipv6_dst", 128),
-        SetField("ipv6_src", int(target)),
-        SetField("nd_options_type", TARGET_LINK_LAYER),
-        SetField("nd_reserved", _SOLICITED_OVERRIDE),
-        SetField("icmpv6_type", NEIGHBOUR_ADVERTISEMENT),
+        *_advertised(target, _SOLICITED_OVERRIDE),
         goto=ADVERTISE,
     )
     yield ADVERTISE.rule(
@@ -95,6 +98,34 @@ def answer(
         icmpv6(NEIGHBOUR_ADVERTISEMENT) | {"ipv6_nd_target": int(target)},
         SetField("ipv6_nd_tll", number),
         Output(IN_PORT),
+    )
+
+
+def taken(target: Address, number: int, intent: str) -> Iterator[Rule]:
+    """The answer to duplicate address detection, behind `answer`: who asks has no address to be
+    answered at, so it goes to all nodes, as nobody's in particular (RFC 4861, section 7.2.4)."""
+    if target.version == 4:
+        return  # an ARP probe is answered as every question is
+    detecting: Fields = {"ipv6_nd_target": int(target), "ipv6_src": int(_UNSPECIFIED)}
+    yield ARP.rule(
+        _ANSWER + 1,
+        intent,
+        icmpv6(NEIGHBOUR_SOLICITATION) | detecting,
+        SetField("eth_dst", _ALL_NODES_MAC),
+        SetField("eth_src", number),
+        SetField("ipv6_dst", int(_ALL_NODES)),
+        *_advertised(target, _OVERRIDE),
+        goto=ADVERTISE,
+    )
+
+
+def _advertised(target: Address, flags: int) -> tuple[Action, ...]:
+    """What makes of a solicitation an advertisement of its target, but for its way."""
+    return (
+        SetField("ipv6_src", int(target)),
+        SetField("nd_options_type", TARGET_LINK_LAYER),
+        SetField("nd_reserved", flags),
+        SetField("icmpv6_type", NEIGHBOUR_ADVERTISEMENT),
     )
 
 

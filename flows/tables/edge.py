@@ -22,7 +22,7 @@ from flows.numbers import CookieKind
 from flows.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
 from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
 from flows.rules import CONTROLLER, Output, Rule, SetField
-from flows.tables.arp import answer
+from flows.tables.arp import answer, taken
 from flows.tables.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
 from flows.tables.view import View
 from topology.hosts import ASKER_MAC
@@ -206,7 +206,9 @@ def _answers(view: View) -> Iterator[Rule]:
     """Table `arp`."""
     for server in view.file_servers:
         for own in server.addresses:
-            yield from answer({}, own, mac(server.mac), f"answer for {own} of {server.name}")
+            intent = f"answer for {own} of {server.name}"
+            yield from answer({}, own, mac(server.mac), intent)
+            yield from taken(own, mac(server.mac), intent)
     for card in view.file_cards:
         yield from _prober_answered(view, card)
     if view.local_hosts or view.file_cards:

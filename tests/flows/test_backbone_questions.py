@@ -12,6 +12,7 @@ from campus_network import CLIENT_PORT, campus, client, intents
 from flows.compile import compile
 from flows.locators import Locators
 from flows.packet import (
+    NEIGHBOUR_ADVERTISEMENT,
     Packet,
     arp_request,
     mac,
@@ -88,6 +89,20 @@ def test_whether_a_service_address_is_free_says_the_switch(family: int) -> None:
     server = NETWORK.file_servers["files"]
     asked = question(ANN, ANYWHERE[family], replace(ANN, addresses=server.addresses), family)
     assert sent(asked).places == {AT_A}
+
+
+def test_who_detects_a_duplicate_of_a_service_address_is_told_as_all_nodes_are() -> None:
+    """It has no address yet: what is sent to `::` it never takes, nor what is sent to all and
+    calls itself solicited (RFC 4861, sections 7.1.2 and 7.2.4)."""
+    server = NETWORK.file_servers["files"]
+    asked = question(ANN, "::", replace(ANN, addresses=server.addresses), SIX)
+    (delivery,) = sent(asked).deliveries
+    told = delivery.packet
+    assert told["ipv6_dst"] == int(ip_address("ff02::1"))
+    assert told["eth_dst"] == mac("33:33:00:00:00:01")
+    assert told["icmpv6_type"] == NEIGHBOUR_ADVERTISEMENT
+    assert told["ipv6_nd_target"] == told["ipv6_src"] == int(server.addresses[SIX])
+    assert told["nd_reserved"] == 0x2000_0000
 
 
 @pytest.mark.parametrize("family", [FOUR, SIX])
