@@ -77,6 +77,7 @@ class StateCollector(Collector):
         yield from _health(state)
         yield from _switches(state)
         yield from _answers(state)
+        yield from _refused(state)
         yield from _sent(self._counters())
 
 
@@ -182,6 +183,17 @@ def _answers(state: State) -> Iterator[Metric]:
         counted = state.answers.get(name, Answers())
         family.add_metric([name, "short"], counted.short)
         family.add_metric([name, "roundabout"], counted.roundabout)
+    yield family
+
+
+def _refused(state: State) -> Iterator[Metric]:
+    family = CounterMetricFamily(
+        "hactrl_host_refusals",
+        "Packets of hosts at ports of backbones that said what is not so, or may not be said",
+        labels=["port", "reason"],
+    )
+    for (reason, port), (count, _) in state.refused_sightings.items():
+        family.add_metric([str(port), reason], count)
     yield family
 
 

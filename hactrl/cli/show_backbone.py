@@ -135,9 +135,14 @@ def _repaired(change: Json) -> str:
 
 
 def hosts(document: Json) -> RenderableType:
-    """One line each."""
+    """One line each, and below them what was refused at which ports."""
+    refused = [
+        f"  [{SOSO}]{escape(one['port'])}: {one['reason']}, refused {one['count']} times[/]"
+        for one in document["refused"]
+    ]
     if not document["hosts"]:
-        return "no host is known yet: a host is known once it has sent a packet"
+        none = "no host is known yet: a host is known once it has sent a packet"
+        return Group(none, *refused)
     table = new_table("Host", "At", "Port up", "Number", "Addresses")
     for host in document["hosts"]:
         table.add_row(
@@ -147,7 +152,7 @@ def hosts(document: Json) -> RenderableType:
             str(host["number"]),
             " ".join(host["addresses"]),
         )
-    return table
+    return Group(table, *refused)
 
 
 def links(document: Json) -> RenderableType:

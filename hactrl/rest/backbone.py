@@ -13,7 +13,8 @@ Json = dict[str, Any]
 
 
 def hosts(state: State) -> Json:
-    """All hosts that are known, in the order of their places."""
+    """All hosts that are known, in the order of their places; and how often what somebody said at
+    a port was refused since the controller started."""
     known = sorted(state.host_table.hosts.values(), key=lambda host: (host.attachment, host.mac))
     return {
         "hosts": [
@@ -25,7 +26,13 @@ def hosts(state: State) -> Json:
                 "port_up": state.port_up(host.attachment),
             }
             for host in known
-        ]
+        ],
+        "refused": [
+            {"port": str(port), "reason": reason, "count": count}
+            for (reason, port), (count, _) in sorted(
+                state.refused_sightings.items(), key=lambda item: (item[0][1], item[0][0])
+            )
+        ],
     }
 
 

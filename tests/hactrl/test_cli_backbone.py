@@ -137,6 +137,12 @@ def test_hosts_are_shown(url: str) -> None:
     assert [*row[:3], row[4]] == [ANN, "r5:7", "yes", "10.20.1.5"]
 
 
+def test_hosts_are_shown_with_what_was_refused(url: str, controller: Controller) -> None:
+    eve = Sighting("00:16:3e:00:00:66", Attachment("r4", 5), ip_address("10.20.0.10"))
+    controller.tell(HostSighted(eve, b""))
+    assert ["r4:5: reserved_address, refused 1 times"] in rows(hactl(url, "hosts"))
+
+
 def test_links_are_shown_with_their_troubles(url: str, controller: Controller) -> None:
     controller.tell(LinkHeard(Attachment("r1", 13), Attachment("r3", 12)))
     found = rows(hactl(url, "links"))

@@ -225,6 +225,21 @@ def test_links_before_any_was_heard(controller: Controller) -> None:
     }
 
 
+def test_what_was_refused_is_counted_by_port_and_reason(controller: Controller) -> None:
+    """A claim on what the file server has, and one on what Ann has, who answers."""
+    eve, there = "00:16:3e:00:00:66", Attachment("r4", 5)
+    ann = Sighting(ANN, Attachment("r5", 7), ip_address("10.20.1.5"))
+    for claimed in ("10.20.0.10", "10.20.1.5", "10.20.0.10"):
+        controller.tell(HostSighted(Sighting(eve, there, ip_address(claimed)), b""))
+    controller.tell(HostSighted(ann, b""))
+    assert ask(controller, "/v1/hosts").json["refused"] == [
+        {"port": "r4:5", "reason": "reserved_address", "count": 2},
+        {"port": "r4:5", "reason": "spoof", "count": 1},
+    ]
+    metrics = ask(controller, "/metrics").text
+    assert 'hactrl_host_refusals_total{port="r4:5",reason="reserved_address"} 2.0' in metrics
+
+
 def test_links_that_are_down_discovered_or_plugged_in_wrongly(controller: Controller) -> None:
     one, other = Attachment("r4", 20), Attachment("r5", 20)
     controller.tell(LinkHeard(one, other), LinkHeard(other, one))
@@ -247,5 +262,5 @@ def test_links_that_are_down_discovered_or_plugged_in_wrongly(controller: Contro
 
 def test_a_site_without_backbones_has_neither() -> None:
     controller = Controller(SITE)
-    assert ask(controller, "/v1/hosts").json == {"hosts": []}
+    assert ask(controller, "/v1/hosts").json == {"hosts": [], "refused": []}
     assert ask(controller, "/v1/links").json == {"links": []}
