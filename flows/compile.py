@@ -71,7 +71,7 @@ def compile_switch(view: View) -> RuleSet:
 
 def _of_backbone(view: View) -> RuleSet:
     forwarding, groups = backbone.compiled(view)
-    meters = {"other ports": view.error_meter}
+    meters = {"other ports": view.error_meter, "spoofs": view.spoof_meter}
     meters |= {f"port {port}": meter for port, meter in view.told_meters.items()}
     told = [Meter(n, TOLD_RATE, TOLD_BURST, f"what is told of {of}") for of, n in meters.items()]
     return RuleSet.of(rules=(*edge.rules(view), *forwarding), groups=groups, meters=told)

@@ -68,6 +68,9 @@ _DHCP_CLIENT, _DHCP_SERVER = 68, 67
 #: Whole packets, because they are sent again (OFPCML_NO_BUFFER).
 _TELL = Output(CONTROLLER, 0xFFFF)
 
+#: Enough of a packet to see who says what: longer than neighbour discovery with its options.
+_TELL_WHO = Output(CONTROLLER, 128)
+
 
 def rules(view: View) -> Iterator[Rule]:
     yield from _admitted(view)
@@ -149,7 +152,8 @@ def _interface(view: View, card: Interface) -> Iterator[Rule]:
 
 
 def _guard(view: View) -> Iterator[Rule]:
-    """What no host may do: use what is ours."""
+    """What no host may do: use what is ours. Whoever says that he is a file server is named to the
+    controller; the beginning of the packet tells, and it is never sent again."""
     spoof = "keep hosts from using what is ours"
     ours = [server.mac for server in view.file_servers]
     ours += [card.mac for server in view.file_servers for card in server.interfaces]
@@ -159,14 +163,18 @@ def _guard(view: View) -> Iterator[Rule]:
     yield ADMIT.rule(_OURS, spoof, {"eth_src": _LOCATORS})
     yield ADMIT.rule(_OURS, spoof, {"eth_src": MULTICAST})
     for own_mac in ours:
-        yield ADMIT.rule(_OURS, spoof, {"eth_src": mac(own_mac)})
+        yield _named_spoof(view, spoof, {"eth_src": mac(own_mac)})
     for own in (*owned, *view.prober_addresses):
-        yield ADMIT.rule(_OURS, spoof, address("src", own))
+        yield _named_spoof(view, spoof, address("src", own))
         if own.version == 4:
-            yield ADMIT.rule(_OURS, spoof, arp() | {"arp_spa": int(own)})
+            yield _named_spoof(view, spoof, arp() | {"arp_spa": int(own)})
         else:
             claim = icmpv6(NEIGHBOUR_ADVERTISEMENT) | {"ipv6_nd_target": int(own)}
-            yield ADMIT.rule(_OURS, spoof, claim)
+            yield _named_spoof(view, spoof, claim)
+
+
+def _named_spoof(view: View, intent: str, match: Fields) -> Rule:
+    return ADMIT.rule(_OURS, intent, match, _TELL_WHO, meter=view.spoof_meter)
 
 
 def _host(view: View, host: Host) -> Iterator[Rule]:

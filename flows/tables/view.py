@@ -210,10 +210,29 @@ class View:
     def told_meters(self) -> dict[int, int]:
         """Of a backbone, for each port at which hosts may be: the meter of what the controller
         is told of it. The names of all sort behind that of `error_meter`, which keeps its id."""
-        ports = {*self.host_ports, *(host.attachment.port for host in self.local_hosts)}
-        names = {port: f"told of port {port}" for port in sorted(ports)}
-        ids = own_ids((*self.ids, *names.values()))
-        return {port: ids[name] for port, name in names.items()}
+        return {port: self._told_ids[_told_of(port)] for port in self._told_ports}
+
+    @cached_property
+    def spoof_meter(self) -> int:
+        """Of a backbone: the meter of what the controller is told of hosts that use what is ours,
+        whatever their ports."""
+        return self._told_ids[_SPOOFS]
+
+    @cached_property
+    def _told_ids(self) -> dict[str, int]:
+        return own_ids((*self.ids, *map(_told_of, self._told_ports), _SPOOFS))
+
+    @cached_property
+    def _told_ports(self) -> list[int]:
+        return sorted({*self.host_ports, *(host.attachment.port for host in self.local_hosts)})
+
+
+#: Sorts behind the names of ports' meters, which keep their ids.
+_SPOOFS = "told of spoofs"
+
+
+def _told_of(port: int) -> str:
+    return f"told of port {port}"
 
 
 def all_ids(network: Network, intents: Intents) -> dict[str, int]:

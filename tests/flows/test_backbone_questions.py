@@ -135,6 +135,31 @@ def test_an_unasked_advertisement_reaches_the_others() -> None:
     assert {d.packet["ipv6_nd_tll"] for d in trace.deliveries} == {LOCATORS.host(ANN)}
 
 
+@pytest.mark.parametrize("family", [FOUR, SIX])
+@pytest.mark.parametrize("who", [ANN, replace(DAN, mac="02:00:00:00:98:02")])
+def test_who_says_that_he_is_the_file_server_is_named_to_the_controller_alone(
+    who: Host, family: int
+) -> None:
+    """A host that is known and one that is not, by what each family says unasked."""
+    service = str(NETWORK.file_servers["files"].addresses[family])
+    if family == FOUR:
+        trace = sent(arp_request((who.mac, service), service))
+    else:
+        group = "33:33:00:00:00:01", "ff02::1"
+        trace = sent(neighbour_advertisement((who.mac, service), group))
+    assert not trace.deliveries
+    (told,) = [step for step in trace.steps() if isinstance(step, ToController)]
+    assert (told.switch, told.packet["eth_src"]) == ("a", mac(who.mac))
+
+
+def test_spoofs_keep_no_host_from_being_learnt() -> None:
+    held = rule_sets()["a"]
+    spoofs = {r.meter for r in held.rules.values() if r.apply == (Output(CONTROLLER, 128),)}
+    others = {r.meter for r in held.rules.values() if r.apply == (Output(CONTROLLER, 0xFFFF),)}
+    assert len(spoofs) == 1
+    assert not spoofs & others
+
+
 def test_what_one_port_tells_the_controller_keeps_no_other_port_from_telling() -> None:
     """Or whoever sends a lot would keep a host from answering for what he claims himself."""
     held = rule_sets()["a"]
