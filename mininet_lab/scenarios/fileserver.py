@@ -9,9 +9,6 @@ usual or the best one; with its interfaces handed out by turns; by the nearest.
 
 from __future__ import annotations
 
-import hashlib
-import random
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +16,10 @@ from pathlib import Path
 
 from mininet_lab import campus_traffic
 from mininet_lab.campus import Campus, clients
+from mininet_lab.fetching import fetch, fetching, write_file
 from mininet_lab.pinging import Pings, pinging
 from mininet_lab.report import Story
 from mininet_lab.results import Results
-from mininet_lab.samba import fetch_words
 from mininet_lab.scenarios import Options
 from topology.model import Attachment
 
@@ -75,19 +72,13 @@ def play(directory: Path, options: Options, story: Story) -> None:
             strike(campus, failure, options.runs or RUNS, results, story)
             transfer(campus, failure, digest, results, story)
         story.expect(
-            refetch(campus, "after") == digest, "all repaired: the file is fetched once more"
+            fetch(campus.network.nodes[CLIENT], SERVICE, "large", directory / "after") == digest,
+            "all repaired: the file is fetched once more",
         )
         restart(campus, story)
         site = campus.site
     campus_traffic.count(directory, site, results, story)
     story.tell(f"figures are in {results.write()}")
-
-
-def write_file(path: Path, size: int, seed: int) -> str:
-    """A file of random octets; its digest."""
-    content = random.Random(seed).randbytes(size)
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest()
 
 
 def strike(campus: Campus, failure: Failure, runs: int, results: Results, story: Story) -> None:
@@ -147,35 +138,25 @@ def carrying(campus: Campus) -> Way:
 
 def transfer(campus: Campus, failure: Failure, digest: str, results: Results, story: Story) -> None:
     """A large file is under way when its way fails, and must arrive whole."""
-    target = campus.directory / "fetched"
-    target.unlink(missing_ok=True)
-    with story.working(f"{failure.name} under a file of {LARGE // 1_000_000} MB"):
+    node, target = campus.network.nodes[CLIENT], campus.directory / "fetched"
+    with (
+        story.working(f"{failure.name} under a file of {LARGE // 1_000_000} MB"),
+        fetching(node, SERVICE, "large", target) as file,
+    ):
         begun = time.monotonic()
-        fetching = subprocess.Popen(
-            campus.network.nodes[CLIENT].command(*fetch_words(SERVICE, "large", target)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        while (not target.exists() or target.stat().st_size < LARGE // 10) and (
-            fetching.poll() is None
-        ):
-            time.sleep(0.02)
+        file.await_octets(LARGE // 10)
         cables = failure.strikes(campus, carrying(campus))
-        under_way = fetching.poll() is None
+        under_way = file.is_under_way
         campus.lose(cables)
-        _, errors = fetching.communicate(timeout=120.0)
+        arrived = file.finish()
         seconds = time.monotonic() - begun
         campus.regain(cables)
         campus.await_healthy()
-    arrived = hashlib.sha256(target.read_bytes()).hexdigest() if target.exists() else ""
     results.add(f"{failure.name}: transfer of {LARGE} bytes", "hactrl", "s", [seconds])
     story.expect(
         under_way and arrived == digest,
         f"{failure.name}: the file under way arrived whole",
-        f"exit {fetching.returncode}, under way: {under_way}: {errors[-500:]}",
+        f"exit {file.process.returncode}, under way: {under_way}: {file.errors[-500:]}",
     )
 
 
@@ -200,10 +181,3 @@ def restart(campus: Campus, story: Story) -> None:
         f"restarted, the controller changed nothing: longest gap {1e3 * gap:.0f} ms",
         f"it sent {sent}",
     )
-
-
-def refetch(campus: Campus, name: str) -> str:
-    """Fetch the file again; its digest."""
-    target = campus.directory / name
-    campus.network.nodes[CLIENT].run(*fetch_words(SERVICE, "large", target))
-    return hashlib.sha256(target.read_bytes()).hexdigest()
