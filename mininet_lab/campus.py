@@ -70,12 +70,18 @@ def site_text(file_servers: Mapping[str, Any] | None = None) -> str:
 class Campus:
     """Everything is built and started when it is entered."""
 
-    def __init__(self, directory: Path, file_servers: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        file_servers: Mapping[str, Any] | None = None,
+        more_guests: tuple[plan.Guest, ...] = (),
+    ) -> None:
         self.directory = directory
         self.site_file = directory / "site.yaml"
         self.site_file.write_text(site_text(file_servers))
         self.site = load(self.site_file)
         self.clients = clients()
+        self.guests = (*self.clients, *more_guests)
         self.samba: dict[str, Samba] = {}
         self._stack = ExitStack()
 
@@ -85,7 +91,7 @@ class Campus:
             run("mount", "--bind", str(self.directory), str(LAB))
             stack.callback(run, "umount", "--lazy", str(LAB))
             self.ovs = stack.enter_context(OpenVswitch(self.directory / "ovs"))
-            self.network = stack.enter_context(LabNetwork(self.site, self.clients))
+            self.network = stack.enter_context(LabNetwork(self.site, self.guests))
             self._write_tokens()
             for name in self.site.network.file_servers:
                 samba = Samba(self.network.nodes[name], LAB / "samba" / name)
@@ -142,6 +148,7 @@ class Campus:
                 for server in status["file_servers"].values()
                 for card in server["interfaces"].values()
                 if card["state"] != "live"
+                or not card["health"]
                 or any(health["verdict"] == "unknown" for health in card["health"].values())
             ]
 
@@ -166,7 +173,7 @@ class Campus:
             if switch in (link.a.switch, link.b.switch)
         ]
         cards = (card.attachment for card in network.file_interfaces.values())
-        guests = (guest.attachment for guest in self.clients)
+        guests = (port for guest in self.guests for port in guest.cables.values())
         return far + [port for port in (*cards, *guests) if port.switch == switch]
 
     # What switches counted.

@@ -103,7 +103,9 @@ class LabNetwork:
         for link in network.links:
             self._cable(link.a, link.b.switch, plan.port_device(link.b), link.b.port)
         for guest in self.guests:
-            self._cable(guest.attachment, guest.name, guest.name, mac=guest.mac)
+            for device, port in guest.cables.items():
+                mac = guest.mac if device == guest.name else ""
+                self._cable(port, guest.name, device, mac=mac)
         for card in (*network.interfaces.values(), *network.file_interfaces.values()):
             self._cable(card.attachment, card.server, plan.device(card.name), mac=card.mac)
         self._set_up_outside()

@@ -1,4 +1,4 @@
-"""A probe each millisecond, and for how long it was not answered."""
+"""Pinging at short intervals, and for how long it was not answered."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mininet_lab.network import Node
 
+#: Seconds.
 INTERVAL = 0.001
 
 #: Seconds of quiet before somebody believes that nothing comes any more.
@@ -51,6 +52,18 @@ class Pings:
             time.sleep(0.05)
         raise TimeoutError(f"no {seconds} s of answers within {_PATIENCE} s, see {self.log}")
 
+    def resumed(self, after: float, patience: float = _PATIENCE) -> float:
+        """When the first answer after a moment came (seconds since the epoch).
+
+        Raises:
+            TimeoutError: none has within `patience` seconds of it.
+        """
+        while time.time() < after + patience:
+            if fresh := [at for at in self.answers() if at > after]:
+                return fresh[0]
+            time.sleep(0.02)
+        raise TimeoutError(f"no answer within {patience} s, see {self.log}")
+
     def blackout(self, since: float) -> float:
         """The longest time without an answer after a moment; seconds."""
         answers = [at for at in self.answers() if at >= since - 0.05]
@@ -58,10 +71,10 @@ class Pings:
 
 
 @contextmanager
-def pinging(node: Node, address: str, log: Path) -> Iterator[Pings]:
+def pinging(node: Node, address: str, log: Path, interval: float = INTERVAL) -> Iterator[Pings]:
     """Ping as long as the context lasts."""
     with log.open("w") as out:
-        words = ("ping", "-D", "-n", "-i", f"{INTERVAL}", address)
+        words = ("ping", "-D", "-n", "-i", f"{interval}", address)
         process = subprocess.Popen(
             node.command("stdbuf", "-oL", *words),
             stdin=subprocess.DEVNULL,

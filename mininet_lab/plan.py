@@ -30,7 +30,8 @@ _NAME_LENGTH = 15
 class Guest:
     """A host that is no server of the site: the WAN, or a client workstation.
 
-    `beyond` are addresses that it has besides those on its card.
+    `beyond` are addresses that it has besides those on its card. Where `other` is given it has a
+    second cable, which leads there and is not plugged in: the host can move.
     """
 
     name: str
@@ -38,6 +39,14 @@ class Guest:
     mac: str
     addresses: tuple[AnyInterface, ...]
     beyond: tuple[AnyInterface, ...] = ()
+    other: Attachment | None = None
+
+    @property
+    def cables(self) -> dict[str, Attachment]:
+        """By the host's devices, where their cables lead."""
+        if self.other is None:
+            return {self.name: self.attachment}
+        return {f"{self.name}-1": self.attachment, f"{self.name}-2": self.other}
 
 
 WAN = Guest("wan", Attachment("o1", 1), "02:00:00:00:01:01", ROUTERS, WORLD)
@@ -112,10 +121,26 @@ def prober_script(prober: Prober, networks: tuple[Subnet, ...]) -> list[str]:
 def guest_script(guest: Guest) -> list[str]:
     """Shell lines, in the guest's network namespace, that give it its addresses."""
     name = guest.name
-    lines = [*quiet(name), f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0", "ip link set lo up"]
+    lines = [] if guest.other is None else _bridge(guest)
+    lines += [*quiet(name), f"sysctl -qw net.ipv6.conf.{name}.disable_ipv6=0", "ip link set lo up"]
     lines += [f"ip address add {a} dev {name}{no_dad(a)}" for a in guest.addresses]
     lines += [f"ip address add {a} dev lo{no_dad(a)}" for a in guest.beyond]
     return [*lines, f"ip link set {name} up"]
+
+
+def _bridge(guest: Guest) -> list[str]:
+    """Shell lines that make one card of two cables, of which the first one is plugged in. The
+    cables themselves say nothing, whether the card has them or not."""
+    name, (first, second) = guest.name, guest.cables
+    return [
+        f"ip link set {second} down",
+        *quiet(first),
+        *quiet(second),
+        f"sysctl -qw net.ipv4.conf.{first}.arp_ignore=8 net.ipv4.conf.{second}.arp_ignore=8",
+        f"ip link add {name} address {guest.mac} type bridge mcast_snooping 0",
+        f"ip link set {first} master {name}",
+        f"ip link set {second} master {name}",
+    ]
 
 
 def chassis_script(cards: tuple[Interface, ...]) -> list[str]:

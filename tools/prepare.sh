@@ -13,8 +13,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 venv=${1:-$root/.venv}
 stamp=$venv/.prepared
 
-packages='ca-certificates curl dovecot-core dovecot-imapd dovecot-lmtpd dovecot-pop3d
-e2fsprogs ethtool iproute2 iputils-ping mininet nftables nmap openssl openvswitch-switch
+packages='busybox ca-certificates curl dnsmasq-base dovecot-core dovecot-imapd dovecot-lmtpd
+dovecot-pop3d e2fsprogs ethtool iproute2 iputils-ping mininet nftables nmap openssl openvswitch-switch
 postfix procps samba smbclient socat tcpdump util-linux'
 # Packages that would start a service of their own, and enable it at boot.
 services='dovecot nmbd openvswitch-switch postfix samba-ad-dc smbd'

@@ -1,5 +1,5 @@
-"""The campus in the lab, short: one failure of each kind, what the links carry, and a server whose
-answers take a roundabout way."""
+"""The campus in the lab, short: one failure of each kind, what the links carry, a server whose
+answers take a roundabout way, and what hosts do."""
 
 from __future__ import annotations
 
@@ -48,3 +48,11 @@ def test_files_go_on_through_every_failure_and_come_by_the_nearest_way(tmp_path:
 @pytest.mark.timeout(300)
 def test_a_server_whose_answers_take_a_roundabout_way_is_named(tmp_path: Path) -> None:
     play(tmp_path, "answers")
+
+
+@pytest.mark.timeout(300)
+def test_hosts_come_move_and_cannot_pretend_to_be_others(tmp_path: Path) -> None:
+    results = play(tmp_path, "hosts", "--runs", "1")
+    written = json.loads((results / "hosts.json").read_text())
+    median = {case["case"]: case["median"] for case in written["cases"]}
+    assert median["old port goes down: IPv4 answered again"] < 1.0

@@ -10,6 +10,7 @@ import pytest
 from hactrl.site import load
 from hactrl.site.model import Site
 from mininet_lab import plan
+from topology.model import Attachment
 
 FRONTIER = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 
@@ -36,6 +37,15 @@ def test_guests_take_no_port_of_a_server_or_the_prober(site: Site) -> None:
     guests = [guest.attachment for guest in plan.GUESTS]
     assert not taken & set(guests)
     assert len(set(guests)) == len(guests)
+
+
+def test_a_guest_with_two_cables_has_one_plugged_in_and_one_mac() -> None:
+    here, there = Attachment("r3", 8), Attachment("r5", 8)
+    guest = plan.Guest("roamer", here, "02:00:00:00:22:04", (), other=there)
+    assert guest.cables == {"roamer-1": here, "roamer-2": there}
+    lines = plan.guest_script(guest)
+    assert lines.index("ip link set roamer-2 down") < lines.index("ip link set roamer up")
+    assert any("link add roamer address 02:00:00:00:22:04 type bridge" in line for line in lines)
 
 
 def test_guests_lie_outside_service_and_prober_addresses(site: Site) -> None:

@@ -33,3 +33,10 @@ def test_answers_from_before_a_moment_are_not_waited_for_long_enough(
     pings.await_answers(0.3)
     with pytest.raises(TimeoutError):
         pings.await_answers(0.3, after=now + 60.0)
+
+
+def test_pings_are_answered_again_with_the_first_answer_after_the_moment(tmp_path: Path) -> None:
+    pings = log(tmp_path / "ping", 100.0, 100.9, 101.5, 101.6)
+    assert pings.resumed(101.0, patience=float("inf")) == 101.5
+    with pytest.raises(TimeoutError):
+        pings.resumed(time.time(), patience=0.0)
