@@ -85,6 +85,7 @@ class Assembly:
             keep_hosts=lambda effect: self._keeper.keep_hosts(effect.hosts),
             record=self._record,
             want=want,
+            awaited=self.backbone.awaited,
         )
         self.runtime = Runtime(state, events, outlets, clock)
         self.api = Api(

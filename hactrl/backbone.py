@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -160,6 +160,10 @@ class Backbone:
             return
         waiting = self._waiting.setdefault(effect.port.switch, deque(maxlen=MOST_WAITING))
         waiting.append((state.version, self.clock(), effect))
+
+    def awaited(self) -> Set[str]:
+        """The switches whose rules some frame waits for."""
+        return self._waiting.keys()
 
     def announce_host(self, effect: AnnounceHost) -> None:
         """Carry it out: to hosts as the host itself would, by its own switch; to file servers,

@@ -11,8 +11,8 @@ stand on its switches before the next one is begun, or packets could go in circl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence, Set
+from dataclasses import dataclass, replace
 
 import eventlet
 from eventlet.queue import LightQueue
@@ -24,6 +24,9 @@ from topology.routes import Routes
 
 #: Seconds that the next step waits for a switch that is connected and does not confirm.
 CONFIRMATION_TIMEOUT = 1.0
+
+#: Seconds that the other switches wait for those that somebody waits for.
+HEAD_START = 0.2
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class Rulebook:
             switch that is set up.
         plan: how to get from the routes that stand to what the state asks for.
         want: takes what a switch should hold.
+        awaited: switches that somebody waits for, a host that has just come above all: they are
+            served first.
         timeout: seconds that a step waits to be confirmed.
     """
 
@@ -60,12 +65,15 @@ class Rulebook:
         current: Callable[[], tuple[State, bool]],
         plan: Plan,
         want: Callable[[str, Wanted], None],
+        *,
+        awaited: Callable[[], Set[str]] = frozenset,
         timeout: float = CONFIRMATION_TIMEOUT,
     ) -> None:
         self.switches = tuple(switches)
         self._current = current
         self._plan = plan
         self._want = want
+        self._awaited = awaited
         self._timeout = timeout
         self._wanted: dict[str, Wanted] = {}
         self._standing: Routes | None = None
@@ -114,24 +122,35 @@ class Rulebook:
         self._give(last, state, provisional=provisional, final=True)
 
     def _give(self, step: Step, state: State, *, provisional: bool, final: bool) -> None:
-        """Compile a step, one switch at a time, the one that has waited longest first. Others run
-        between two switches. Where no routes must stay together, a change of the state ends it.
+        """Compile a step, one switch at a time, those first that somebody waits for, and then the
+        one that has waited longest. Others run between two switches. Where no routes must stay
+        together, a change of the state ends it.
         """
         self._standing = None if provisional else step.routes
-        for switch in sorted(self.switches, key=self._version_of):
-            had = self._wanted.get(switch)
-            changes = had is None or step.changed is None or switch in step.changed
-            if had and (not (changes or final) or (final and _is_final(had, state, provisional))):
-                continue
-            rules = step.rules_of(switch) if had is None or changes else had.rules
-            wanted = Wanted(rules, state.version, provisional, final)
-            self._wanted[switch] = wanted
-            if not provisional:
-                self._unconfirmed[switch] = wanted
-            self._want(switch, wanted)
-            eventlet.sleep(0)
-            if step.routes is None and self._current()[0].version != state.version:
-                return  # the queue has a note of it
+        awaited = self._awaited()
+        order = sorted(self.switches, key=self._version_of)
+        first = [switch for switch in order if switch in awaited]
+        rest = [switch for switch in order if switch not in awaited]
+        for switches in (first, rest):
+            for switch in switches:
+                self._give_one(switch, step, Wanted(RuleSet(), state.version, provisional, final))
+                eventlet.sleep(0)
+                if step.routes is None and self._current()[0].version != state.version:
+                    return  # the queue has a note of it
+            if switches is first:
+                self._await_confirmed(frozenset(first), HEAD_START)
+
+    def _give_one(self, switch: str, step: Step, like: Wanted) -> None:
+        """Hand a switch what the step has for it, if it has not got it; `like` but for rules."""
+        had = self._wanted.get(switch)
+        changes = had is None or step.changed is None or switch in step.changed
+        if had and (not (changes or like.final) or (like.final and _same(had, like))):
+            return
+        rules = step.rules_of(switch) if had is None or changes else had.rules
+        wanted = self._wanted[switch] = replace(like, rules=rules)
+        if not wanted.provisional:
+            self._unconfirmed[switch] = wanted
+        self._want(switch, wanted)
 
     def _version_of(self, switch: str) -> int:
         return self._wanted[switch].version if switch in self._wanted else 0
@@ -139,16 +158,20 @@ class Rulebook:
     def _await_confirmations(self) -> None:
         """Until what was handed out stands on every switch that is connected, or one of them has
         been silent for too long: it goes on by what it had, like one that is out of reach."""
-        with eventlet.Timeout(self._timeout, False):
-            while self._unconfirmed.keys() & self._connected():
-                self._confirmed.get()
+        self._await_confirmed(frozenset(self.switches), self._timeout)
         self._unconfirmed.clear()
+
+    def _await_confirmed(self, switches: Set[str], timeout: float) -> None:
+        """Until these hold what was handed to them, if they are connected, or for so long."""
+        with eventlet.Timeout(timeout, False):
+            while self._unconfirmed.keys() & switches & self._connected():
+                self._confirmed.get()
 
     def _connected(self) -> set[str]:
         state, _ = self._current()
         return {name for name, switch in state.switches.items() if switch.connected}
 
 
-def _is_final(wanted: Wanted, state: State, provisional: bool) -> bool:
-    """Is this all that the state asks for?"""
-    return wanted.final and (wanted.version, wanted.provisional) == (state.version, provisional)
+def _same(had: Wanted, wanted: Wanted) -> bool:
+    """Is what it had all that the state asks for?"""
+    return had.final and (had.version, had.provisional) == (wanted.version, wanted.provisional)

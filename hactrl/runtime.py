@@ -12,7 +12,7 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +60,8 @@ ANSWER_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Outlets:
-    """Who carries out which effect. None may block, each result comes back as an event."""
+    """Who carries out which effect. None may block, each result comes back as an event. `awaited`
+    are the switches that are to have their rules first."""
 
     ask_agent: Callable[[AskAgent], None]
     fence_power: Callable[[FencePower], None]
@@ -73,6 +74,7 @@ class Outlets:
     keep_hosts: Callable[[KeepHosts], None]
     record: Callable[[Record, float], None]
     want: Callable[[str, Wanted], None]
+    awaited: Callable[[], Set[str]]
 
 
 class Runtime:
@@ -101,7 +103,7 @@ class Runtime:
         self._settled = False
         self.routing = Routing()
         self.rulebooks = tuple(
-            Rulebook(switches, self._current, plan, outlets.want)
+            Rulebook(switches, self._current, plan, outlets.want, awaited=outlets.awaited)
             for switches, plan in plans(state.site.network, self.routing)
             if switches
         )

@@ -11,6 +11,7 @@ import pytest
 from simulation import make_site
 
 from flows.rules import Match, Rule, RuleSet
+from hactrl import rulebook
 from hactrl.engine.decide import initial
 from hactrl.engine.state import State, SwitchState
 from hactrl.rulebook import Rulebook, Step
@@ -43,7 +44,15 @@ class World:
         self.standing: list[Routes | None] = []
         self.given: list[tuple[str, Wanted]] = []
         self.on_want: Callable[[str], None] = lambda _switch: None
-        self.book = Rulebook(NAMES, self._current, self._plan, self._want, timeout)
+        self.awaited: set[str] = set()
+        self.book = Rulebook(
+            NAMES,
+            self._current,
+            self._plan,
+            self._want,
+            awaited=lambda: self.awaited,
+            timeout=timeout,
+        )
 
     def _current(self) -> tuple[State, bool]:
         return self.state, self.provisional
@@ -170,3 +179,24 @@ def test_where_no_routes_must_stay_together_nothing_is_waited_for(twice: bool) -
             world.change()
             let_run()
         assert len(world.given) == len(NAMES) * (1 + twice)
+
+
+def test_the_switch_that_a_host_waits_at_is_served_before_all_others() -> None:
+    """Each takes its time: the last of a hundred would be seconds late."""
+    world = World([step(1)])
+    world.awaited = {"b"}
+    with running(world):
+        assert [switch for switch, _ in world.given] == ["b"]
+        world.confirm()
+        assert [switch for switch, _ in world.given] == ["b", "a", "c"]
+
+
+def test_a_switch_that_does_not_confirm_keeps_no_other_one_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rulebook, "HEAD_START", 0.001)
+    world = World([step(1)])
+    world.awaited = {"b"}
+    with running(world), eventlet.Timeout(5.0):
+        while [switch for switch, _ in world.given] != ["b", "a", "c"]:
+            eventlet.sleep(0.001)

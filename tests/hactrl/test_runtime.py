@@ -92,6 +92,7 @@ class Controller:
             keep_hosts=partial(self._note, "keep_hosts"),
             record=lambda record, now: self._note("record", (record, now)),
             want=self._want,
+            awaited=frozenset,
         )
         state = initial(site, {}, self.now)
         self.runtime = Runtime(state, LightQueue(), outlets, lambda: self.now)
