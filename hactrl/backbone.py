@@ -21,12 +21,12 @@ from flows.frames import FrameError, announcement, question, sender
 from flows.locators import Locators
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
-from hactrl.engine.state import State
+from hactrl.engine.state import State, SwitchState
 from topology import discovery
 from topology.backbones import backbone_switches
 from topology.discovery import Change, Ears
 from topology.hosts import ASKER_MAC, Sighting
-from topology.model import Attachment
+from topology.model import Attachment, Host
 
 LOG = logging.getLogger(__name__)
 
@@ -49,6 +49,16 @@ class Emitter(Protocol):
 
 
 @dataclass
+class _Told:
+    """`late` are the switches that still tell a host's former name to whoever asks them, until
+    they hold the rules of `version`."""
+
+    host: Host
+    version: int
+    late: set[str]
+
+
+@dataclass
 class Backbone:
     """`emitter` gives the connection of a switch by its name, None while there is none; `current`
     the engine's state; `post` takes events and never blocks."""
@@ -60,6 +70,7 @@ class Backbone:
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _ears: Ears = field(default_factory=Ears)
     _waiting: dict[str, deque[tuple[int, float, SendAgain]]] = field(default_factory=dict)
+    _told: list[_Told] = field(default_factory=list)
 
     # What is heard.
 
@@ -166,17 +177,45 @@ class Backbone:
         return self._waiting.keys()
 
     def announce_host(self, effect: AnnounceHost) -> None:
-        """Carry it out: to hosts as the host itself would, by its own switch; to file servers,
-        who hear no broadcasts, at each interface, under its locator."""
-        host, network = effect.host, self.current().site.network
-        segment = network.switches[host.attachment.switch].segment
+        """Carry it out as soon as the host's own switch can, and once more when every switch tells
+        its name: who has asked another one meanwhile was told the former one."""
+        host, state = effect.host, self.current()
+        self._announce_host(host, self.send_again)
+        late = {
+            switch.name
+            for switch in state.site.network.switches_of(self._segment_of(host))
+            if state.switches.get(switch.name, SwitchState()).installed < state.version
+        }
+        if late:
+            self._told.append(_Told(host, state.version, late))
+
+    def _announce_host(self, host: Host, send: Callable[[SendAgain], None]) -> None:
+        """To hosts as the host itself would, by its own switch; to file servers, who hear no
+        broadcasts, at each interface, under its locator."""
+        network, segment = self.current().site.network, self._segment_of(host)
         locator = Locators.of(network).host(host).to_bytes(6).hex(":")
         for address in host.addresses:
-            self.send_again(SendAgain(host.attachment, announcement(host.mac, address)))
+            send(SendAgain(host.attachment, announcement(host.mac, address)))
             for card in network.file_interfaces.values():
                 emitter = self.emitter(card.attachment.switch) if card.segment == segment else None
                 if emitter is not None:
                     emitter.emit(announcement(locator, address), card.attachment.port)
+
+    def _segment_of(self, host: Host) -> str:
+        return self.current().site.network.switches[host.attachment.switch].segment
+
+    def _announce_again(self, switch: str, version: int) -> None:
+        """A switch holds these rules; whom that was the last one for is announced once more, if he
+        is still the same."""
+        state = self.current()
+        connected = {name for name, known in state.switches.items() if known.connected}
+        for told in tuple(self._told):
+            if version >= told.version:
+                told.late.discard(switch)
+            if not told.late & connected:
+                self._told.remove(told)
+                if state.host_table.hosts.get(told.host.mac) == told.host:
+                    self._announce_host(told.host, self._resubmit)
 
     def installed(self, switch: str, version: int) -> None:
         """The switch holds the rules of this version."""
@@ -187,6 +226,7 @@ class Backbone:
                 kept.append((needed, since, effect))
             elif self.clock() - since < WORTH_SENDING:
                 self._resubmit(effect)
+        self._announce_again(switch, version)
 
     def _resubmit(self, effect: SendAgain) -> None:
         if emitter := self.emitter(effect.port.switch):

@@ -149,6 +149,37 @@ def test_a_host_is_announced_by_its_own_switch_and_to_file_servers_by_its_locato
     }
 
 
+def test_a_host_is_announced_again_when_the_last_switch_tells_its_new_name(bench: Bench) -> None:
+    """A switch whose turn has not come answers questions for the host by its former name."""
+    known = replace(bench.state.host_table, hosts={HOST.mac: HOST})
+    bench.state = replace(bench.state, version=7, host_table=known)
+    bench.backbone.announce_host(AnnounceHost(HOST))
+    own = [("a", announcement(HOST.mac, a), HOST.attachment.port, True) for a in HOST.addresses]
+    bench.backbone.installed("a", 7)
+    assert [sent for sent in bench.switches.sent if sent[3]] == own
+    bench.backbone.installed("b", 6)
+    assert [sent for sent in bench.switches.sent if sent[3]] == own
+    bench.backbone.installed("b", 7)
+    assert [sent for sent in bench.switches.sent if sent[3]] == own * 2
+    bench.backbone.installed("b", 8)
+    assert [sent for sent in bench.switches.sent if sent[3]] == own * 2
+
+
+@pytest.mark.parametrize("moved_on", [True, False])
+def test_a_switch_that_is_out_of_reach_keeps_no_host_from_being_announced_again(
+    bench: Bench, moved_on: bool
+) -> None:
+    """Unless it has moved on meanwhile: then the newer announcement counts."""
+    now = replace(HOST, number=HOST.number + 1) if moved_on else HOST
+    known = replace(bench.state.host_table, hosts={HOST.mac: now})
+    lost = {**bench.state.switches, "b": SwitchState(connected=False)}
+    bench.state = replace(bench.state, version=7, host_table=known, switches=lost)
+    bench.backbone.announce_host(AnnounceHost(HOST))
+    bench.backbone.installed("a", 7)
+    again = [sent for sent in bench.switches.sent if sent[3]]
+    assert len(again) == len(HOST.addresses) * (1 if moved_on else 2)
+
+
 def test_a_frame_goes_on_when_its_switch_holds_the_rules_for_it(bench: Bench) -> None:
     bench.state = replace(bench.state, version=7)
     bench.backbone.send_again(SendAgain(HOST.attachment, ARP))
