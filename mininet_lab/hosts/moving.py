@@ -7,6 +7,7 @@ import statistics
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flows.frames import announcement
@@ -64,26 +65,28 @@ def there_and_back(campus: Campus, digest: str, runs: int, results: Results, sto
         outages = []
         with story.working(f"{manner.name}: {cast.ROAMER.name} moves, {runs} times"):
             for number in range(runs):
-                name = f"{manner.name.replace(' ', '-')}-{number}"
-                outages.append(move(campus, manner, (here, there), (name, digest), story))
+                log = campus.directory / f"ping-{manner.name.replace(' ', '-')}-{number}"
+                outages.append(move(campus, manner, (here, there), (log, digest), story))
                 here, there = there, here
-        told = story.table
-        rows = []
-        for number, family in enumerate(("IPv4", "IPv6")):
-            since = [outage.since_speaking[number] for outage in outages]
-            in_all = [outage.in_all[number] for outage in outages]
-            results.add(f"{manner.name}: {family} answered again", "hactrl", "s", since)
-            results.add(f"{manner.name}: {family} blackout", "hactrl", "s", in_all)
-            rows += [
-                (f"{family} {what}", *_figures(found))
-                for what, found in (("since it spoke at the new place", since), ("in all", in_all))
-            ]
-            story.expect(
-                max(since) < manner.most,
-                f"{manner.name}: {family} is answered within {manner.most} s",
-                f"{max(since):.2f} s",
-            )
-        told(f"{manner.name}: time without an answer, in ms", ("", "median", "most"), rows)
+        _judge(manner, outages, results, story)
+
+
+def _judge(manner: Manner, outages: list[Outage], results: Results, story: Story) -> None:
+    rows = []
+    for number, family in enumerate(("IPv4", "IPv6")):
+        since = [outage.since_speaking[number] for outage in outages]
+        in_all = [outage.in_all[number] for outage in outages]
+        results.add(f"{manner.name}: {family} answered again", "hactrl", "s", since)
+        results.add(f"{manner.name}: {family} blackout", "hactrl", "s", in_all)
+        rows.append((f"{family} since it spoke at its new place", *_figures(since)))
+        rows.append((f"{family} in all", *_figures(in_all)))
+        story.expect(
+            max(since) < manner.most,
+            f"{manner.name}: {family} is answered within {manner.most} s",
+            f"{max(since):.2f} s",
+        )
+    title = f"{manner.name}: time without an answer, in ms"
+    story.table(title, ("", "median", "most"), rows)
 
 
 def _figures(found: list[float]) -> tuple[str, str]:
@@ -94,16 +97,17 @@ def move(
     campus: Campus,
     manner: Manner,
     cables: tuple[str, str],
-    files: tuple[str, str],
+    files: tuple[Path, str],
     story: Story,
 ) -> Outage:
-    """Once, from the one cable to the other."""
-    (old, new), (name, digest) = cables, files
+    """Once, from the one of `cables` to the other. `files`: where pings are logged, and the digest
+    of the large file."""
+    (old, new), (log, digest) = cables, files
     roamer, peer = cast.node(campus, cast.ROAMER), cast.node(campus, cast.PEER)
     with ExitStack() as stack:
         pings = [
             stack.enter_context(
-                pinging(peer, f"{a}", campus.directory / f"ping-{name}-IPv{a.version}", INTERVAL)
+                pinging(peer, f"{a}", log.with_name(f"{log.name}-IPv{a.version}"), INTERVAL)
             )
             for a in cast.addresses(cast.ROAMER)
         ]
