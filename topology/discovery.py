@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cached_property
 
 from topology.model import Attachment, Link, Network, Segment
 
@@ -168,11 +169,13 @@ def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset())
     declared is used where its segment discovers links, when both ends hear each other and are of
     two switches.
     """
-    ears = {
-        listener: speaker
-        for listener, speaker in heard.items()
-        if listener not in closed and speaker not in closed
-    }
+    ears = _BothEnds(
+        {
+            listener: speaker
+            for listener, speaker in heard.items()
+            if listener not in closed and speaker not in closed
+        }
+    )
     views: list[LinkView] = []
     reports: list[Report] = []
     for link in backbone_links(network):
@@ -221,31 +224,46 @@ def _discovers(network: Network, link: Link, sight: Sight) -> bool:
     return segment.discover and sight is Sight.BOTH_WAYS
 
 
-def _sight(link: Link, ears: Heard) -> Sight:
+@dataclass(frozen=True)
+class _BothEnds:
+    """Whom each port hears, and by whom each is heard."""
+
+    heard: Heard
+
+    @cached_property
+    def listeners(self) -> Mapping[Attachment, list[Attachment]]:
+        found: dict[Attachment, list[Attachment]] = {}
+        for listener, speaker in self.heard.items():
+            if speaker is not None:
+                found.setdefault(speaker, []).append(listener)
+        return found
+
+
+def _sight(link: Link, ears: _BothEnds) -> Sight:
     if any(_leads_elsewhere(link, ears)):
         return Sight.ELSEWHERE
-    at_a, at_b = ears.get(link.a) == link.b, ears.get(link.b) == link.a
+    at_a, at_b = ears.heard.get(link.a) == link.b, ears.heard.get(link.b) == link.a
     if at_a and at_b:
         return Sight.BOTH_WAYS
-    told = [end for end in (link.a, link.b) if end in ears]
+    told = [end for end in (link.a, link.b) if end in ears.heard]
     if at_a or at_b:
         return Sight.ONE_WAY if len(told) == 2 else Sight.WAITING
     return Sight.UNSEEN if len(told) == 2 else Sight.WAITING
 
 
-def _leads_elsewhere(link: Link, ears: Heard) -> Iterator[tuple[Attachment, Attachment]]:
+def _leads_elsewhere(link: Link, ears: _BothEnds) -> Iterator[tuple[Attachment, Attachment]]:
     """The ends that hear another port than the declared one, with what they hear; then the ends
     that are heard at another port, with that one."""
     for here, there in ((link.a, link.b), (link.b, link.a)):
-        speaker = ears.get(here)
+        speaker = ears.heard.get(here)
         if speaker is not None and speaker != there:
             yield here, speaker
-        for listener, heard in ears.items():
-            if heard == here and listener not in (there, speaker):
+        for listener in ears.listeners.get(here, ()):
+            if listener not in (there, speaker):
                 yield here, listener
 
 
-def _declared_troubles(link: Link, sight: Sight, ears: Heard) -> Iterator[Report]:
+def _declared_troubles(link: Link, sight: Sight, ears: _BothEnds) -> Iterator[Report]:
     name = str(link)
     if sight is Sight.UNSEEN:
         yield Report(Trouble.UNSEEN, name)
@@ -256,13 +274,13 @@ def _declared_troubles(link: Link, sight: Sight, ears: Heard) -> Iterator[Report
         yield Report(Trouble.MISCABLED, name, here, expected, found)
 
 
-def _undeclared(network: Network, ears: Heard) -> tuple[Link, ...]:
+def _undeclared(network: Network, ears: _BothEnds) -> tuple[Link, ...]:
     """Links that are seen at one end at least, each once, and that nobody has declared. Nobody
     has said what they carry either, so they cost as much as the dearest declared link there."""
     declared = {frozenset((link.a, link.b)) for link in network.links}
     seen = {
         (min(listener, speaker), max(listener, speaker))
-        for listener, speaker in ears.items()
+        for listener, speaker in ears.heard.items()
         if speaker is not None and frozenset((listener, speaker)) not in declared
     }
     dearest: dict[str, int] = {}
