@@ -193,7 +193,8 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
                 )
                 decisions.append(refused)
                 continue
-            table, former = _give_up(table, claim.holding, claim.sighting)
+            if _still_wanted(table, claim, around):
+                table, former = _give_up(table, claim.holding, claim.sighting)
         table, decision = seen(table, claim.sighting, now, around)
         if former is not None:
             host = table.hosts[claim.sighting.mac]
@@ -274,11 +275,11 @@ def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[
 def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
     """What somebody must give up before this sighting can be entered."""
     known = table.hosts.get(sighting.mac)
+    there = table.at_port.get(sighting.attachment, ())
+    if sighting.mac not in there and len(there) >= HOSTS_AT_A_PORT:
+        return Holding(there[0])
     if known is not None and known.attachment != sighting.attachment:
         return Holding(known.mac)
-    there = table.at_port.get(sighting.attachment, ())
-    if known is None and len(there) >= HOSTS_AT_A_PORT:
-        return Holding(there[0])
     owner = table.owners.get(sighting.address) if sighting.address is not None else None
     if owner is not None and owner != sighting.mac:
         return Holding(owner, sighting.address)
@@ -286,6 +287,12 @@ def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
     if known is not None and full and owner is None and sighting.address is not None:
         return Holding(known.mac, known.addresses[0])
     return None
+
+
+def _still_wanted(table: Table, claim: Claim, around: Surroundings) -> bool:
+    """Meanwhile the claimant's port may have become a trunk, or full."""
+    permitted = _refusal(claim.sighting, around) is None
+    return permitted and _in_the_way(table, claim.sighting) == claim.holding
 
 
 def _claim(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from hypothesis import given, settings
@@ -253,3 +254,25 @@ def test_numbers_at_a_switch_and_owners_of_addresses_are_unique(
         assert len(shown) == len(set(shown))
         at = [(host.attachment.switch, host.number) for host in table.hosts.values()]
         assert len(at) == len(set(at))
+
+
+def test_no_port_gets_more_hosts_by_moves_than_by_new_ones() -> None:
+    """Or whoever has two ports could make the table grow for ever."""
+    macs = [f"00:16:3e:00:01:{n:02x}" for n in range(HOSTS_AT_A_PORT)]
+    table = knowing((ANN, P2, None), *((mac, P1, None) for mac in macs))
+    for mac in macs:
+        table, decision = see(table, mac, P2, None, 1.0)
+        assert decision.verdict is Verdict.ASKED
+    for second in range(3):
+        table, _ = expire(table, 1.0 + (second + 1) * PATIENCE, around())
+        assert len(table.at_port[P2]) <= HOSTS_AT_A_PORT
+    assert len(table.hosts) <= HOSTS_AT_A_PORT + 1
+
+
+def test_what_is_asked_for_at_a_port_that_becomes_a_trunk_stays_with_its_holder() -> None:
+    table, decision = see(knowing((ANN, P1, "10.0.1.1")), EVE, P2, "10.0.1.1", 1.0)
+    assert decision.verdict is Verdict.ASKED
+    closed = replace(around(), closed=frozenset({P2}))
+    table, (decision,) = expire(table, 1.0 + PATIENCE, closed)
+    assert decision.refusal is Refusal.NOT_AN_EDGE
+    assert table.hosts[ANN].addresses == (ip_address("10.0.1.1"),)
