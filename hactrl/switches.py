@@ -174,8 +174,7 @@ class Session:
                 case Wanted():
                     self._take_wanted(item)
                 case _Reply():
-                    if answer := self._wire.take_reply(item.message):
-                        self._take_answer(*answer)
+                    self._take_reply(item.message)
                 case _BarrierDone():
                     self._take_barrier(item.xid)
                 case _Refused():
@@ -198,6 +197,14 @@ class Session:
         if self._wanted is None or wanted.version >= self._wanted.version:
             self._wanted = wanted
             self._reconcile()
+
+    def _take_reply(self, message: Any) -> None:
+        """A reading that gets on is never begun anew, however long it takes: where all switches
+        are read at once, as after a start, none would be read to its end."""
+        if self._asked is not None:
+            self._audit_at = self._clock() + self._audit_interval
+        if answer := self._wire.take_reply(message):
+            self._take_answer(*answer)
 
     def _take_answer(self, number: int, found: RuleSet | int) -> None:
         """One that a change has overtaken says nothing; the next audit looks again."""

@@ -26,7 +26,7 @@ from flows.rules import (
     Rule,
     RuleSet,
 )
-from hactrl.switches import Counters, Session, Wanted
+from hactrl.switches import AUDIT_INTERVAL, Counters, Session, Wanted
 
 
 def rule(port: int, to: int) -> Rule:
@@ -217,3 +217,38 @@ def test_a_reply_holds_up_nobody_but_the_session_that_takes_it() -> None:
         assert switch.taken == taken
         let_run()
         assert switch.taken == taken + 1
+
+
+class SlowSwitch(FakeSwitch):
+    """Its answer to a reading comes in parts, when the test says so."""
+
+    def read(self) -> int:
+        self.reads += 1
+        return self.reads
+
+    def take_reply(self, message: Any) -> tuple[int, RuleSet | int] | None:
+        return None if message is None else super().take_reply(message)
+
+
+def test_a_reading_that_gets_on_is_never_begun_anew() -> None:
+    switch, clock = SlowSwitch(ONE), Clock()
+    with connected(switch, clock) as (session, confirmed):
+        session.want(Wanted(ONE, 1, provisional=False))
+        for _ in range(5):
+            clock.now += 0.8 * AUDIT_INTERVAL
+            session.replied(None)
+            let_run()
+        assert switch.reads == 1
+        session.replied((1, ONE))
+        let_run()
+    assert confirmed == [1]
+
+
+def test_a_reading_that_nobody_answers_is_begun_anew() -> None:
+    switch, clock = SlowSwitch(ONE), Clock()
+    with connected(switch, clock) as (session, _):
+        let_run()
+        clock.now += 1.2 * AUDIT_INTERVAL
+        session.want(Wanted(ONE, 1, provisional=False))  # any note wakes it; the audit is due
+        let_run()
+    assert switch.reads == 2
