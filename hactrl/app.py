@@ -62,7 +62,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         site = load(cfg.CONF.hactrl_site)
-        self._assembly = Assembly(site, boot_time, self._want, self._wire_of)
+        self._assembly = Assembly(site, boot_time, self._want, self._session_of)
         self._runtime = self._assembly.runtime
         self._backbones = backbone_switches(site.network)
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
@@ -80,9 +80,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         if connection := self._connections.get(switch):
             connection[1].want(wanted)
 
-    def _wire_of(self, switch: str) -> DatapathWire | None:
+    def _session_of(self, switch: str) -> Session | None:
         connection = self._connections.get(switch)
-        return connection[0] if connection else None
+        return connection[1] if connection else None
 
     def _of(self, datapath: Any) -> tuple[DatapathWire, Session] | None:
         """The connection that this datapath is; None if another one has taken its place."""

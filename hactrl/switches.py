@@ -10,8 +10,9 @@ reading. Now and then it audits: reads again and mends what somebody changed beh
                      └──► diff ──────────┤
      replies ──► [installed] ◄── apply ──┘
 
-All input comes through one queue and is handled by one greenlet; nothing else sends, so a switch
-that does not take what it is sent holds up its own session only.
+All input comes through one queue and is handled by one greenlet; nothing else sends, neither
+changes nor whole frames, so a switch that does not take what it is sent holds up its own session
+only.
 """
 
 from __future__ import annotations
@@ -57,6 +58,15 @@ class Wire(Protocol):
         """Take a part of an answer, which may send for the next part; the answer once it is
         whole."""
 
+    def emit(self, frame: bytes, port: int) -> None:
+        """See `hactrl.backbone.Emitter`."""
+
+    def resubmit(self, frame: bytes, port: int) -> None:
+        """See `hactrl.backbone.Emitter`."""
+
+    def count_answers(self) -> None:
+        """See `hactrl.answers.Switch`."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -89,11 +99,18 @@ class _Refused:
 
 
 @dataclass(frozen=True)
+class _Send:
+    """What is no change of rules."""
+
+    send: Callable[[], None]
+
+
+@dataclass(frozen=True)
 class _Close:
     pass
 
 
-_Item = Wanted | _Reply | _BarrierDone | _Refused | _Close
+_Item = Wanted | _Reply | _BarrierDone | _Refused | _Send | _Close
 
 
 @dataclass
@@ -107,8 +124,11 @@ class Counters:
 
 
 class Session:
-    """One switch's connection. `installed` is called with what was wanted when the switch has
-    confirmed all of it."""
+    """One switch's connection; also a `hactrl.backbone.Emitter` and a `hactrl.answers.Switch`,
+    which keep nobody waiting who must not wait for a switch.
+
+    `installed` is called with what was wanted when the switch has confirmed all of it.
+    """
 
     def __init__(
         self,
@@ -151,6 +171,15 @@ class Session:
     def refused(self, xid: int, error: str) -> None:
         self._inbox.put(_Refused(xid, error))
 
+    def emit(self, frame: bytes, port: int) -> None:
+        self._inbox.put(_Send(lambda: self._wire.emit(frame, port)))
+
+    def resubmit(self, frame: bytes, port: int) -> None:
+        self._inbox.put(_Send(lambda: self._wire.resubmit(frame, port)))
+
+    def count_answers(self) -> None:
+        self._inbox.put(_Send(self._wire.count_answers))
+
     def close(self) -> None:
         self._inbox.put(_Close())
 
@@ -179,6 +208,8 @@ class Session:
                     self._take_barrier(item.xid)
                 case _Refused():
                     self._take_refusal(item)
+                case _Send():
+                    item.send()
 
     def _read(self) -> None:
         self._counts_left = COUNTS_BETWEEN_READINGS

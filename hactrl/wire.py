@@ -14,7 +14,8 @@ from flows.rules import RuleSet
 
 
 class DatapathWire:
-    """Implements `hactrl.switches.Wire`, `hactrl.backbone.Emitter` and `hactrl.answers.Switch`."""
+    """Implements `hactrl.switches.Wire`. Whatever sends waits while Ryu's queue of messages for the
+    switch is full."""
 
     def __init__(self, datapath: Any) -> None:
         self.datapath = datapath

@@ -13,6 +13,7 @@ from typing import Any
 
 import eventlet
 import pytest
+from eventlet.event import Event
 
 from flows.diff import AddRule, Change, DeleteRule, ModifyGroup, apply_all
 from flows.rules import (
@@ -84,6 +85,14 @@ class FakeSwitch:
         self.taken += 1
         number, found = message
         return number, found
+
+    def emit(self, _frame: bytes, _port: int) -> None:
+        raise NotImplementedError
+
+    resubmit = emit
+
+    def count_answers(self) -> None:
+        raise NotImplementedError
 
 
 class Clock:
@@ -252,3 +261,35 @@ def test_a_reading_that_nobody_answers_is_begun_anew() -> None:
         session.want(Wanted(ONE, 1, provisional=False))  # any note wakes it; the audit is due
         let_run()
     assert switch.reads == 2
+
+
+class StuckSwitch(FakeSwitch):
+    """Takes no more messages until `gone`."""
+
+    def __init__(self, holds: RuleSet) -> None:
+        super().__init__(holds)
+        self.gone = Event()
+        self.stuck = 0
+
+    def emit(self, _frame: bytes, _port: int) -> None:
+        self.stuck += 1
+        self.gone.wait()
+
+    resubmit = emit
+
+    def count_answers(self) -> None:
+        self.emit(b"", 0)
+
+
+def test_a_switch_that_takes_nothing_holds_up_nobody_who_has_a_frame_for_it() -> None:
+    """The engine sends frames, and moves roles."""
+    switch = StuckSwitch(ONE)
+    with connected(switch) as (session, _), eventlet.Timeout(5):
+        session.emit(b"frame", 1)
+        session.resubmit(b"frame", 1)
+        session.count_answers()
+        let_run()
+        assert switch.stuck == 1
+        switch.gone.send()
+        let_run()
+        assert switch.stuck == 3
