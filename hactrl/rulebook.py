@@ -106,6 +106,8 @@ class Rulebook:
         """Compile for ever what is outdated, and hand it out."""
         while True:
             self._outdated.get()
+            while not self._outdated.empty():  # one plan is for all that has happened until now
+                self._outdated.get()
             self._bring_up_to_date()
 
     def _bring_up_to_date(self) -> None:

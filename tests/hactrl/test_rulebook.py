@@ -200,3 +200,15 @@ def test_a_switch_that_does_not_confirm_keeps_no_other_one_waiting(
     with running(world), eventlet.Timeout(5.0):
         while [switch for switch, _ in world.given] != ["b", "a", "c"]:
             eventlet.sleep(0.001)
+
+
+def test_many_changes_in_a_row_are_planned_for_once() -> None:
+    """A flapping port makes hundreds, and nothing else runs while one is planned for."""
+    with running(World([step(1)])) as world:
+        world.confirm()
+        planned = len(world.standing)
+        for _ in range(100):
+            world.change()
+        let_run()
+        assert len(world.standing) == planned + 1
+        assert {wanted.version for _, wanted in world.given[-3:]} == {world.state.version}
