@@ -66,11 +66,12 @@ class Reading:
         return not reply.flags & ofproto.OFPMPF_REPLY_MORE
 
     def found(self) -> RuleSet:
-        """All that is ours, without what the switch learnt by itself."""
-        return RuleSet.of(
-            (rule for part in self._parts for rule in part.rules.values()),
-            (group for part in self._parts for group in part.groups.values()),
-            (meter for part in self._parts for meter in part.meters.values()),
+        """All that is ours, without what the switch learnt by itself. What has changed since the
+        reading began may have been read in two parts: then the later one is right."""
+        return RuleSet(
+            {key: rule for part in self._parts for key, rule in part.rules.items()},
+            {id_: group for part in self._parts for id_, group in part.groups.items()},
+            {id_: meter for part in self._parts for id_, meter in part.meters.items()},
         )
 
     @staticmethod

@@ -215,6 +215,15 @@ class TestReading:
             assert reading.take(reply(xid))
         assert {rule.priority for rule in reading.found().rules.values()} == {3, 4}
 
+    def test_takes_the_later_one_of_what_changes_meanwhile(self) -> None:
+        reading = Reading(DATAPATH)
+        before, after = COOKIE_PREFIX | 1, COOKIE_PREFIX | 2
+        for cookie in (before, after):
+            assert reading.take(reply(ask(reading), one_stats(cookie=cookie)))
+        while xid := ask(reading):
+            assert reading.take(reply(xid))
+        assert [rule.cookie for rule in reading.found().rules.values()] == [after]
+
     def test_takes_no_notice_of_others_replies(self) -> None:
         reading = Reading(DATAPATH)
         xid = ask(reading)
