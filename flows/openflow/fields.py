@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.openflow.ryu_mended import field_width, ofproto, parser
+from flows.openflow.ryu_mended import field_type, parser
 from flows.oxm import WIDTHS
 from flows.rules import Field, Match
 
 
 def to_ryu(name: str, value: int) -> Any:
     """Ryu's form of a value: text for addresses and MACs."""
-    _, kind = ofproto.oxm_get_field_info_by_name(name)
+    kind = field_type(name)
     return kind.to_user(value.to_bytes(kind.size))
 
 
@@ -20,8 +20,7 @@ def from_ryu(name: str, value: Any) -> int:
     Raises:
         KeyError: Ryu knows no such field.
     """
-    _, kind = ofproto.oxm_get_field_info_by_name(name)
-    return int.from_bytes(kind.from_user(value))
+    return int.from_bytes(field_type(name).from_user(value))
 
 
 def encode_match(match: Match) -> Any:
@@ -55,6 +54,6 @@ def _decode_field(name: str, value: Any) -> Field:
     if not isinstance(value, tuple):
         return Field(name, from_ryu(name, value))
     exact, mask = (from_ryu(name, part) for part in value)
-    width = WIDTHS.get(name, field_width(name))
+    width = WIDTHS.get(name, field_type(name).size * 8)
     every = (1 << width) - 1
     return Field(name, exact & mask, None if mask & every == every else mask)

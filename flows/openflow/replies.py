@@ -30,6 +30,8 @@ PARTS = 16
 #: learns is up to the hosts.
 NOT_LEARNT = COOKIE_MASK | 0x80 << 32
 
+_GROUP_TYPES = frozenset(kind.value for kind in GroupType)
+
 
 class Reading:
     """One reading of all that is ours on a switch, without what it learnt by itself.
@@ -68,10 +70,10 @@ class Reading:
     def found(self) -> RuleSet:
         """All that is ours, without what the switch learnt by itself. What has changed since the
         reading began may have been read in two parts: then the later one is right."""
-        return RuleSet(
-            {key: rule for part in self._parts for key, rule in part.rules.items()},
-            {id_: group for part in self._parts for id_, group in part.groups.items()},
-            {id_: meter for part in self._parts for id_, meter in part.meters.items()},
+        return _collected(
+            (rule for part in self._parts for rule in part.rules.values()),
+            (group for part in self._parts for group in part.groups.values()),
+            (meter for part in self._parts for meter in part.meters.values()),
         )
 
     @staticmethod
@@ -132,10 +134,20 @@ def rule_set(
     meter_configs: Iterable[Any] = (),
 ) -> RuleSet:
     """What of these entries is ours, without what the switch learnt by itself."""
-    return RuleSet.of(
+    return _collected(
         (rule for stats in flow_stats if _is_ours(stats) for rule in _rule(stats)),
         (_group(desc) for desc in group_descs if desc.group_id in OWN_IDS),
         (_meter(config) for config in meter_configs if config.meter_id in OWN_IDS),
+    )
+
+
+def _collected(rules: Iterable[Rule], groups: Iterable[Group], meters: Iterable[Meter]) -> RuleSet:
+    """Unlike `RuleSet.of` it takes the later of two entries of one key: what a switch says, however
+    strange, is no defect of ours."""
+    return RuleSet(
+        {rule.key: rule for rule in rules},
+        {group.id: group for group in groups},
+        {meter.id: meter for meter in meters},
     )
 
 
@@ -192,6 +204,10 @@ def _rule(stats: Any) -> list[Rule]:
 
 
 def _group(desc: Any) -> Group:
+    """One of a type that we do not know (an experimenter's) equals none of ours."""
+    if desc.type not in _GROUP_TYPES:
+        strange = Bucket((Unreadable(f"group of type {desc.type}", 0),))
+        return Group(desc.group_id, GroupType.ALL, (strange,))
     return Group(desc.group_id, GroupType(desc.type), tuple(_bucket(b) for b in desc.buckets))
 
 

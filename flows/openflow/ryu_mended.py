@@ -33,7 +33,7 @@ from ryu.ofproto import (
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
-__all__ = ["MalformedError", "field_width", "ofproto", "parser"]
+__all__ = ["MalformedError", "field_type", "ofproto", "parser"]
 
 
 class MalformedError(ValueError):
@@ -60,14 +60,16 @@ def _masked_load_body(action: Any) -> bytearray:
     return body + bytes(-(10 + len(body)) % 8)
 
 
-def field_width(name: str) -> int:
-    """Bits of a field on the wire: whole octets.
+def field_type(name: str) -> Any:
+    """How Ryu reads and writes a field; its `size` is in octets, as on the wire.
 
     Raises:
-        KeyError: Ryu knows no such field.
+        KeyError: Ryu knows no such field. It reads one by its number alone, and cannot write it.
     """
     _, kind = ofproto.oxm_get_field_info_by_name(name)
-    return int(kind.size) * 8
+    if kind is type_desc.UnknownType:
+        raise KeyError(name)
+    return kind
 
 
 @dataclass(frozen=True)

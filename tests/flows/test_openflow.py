@@ -183,6 +183,29 @@ def test_a_foreign_field_is_read_so_that_it_can_be_deleted() -> None:
     assert dict(encode_match(match).items()) == {"tunnel_id": 5}
 
 
+def unknown_field(mask: bytes) -> Any:
+    """Of the class of OpenFlow's basic fields, with a number that no version has."""
+    value = bytes(4) + mask
+    head = struct.pack("!HHHBB", 1, 8 + len(value), 0x8000, 60 << 1 | bool(mask), len(value))
+    return parser.OFPMatch.parser(head + value + bytes(8), 0)
+
+
+@pytest.mark.parametrize("mask", [b"", bytes([0, 0, 0, 1])])
+def test_an_entry_with_a_field_that_cannot_be_written_is_left_alone(mask: bytes) -> None:
+    assert not rule_set([one_stats(match=unknown_field(mask))]).rules
+
+
+def test_a_group_of_a_type_that_we_do_not_know_differs_from_all_of_ours() -> None:
+    desc = SimpleNamespace(group_id=OWN_IDS[0], type=200, buckets=[])
+    (read,) = rule_set([], [desc]).groups.values()
+    assert read not in [Group(OWN_IDS[0], kind, ()) for kind in GroupType]
+
+
+def test_of_two_entries_with_one_key_the_later_one_is_taken() -> None:
+    twice = [one_stats(cookie=COOKIE_PREFIX | number) for number in (1, 2)]
+    assert [rule.cookie for rule in rule_set(twice).rules.values()] == [COOKIE_PREFIX | 2]
+
+
 def test_a_flush_reaches_every_table() -> None:
     (sent,) = messages(DATAPATH, FlushLearnt(LEARNT_COOKIE, 0xFF << 32))
     assert (sent.command, sent.table_id) == (ofproto.OFPFC_DELETE, ofproto.OFPTT_ALL)
