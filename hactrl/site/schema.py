@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Sized
 from ipaddress import ip_address, ip_network
+from math import inf
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -94,11 +95,11 @@ def _lease(value: object) -> float | None:
 
 def _bandwidth(value: object) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMGT])", value) if isinstance(value, str) else None
-    bits = round(float(match[1]) * BANDWIDTHS[match[2]]) if match else 0
-    if not bits:
+    bits = float(match[1]) * BANDWIDTHS[match[2]] if match else 0.0
+    if not 0.5 < bits < inf:
         units = ", ".join(BANDWIDTHS)
         raise _wrong(f"{value!r} is no bandwidth", f"bits a second with a unit ({units}), like 10G")
-    return bits
+    return round(bits)
 
 
 def _mac(value: object) -> str:

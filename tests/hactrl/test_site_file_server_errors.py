@@ -111,6 +111,13 @@ WRONG: dict[str, tuple[list[tuple[str, str]], str, str, str, str]] = {
         "like 10G",
         "",
     ),
+    "a bandwidth with more digits than a number can have": (
+        [("cost: 3}", f"bandwidth: {'9' * 400}G}}")],
+        "segments.campus.links.10.bandwidth",
+        "G' is no bandwidth",
+        "like 10G",
+        "",
+    ),
     "a misspelt policy": (
         [("  files:\n    segment: campus", "  files:\n    policy: spraed\n    segment: campus")],
         "file_servers.files.policy",
