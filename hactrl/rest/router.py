@@ -114,9 +114,9 @@ class Router:
 
     def _find(self, request: Request) -> tuple[Route, Mapping[str, str]]:
         try:
-            path = request.path_info
+            path, _ = request.path_info, request.GET
         except UnicodeDecodeError:
-            raise _bad_request("the path is not UTF-8") from None
+            raise _bad_request("path or query is not UTF-8") from None
         method = "GET" if request.method == "HEAD" else request.method
         found = [(r, p) for r in self.routes if (p := r.match(path)) is not None]
         for route, parameters in found:

@@ -132,6 +132,12 @@ def test_a_path_that_is_no_utf_8(controller: Controller) -> None:
     assert problem(request.get_response(controller.api))["status"] == HTTPStatus.BAD_REQUEST
 
 
+@pytest.mark.parametrize("query", ["role=%ff", "%ff", "role=web&%c3=x"])
+def test_a_query_that_is_no_utf_8(controller: Controller, query: str) -> None:
+    response = ask(controller, "GET", f"/v1/history?{query}")
+    assert problem(response)["status"] == HTTPStatus.BAD_REQUEST
+
+
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
