@@ -294,7 +294,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _known(request: Request, names: set[str]) -> None:
     """Refuse a query with anything that would be silently ignored."""
-    unknown = sorted(set(request.GET) - names)
+    asked = list(request.GET)
+    unknown = sorted(set(asked) - names)
     if unknown:
         raise ProblemError(
             HTTPStatus.BAD_REQUEST,
@@ -302,6 +303,10 @@ def _known(request: Request, names: set[str]) -> None:
             f"unknown in the query: {', '.join(unknown)};"
             f" known: {', '.join(sorted(names)) or 'nothing'}",
         )
+    twice = sorted({name for name in asked if asked.count(name) > 1})
+    if twice:
+        what = f"more than once in the query: {', '.join(twice)}"
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", what)
 
 
 def _number(request: Request, name: str, lowest: int, highest: int) -> int | None:

@@ -191,6 +191,11 @@ def test_a_query_that_would_be_ignored(controller: Controller, path: str) -> Non
     assert "unknown in the query: sever" in detail(ask(controller, path, sever="files"), 400)
 
 
+def test_a_query_that_asks_twice(controller: Controller) -> None:
+    said = detail(ask(controller, "/v1/paths?from=r3&from=r4"), 400)
+    assert said == "more than once in the query: from"
+
+
 # Hosts and links.
 
 
