@@ -111,7 +111,7 @@ def outlook(state: State) -> Outlook:
             (name, tuple(card.name for card in nearest.live(state, server)))
             for name, server in state.site.network.file_servers.items()
         ),
-        hosts=tuple(sorted(state.host_table.hosts.values())),
+        hosts=state.host_table.in_order,
         misled=state.cabling.misled,
         discovered=state.cabling.discovered,
     )

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 from topology.model import Address, Attachment, Host, Subnet
 
@@ -135,6 +136,18 @@ class Table:
     answered: Mapping[Holding, float] = field(default_factory=dict)
     down_since: Mapping[Attachment, float] = field(default_factory=dict)
 
+    def with_same_hosts(self, **changes: Any) -> Table:
+        """With other claims or times. What follows from the hosts alone is not made anew: there
+        may be thousands, and whoever claims what others hold makes a new table each time."""
+        table = replace(self, **changes)
+        known = vars(self)
+        vars(table).update({name: known[name] for name in _OF_HOSTS if name in known})
+        return table
+
+    @cached_property
+    def in_order(self) -> tuple[Host, ...]:
+        return tuple(sorted(self.hosts.values()))
+
     @cached_property
     def owners(self) -> dict[Address, str]:
         return {address: host.mac for host in self.hosts.values() for address in host.addresses}
@@ -154,6 +167,9 @@ class Table:
         for host in self.hosts.values():
             found.setdefault(host.attachment.switch, set()).add(host.number)
         return {switch: frozenset(taken) for switch, taken in found.items()}
+
+
+_OF_HOSTS = ("in_order", "owners", "at_port", "numbers")
 
 
 def seen(
@@ -183,7 +199,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
         if now < claim.deadline or table.claims.get(claim.holding) is not claim:
             continue
         claims = {h: c for h, c in table.claims.items() if h != claim.holding}
-        table = replace(table, claims=claims)
+        table = table.with_same_hosts(claims=claims)
         holder = table.hosts.get(claim.holding.mac)
         former = None
         if holder is not None and holder.attachment == claim.holder.attachment:
@@ -214,8 +230,9 @@ def forget(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
     gone = {port for port, since in down.items() if now - since >= REMEMBERED}
     down = {port: since for port, since in down.items() if port not in gone}
     lost = tuple(host for host in table.hosts.values() if host.attachment in gone)
-    if not lost and down == dict(table.down_since):
-        return table, ()
+    if not lost:
+        same = down == dict(table.down_since)
+        return table if same else table.with_same_hosts(down_since=down), ()
     hosts = {mac: host for mac, host in table.hosts.items() if host.attachment not in gone}
     return replace(table, hosts=hosts, down_since=down), lost
 
@@ -269,7 +286,7 @@ def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[
     answered = {holding: until for holding, until in table.answered.items() if until > now}
     answered |= dict.fromkeys(done, now + PATIENCE)
     claims = {h: c for h, c in table.claims.items() if h not in done}
-    return replace(table, claims=claims, answered=answered), unmasked
+    return table.with_same_hosts(claims=claims, answered=answered), unmasked
 
 
 def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
@@ -305,7 +322,7 @@ def _claim(
     if holding in table.claims:
         return table, Decision(Verdict.PENDING, sighting)
     claim = Claim(holding, table.hosts[holding.mac], sighting, now + PATIENCE)
-    table = replace(table, claims={**table.claims, holding: claim})
+    table = table.with_same_hosts(claims={**table.claims, holding: claim})
     return table, Decision(Verdict.ASKED, sighting, claim=claim)
 
 

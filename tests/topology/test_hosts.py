@@ -276,3 +276,15 @@ def test_what_is_asked_for_at_a_port_that_becomes_a_trunk_stays_with_its_holder(
     table, (decision,) = expire(table, 1.0 + PATIENCE, closed)
     assert decision.refusal is Refusal.NOT_AN_EDGE
     assert table.hosts[ANN].addresses == (ip_address("10.0.1.1"),)
+
+
+def test_what_follows_from_the_hosts_is_not_made_anew_for_a_claim() -> None:
+    """Of thousands of hosts that takes 20 ms, and anybody can make 50 claims a second."""
+    before = knowing((ANN, P1, "10.0.1.1"), (BOB, P3, "10.0.1.2"))
+    derived = before.in_order, before.owners, before.at_port, before.numbers
+    claimed, decision = see(before, EVE, P2, "10.0.1.1", 1.0)
+    assert decision.verdict is Verdict.ASKED
+    answered, _ = see(claimed, ANN, P1, "10.0.1.1", 1.5)
+    for table in (claimed, answered):
+        found = table.in_order, table.owners, table.at_port, table.numbers
+        assert all(one is other for one, other in zip(found, derived, strict=True))
