@@ -69,6 +69,7 @@ class Backbone:
     clock: Callable[[], float]
     _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     _ears: Ears = field(default_factory=Ears)
+    _round_began: float | None = None
     _waiting: dict[str, deque[tuple[int, float, SendAgain]]] = field(default_factory=dict)
     _told: list[_Told] = field(default_factory=list)
 
@@ -137,12 +138,20 @@ class Backbone:
         ]
 
     def _grow_old(self, ports: list[Attachment]) -> None:
+        """At the beginning of a round. However long the last one took, because the controller was
+        suspended or busy, it was one: all links would be silent, as it alone was."""
+        now = self.clock()
+        began = now if self._round_began is None else self._round_began
+        late = now - began - discovery.round_time(len(ports))
+        if late > 0:
+            self._ears = discovery.stand_still(self._ears, late, now)
+        self._round_began = now
         up, trunks = set(ports), self.current().site.network.trunk_ports
         connected = {name for name, s in self.current().switches.items() if s.connected}
         gone = {port for port in self._ears.heard if port.switch in connected and port not in up}
         ears = discovery.deafen(self._ears, lambda port: port in gone)
-        ears = discovery.listen(ears, up & trunks, self.clock())
-        self._ears, changes = discovery.grow_old(ears, self.clock(), len(ports), connected)
+        ears = discovery.listen(ears, up & trunks, now)
+        self._ears, changes = discovery.grow_old(ears, now, len(ports), connected)
         self._tell(changes)
 
     def _announce(self, port: Attachment, ports: int) -> None:

@@ -81,6 +81,12 @@ def hear(
     return Ears(heard, told), Change(listener, speaker)
 
 
+def stand_still(ears: Ears, seconds: float, now: float) -> Ears:
+    """So long, until now, probes were not sent that should have been: that counts for nobody."""
+    heard = {port: (speaker, min(at + seconds, now)) for port, (speaker, at) in ears.heard.items()}
+    return replace(ears, heard=heard)
+
+
 def grow_old(
     ears: Ears, now: float, ports: int, reached: Set[str]
 ) -> tuple[Ears, tuple[Change, ...]]:

@@ -99,6 +99,24 @@ def test_a_forged_announcement_is_not_believed(bench: Bench) -> None:
     assert bench.events == []
 
 
+def rounds(bench: Bench, *lengths: float) -> list[Event]:
+    """What is told at the beginnings of rounds in which nothing is heard."""
+    bench.events.clear()
+    for seconds in lengths:
+        bench.now += seconds
+        bench.backbone._grow_old(bench.backbone._ports())
+    return bench.events
+
+
+def test_a_controller_that_was_suspended_takes_no_link_to_be_silent(bench: Bench) -> None:
+    bench.backbone._grow_old(bench.backbone._ports())
+    for speaker, listener in ((TRUNK_A, TRUNK_B), (TRUNK_B, TRUNK_A)):
+        bench.backbone.frame_in(listener, bench.announced(speaker))
+    assert rounds(bench, 1.0, 600.0) == []
+    silent = {LinkHeard(TRUNK_A, None), LinkHeard(TRUNK_B, None)}
+    assert set(rounds(bench, 1.0, 1.0)) == silent
+
+
 def test_nothing_is_announced_to_servers(bench: Bench) -> None:
     ports = bench.backbone._ports()
     assert Attachment("a", 2) not in ports
