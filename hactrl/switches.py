@@ -34,8 +34,10 @@ LOG = logging.getLogger(__name__)
 #: its rules: a reading of 400 takes 70 ms of the hub.
 AUDIT_INTERVAL = 5.0
 COUNTS_BETWEEN_READINGS = 11
-#: Seconds before a switch is read again that refused a change: no tight loop of refusals.
+#: Seconds before a switch is read again that refused a change, and at most, if it refuses again
+#: and again: a full table stays full, and each try costs the hub as much as a first installation.
 REFUSAL_PAUSE = 1.0
+LONGEST_REFUSAL_PAUSE = 60.0
 
 
 class Wire(Protocol):
@@ -152,6 +154,8 @@ class Session:
         self._asked: int | None = None
         self._counts_left = 0
         self._audit_at = 0.0
+        self._refused = 0  # since the last reading
+        self._refusal_pause = REFUSAL_PAUSE
         self._pending: dict[int, Wanted] = {}  # by the barrier's xid
         self._sent: dict[int, tuple[int, Change]] = {}  # xid: (barrier's xid after it, change)
 
@@ -212,6 +216,9 @@ class Session:
                     item.send()
 
     def _read(self) -> None:
+        if self._refused > 1:
+            LOG.error("switch %s refused %d more changes", self.switch, self._refused - 1)
+        self._refused = 0
         self._counts_left = COUNTS_BETWEEN_READINGS
         self._audit_at = self._clock() + self._audit_interval
         self._asked = self._wire.read()
@@ -226,8 +233,16 @@ class Session:
 
     def _take_wanted(self, wanted: Wanted) -> None:
         if self._wanted is None or wanted.version >= self._wanted.version:
+            if self._wanted is not None and wanted.rules is not self._wanted.rules:
+                self._try_soon()
             self._wanted = wanted
             self._reconcile()
+
+    def _try_soon(self) -> None:
+        """What a switch has refused says little about other rules."""
+        self._refusal_pause = REFUSAL_PAUSE
+        if self._refused:
+            self._audit_at = min(self._audit_at, self._clock() + REFUSAL_PAUSE)
 
     def _take_reply(self, message: Any) -> None:
         """A reading that gets on is never begun anew, however long it takes: where all switches
@@ -275,14 +290,18 @@ class Session:
     def _take_barrier(self, xid: int) -> None:
         self._sent = {x: (b, c) for x, (b, c) in self._sent.items() if b != xid}
         if wanted := self._pending.pop(xid, None):
+            self._refusal_pause = REFUSAL_PAUSE
             self._confirm(wanted)
 
     def _take_refusal(self, refusal: _Refused) -> None:
         """What the switch holds is now unknown: nothing after it is confirmed, and it is read
-        again after a pause."""
+        again after a pause. Of many refusals in a row the first one is told, and their number."""
         self.counters.refusals += 1
-        _, change = self._sent.get(refusal.xid, (0, None))
-        LOG.error("switch %s refused %s: %s", self.switch, change, refusal.error)
+        self._refused += 1
+        if self._refused == 1:
+            _, change = self._sent.get(refusal.xid, (0, "a message that changes nothing"))
+            LOG.error("switch %s refused %s: %s", self.switch, change, refusal.error)
+            self._audit_at = self._clock() + self._refusal_pause
+            self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL_PAUSE)
         self._pending.clear()
         self._installed = self._asked = None
-        self._audit_at = self._clock() + REFUSAL_PAUSE

@@ -27,7 +27,7 @@ from flows.rules import (
     Rule,
     RuleSet,
 )
-from hactrl.switches import AUDIT_INTERVAL, Counters, Session, Wanted
+from hactrl.switches import AUDIT_INTERVAL, REFUSAL_PAUSE, Counters, Session, Wanted
 
 
 def rule(port: int, to: int) -> Rule:
@@ -215,6 +215,29 @@ def test_a_switch_that_refuses_a_change_confirms_nothing_and_is_read_again_after
         let_run()
     assert switch.holds == ONE
     assert confirmed == [1]
+
+
+def test_a_switch_that_goes_on_refusing_is_tried_less_and_less_often(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch, clock = FakeSwitch(RuleSet()), Clock()
+    switch.refuses = AddRule
+    with connected(switch, clock) as (session, confirmed):
+        session.want(Wanted(ONE, 1, provisional=False))
+        for _ in range(600):
+            clock.now += 1.0
+            session.barrier_done(0)  # any note wakes it
+            let_run()
+        assert switch.reads < 20
+        assert len(caplog.records) < 40
+        assert "switch s1 refused 1 more changes" in caplog.text
+        switch.refuses = None
+        session.want(Wanted(RuleSet.of([rule(1, 9)]), 2, provisional=False))
+        let_run()
+        clock.now += 2 * REFUSAL_PAUSE
+        session.barrier_done(0)
+        let_run()
+    assert confirmed == [2]
 
 
 def test_a_reply_holds_up_nobody_but_the_session_that_takes_it() -> None:
