@@ -27,6 +27,8 @@ from topology.model import Address, Attachment, Host, Subnet
 HOSTS_AT_A_PORT = 64
 #: A host's addresses: IPv4, link-local, and a week of temporary ones (RFC 8981) for two prefixes.
 ADDRESSES_OF_A_HOST = 16
+#: What is claimed from one port at a time: what is granted changes the rules of every switch.
+CLAIMS_FROM_A_PORT = 8
 #: Seconds that a holder has to answer; and, once it has, that further claims on it are refused
 #: without asking, so that whoever makes them cannot make us flood it.
 PATIENCE = 1.0
@@ -82,7 +84,8 @@ class Refusal(Enum):
 
 
 class Verdict(Enum):
-    """ASKED: its holder has been asked, or is to be; PENDING: somebody else asks already."""
+    """ASKED: its holder has been asked, or is to be; PENDING: somebody else asks already, or too
+    much is claimed from this port."""
 
     KNOWN = "known"
     LEARNT = "learnt"
@@ -114,8 +117,8 @@ class Claim:
 @dataclass(frozen=True)
 class Decision:
     """About one sighting. `claim` is there when its holder is to be asked. `host` is as it is
-    now, `former` where it was before it moved. `unmasked` are claims that this sighting, of the
-    holder, has shown to be spoofs."""
+    now, `former` where it was before it moved, `won` what it got because nobody answered.
+    `unmasked` are claims that this sighting, of the holder, has shown to be spoofs."""
 
     verdict: Verdict
     sighting: Sighting
@@ -123,6 +126,7 @@ class Decision:
     refusal: Refusal | None = None
     claim: Claim | None = None
     former: Attachment | None = None
+    won: Holding | None = None
     unmasked: tuple[Claim, ...] = ()
 
 
@@ -201,7 +205,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
         claims = {h: c for h, c in table.claims.items() if h != claim.holding}
         table = table.with_same_hosts(claims=claims)
         holder = table.hosts.get(claim.holding.mac)
-        former = None
+        former = won = None
         if holder is not None and holder.attachment == claim.holder.attachment:
             if not around.reached(holder.attachment.switch):
                 refused = Decision(
@@ -211,6 +215,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
                 continue
             if _still_wanted(table, claim, around):
                 table, former = _give_up(table, claim.holding, claim.sighting)
+                won = claim.holding
         table, decision = seen(table, claim.sighting, now, around)
         if former is not None:
             host = table.hosts[claim.sighting.mac]
@@ -218,7 +223,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
             if verdict in (Verdict.KNOWN, Verdict.EXTENDED):
                 verdict = Verdict.MOVED
             decision = replace(decision, verdict=verdict, host=host, former=former)
-        decisions.append(decision)
+        decisions.append(replace(decision, won=won))
     return table, tuple(decisions)
 
 
@@ -319,7 +324,9 @@ def _claim(
         return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.CANNOT_ASK)
     if now < table.answered.get(holding, now):
         return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.SPOOF)
-    if holding in table.claims:
+    port = sighting.attachment
+    claimed = sum(claim.sighting.attachment == port for claim in table.claims.values())
+    if holding in table.claims or claimed >= CLAIMS_FROM_A_PORT:
         return table, Decision(Verdict.PENDING, sighting)
     claim = Claim(holding, table.hosts[holding.mac], sighting, now + PATIENCE)
     table = table.with_same_hosts(claims={**table.claims, holding: claim})

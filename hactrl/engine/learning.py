@@ -7,6 +7,7 @@ effects and records.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
@@ -88,12 +89,19 @@ def expire(turn: Turn) -> None:
         turn.update(host_table=table)
     for decision in decisions:
         _note(turn, decision)
-        if decision.host is not None and decision.former is None:
-            turn.do(AnnounceHost(decision.host))  # what it was granted was another's
+        _announce_won(turn, decision)
     for host in lost:
         turn.record("host.forgotten", host=host.mac, port=str(host.attachment))
     for moment in hosts.moments(table):
         turn.reached(moment)
+
+
+def _announce_won(turn: Turn, decision: Decision) -> None:
+    """What has been another's is announced, not what a host has got in place of its own."""
+    host, won = decision.host, decision.won
+    if host is None or won is None or won.mac == host.mac:
+        return
+    turn.do(AnnounceHost(host if won.address is None else replace(host, addresses=(won.address,))))
 
 
 def remembered(state: State, known: Iterable[Host]) -> Table:

@@ -20,7 +20,7 @@ from hactrl.engine.events import (
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.site import load
-from topology.hosts import PATIENCE, REMEMBERED, Sighting
+from topology.hosts import ADDRESSES_OF_A_HOST, PATIENCE, REMEMBERED, Sighting
 from topology.model import Attachment, Link, Network, Segment, Switch
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
@@ -79,6 +79,16 @@ def test_an_address_that_another_host_has_got_is_announced() -> None:
     assert not any(isinstance(e, AnnounceHost) for e in effects)
     state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
     assert AnnounceHost(state.host_table.hosts[EVE]) in effects
+
+
+def test_what_another_host_did_not_have_is_not_announced() -> None:
+    """A host with a full list changed its addresses, and nobody knows them by another name."""
+    own = [ip_address(f"10.0.2.{n}") for n in range(ADDRESSES_OF_A_HOST + 1)]
+    events = [HostSighted(Sighting(ANN, A5, address), b"") for address in own]
+    state, _ = tell(start(), *events)
+    state, effects = tell(state, Tick(), now=2.0 + PATIENCE)
+    assert state.host_table.hosts[ANN].addresses == tuple(own[1:])
+    assert not any(isinstance(e, AnnounceHost) for e in effects)
 
 
 def test_the_hosts_of_a_dead_switch_are_learnt_where_they_come_up_again() -> None:

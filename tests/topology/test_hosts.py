@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from topology.hosts import (
     ADDRESSES_OF_A_HOST,
+    CLAIMS_FROM_A_PORT,
     HOSTS_AT_A_PORT,
     NUMBERS,
     PATIENCE,
@@ -259,14 +260,29 @@ def test_numbers_at_a_switch_and_owners_of_addresses_are_unique(
 def test_no_port_gets_more_hosts_by_moves_than_by_new_ones() -> None:
     """Or whoever has two ports could make the table grow for ever."""
     macs = [f"00:16:3e:00:01:{n:02x}" for n in range(HOSTS_AT_A_PORT)]
-    table = knowing((ANN, P2, None), *((mac, P1, None) for mac in macs))
-    for mac in macs:
+    there = [f"00:16:3e:00:02:{n:02x}" for n in range(HOSTS_AT_A_PORT - 1)]
+    table = knowing(*((mac, P1, None) for mac in macs), *((mac, P2, None) for mac in there))
+    for mac in macs[:2]:
         table, decision = see(table, mac, P2, None, 1.0)
         assert decision.verdict is Verdict.ASKED
     for second in range(3):
         table, _ = expire(table, 1.0 + (second + 1) * PATIENCE, around())
         assert len(table.at_port[P2]) <= HOSTS_AT_A_PORT
-    assert len(table.hosts) <= HOSTS_AT_A_PORT + 1
+
+
+def test_from_one_port_little_is_claimed_at_a_time() -> None:
+    """Or one port could have all switches change their rules 50 times a second for ever."""
+    macs = [f"00:16:3e:00:01:{n:02x}" for n in range(20)]
+    table = knowing(*((mac, P1, None) for mac in macs), (ANN, P3, None))
+    for mac in macs:
+        table, decision = see(table, mac, P2, None, 1.0)
+    assert decision.verdict is Verdict.PENDING
+    assert len(table.claims) == CLAIMS_FROM_A_PORT
+    _, decision = see(table, ANN, P1, None, 1.0)
+    assert decision.verdict is Verdict.ASKED
+    table, _ = expire(table, 1.0 + PATIENCE, around())
+    _, decision = see(table, macs[-1], P2, None, 2.5)
+    assert decision.verdict is Verdict.ASKED
 
 
 def test_what_is_asked_for_at_a_port_that_becomes_a_trunk_stays_with_its_holder() -> None:
