@@ -38,8 +38,8 @@ REMEMBERED = 300.0
 #: what is for it to the controller. Locally administered, of the range of our locators, with the
 #: switch number that no switch has.
 ASKER_MAC = "0a:ff:ff:ff:ff:fe"
-#: First octet of locators.
-LOCATOR_OCTET = "0a"
+#: First octets of locators, also of those that are marked as on a detour.
+LOCATOR_OCTETS = ("0a", "0e")
 #: Hosts have the lower half of a switch's 24-bit numbers; the upper is for servers' interfaces.
 NUMBERS = 1 << 23
 
@@ -264,7 +264,7 @@ def _refusal(sighting: Sighting, around: Surroundings) -> Refusal | None:
         return Refusal.NOT_AN_EDGE
     octets = bytes.fromhex(sighting.mac.replace(":", ""))
     group = bool(octets[0] & 1) or not any(octets)
-    if group or sighting.mac.startswith(LOCATOR_OCTET) or sighting.mac in around.macs:
+    if group or sighting.mac.startswith(LOCATOR_OCTETS) or sighting.mac in around.macs:
         return Refusal.RESERVED_MAC
     address = sighting.address
     if address is None:

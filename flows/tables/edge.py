@@ -161,6 +161,10 @@ def _guard(view: View) -> Iterator[Rule]:
     if view.prober:
         ours.append(view.prober.mac)
     yield ADMIT.rule(_OURS, spoof, {"eth_src": _LOCATORS})
+    for port, meter in view.told_meters.items():
+        unlucky = "tell of hosts whose own MAC is like a locator"
+        sender: Fields = {"in_port": port, "eth_src": _LOCATORS}
+        yield ADMIT.rule(_OURS + 1, unlucky, sender, _TELL, meter=meter)
     yield ADMIT.rule(_OURS, spoof, {"eth_src": MULTICAST})
     for own_mac in ours:
         yield _named_spoof(view, spoof, {"eth_src": mac(own_mac)})

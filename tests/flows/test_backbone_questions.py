@@ -171,5 +171,15 @@ def test_what_one_port_tells_the_controller_keeps_no_other_port_from_telling() -
     assert {CLIENT_PORT, FREE_PORT} <= at_ports.keys()
     used = [meter for meters in at_ports.values() for meter in meters]
     assert len(used) == len(set(used)) == len(at_ports)
-    by_host = [rule for rule in told if any(f.name == "eth_src" for f in rule.match)]
+    hosts = {mac(host.mac) for host in (ANN, DAN)}
+    by_host = [r for r in told if any(f.name == "eth_src" and f.value in hosts for f in r.match)]
     assert {rule.meter for rule in by_host} == at_ports[CLIENT_PORT]
+
+
+@pytest.mark.parametrize("octet", ["0a", "0e"])
+def test_of_a_host_whose_own_mac_is_like_a_locator_the_controller_is_told(octet: str) -> None:
+    """One of 32 MACs that devices make up is; silently dropped, nobody would find out why."""
+    unlucky = replace(ANN, mac=f"{octet}:00:00:00:99:01")
+    trace = sent(question(unlucky, "10.0.9.9", BOB, FOUR))
+    assert not trace.deliveries
+    assert trace.to_controller

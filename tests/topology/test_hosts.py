@@ -93,6 +93,7 @@ def test_what_cannot_be_a_host_is_refused() -> None:
     assert refused(ANN, Attachment("barrier", 1), None) is Refusal.NOT_AN_EDGE
     assert refused(SERVER_MAC, P1, None) is Refusal.RESERVED_MAC
     assert refused("0a:00:01:00:00:01", P1, None) is Refusal.RESERVED_MAC
+    assert refused("0e:00:01:00:00:01", P1, None) is Refusal.RESERVED_MAC
     assert refused("01:16:3e:00:00:01", P1, None) is Refusal.RESERVED_MAC
     assert refused(ANN, P1, "10.0.0.1") is Refusal.RESERVED_ADDRESS
     assert refused(ANN, P1, "192.0.2.1") is Refusal.FOREIGN_ADDRESS
