@@ -34,12 +34,19 @@ def sender(frame: bytes) -> tuple[str, Address | None]:
     Raises:
         FrameError: it is cut short, or ARP or neighbour discovery names another MAC inside.
     """
+    frame = _without_priority(frame)
     if len(frame) < 14:
         raise FrameError("shorter than an Ethernet header")
     mac, kind = frame[6:12], int.from_bytes(frame[12:14])
     reader = {ETH_ARP: _arp, ETH_IPV4: _ipv4, ETH_IPV6: _ipv6}.get(kind)
     address = reader(mac, frame[14:]) if reader else None
     return mac.hex(":"), None if address is None or int(address) == 0 else address
+
+
+def _without_priority(frame: bytes) -> bytes:
+    """A tag of VLAN 0 tells a priority and nothing else (IEEE 802.1Q, 6.9)."""
+    priority = frame[12:14] == b"\x81\x00" and not int.from_bytes(frame[14:16]) & 0x0FFF
+    return frame[:12] + frame[16:] if priority else frame
 
 
 def _arp(mac: bytes, body: bytes) -> Address:

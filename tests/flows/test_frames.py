@@ -41,6 +41,14 @@ def test_what_is_cut_short_is_refused() -> None:
             sender(asked[:length])
 
 
+def test_a_priority_tag_hides_no_address_and_a_vlan_tag_does() -> None:
+    """Cards that tag priorities would never be known by their addresses, and be cut off."""
+    for address in (IPv4Address("10.0.1.1"), IPv6Address("fd00::1")):
+        frame = announcement(HOST, address)
+        tagged = [frame[:12] + bytes([0x81, 0, 0xA0, vlan]) + frame[12:] for vlan in (0, 5)]
+        assert [sender(one) for one in tagged] == [(HOST, address), (HOST, None)]
+
+
 def test_an_announcement_shows_the_address_and_is_sound_inside() -> None:
     for address in (IPv4Address("10.0.1.1"), IPv6Address("fd00::1")):
         assert sender(announcement(HOST, address)) == (HOST, address)
