@@ -81,6 +81,7 @@ class Rulebook:
         self._outdated.put(None)
         self._unconfirmed: dict[str, Wanted] = {}
         self._confirmed: LightQueue = LightQueue()
+        self._silent: set[str] = set()  # have been waited for in vain, and confirmed nothing since
 
     def outdate(self) -> None:
         """The state asks for other rules. Safe from every greenlet, never blocks."""
@@ -88,6 +89,7 @@ class Rulebook:
 
     def confirm(self, switch: str, wanted: Wanted) -> None:
         """The switch holds this. Safe from every greenlet, never blocks."""
+        self._silent.discard(switch)
         if self._unconfirmed.get(switch) is wanted:
             del self._unconfirmed[switch]
             self._confirmed.put(None)
@@ -159,15 +161,21 @@ class Rulebook:
 
     def _await_confirmations(self) -> None:
         """Until what was handed out stands on every switch that is connected, or one of them has
-        been silent for too long: it goes on by what it had, like one that is out of reach."""
-        self._await_confirmed(frozenset(self.switches), self._timeout)
+        been silent for too long: it goes on by what it had, like one that is out of reach, and is
+        not waited for again before it confirms something."""
+        switches = frozenset(self.switches)
+        self._await_confirmed(switches, self._timeout)
+        self._silent |= self._missing(switches)
         self._unconfirmed.clear()
 
     def _await_confirmed(self, switches: Set[str], timeout: float) -> None:
         """Until these hold what was handed to them, if they are connected, or for so long."""
         with eventlet.Timeout(timeout, False):
-            while self._unconfirmed.keys() & switches & self._connected():
+            while self._missing(switches) - self._silent:
                 self._confirmed.get()
+
+    def _missing(self, switches: Set[str]) -> set[str]:
+        return self._unconfirmed.keys() & switches & self._connected()
 
     def _connected(self) -> set[str]:
         state, _ = self._current()

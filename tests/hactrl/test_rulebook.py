@@ -212,3 +212,22 @@ def test_many_changes_in_a_row_are_planned_for_once() -> None:
         let_run()
         assert len(world.standing) == planned + 1
         assert {wanted.version for _, wanted in world.given[-3:]} == {world.state.version}
+
+
+def test_a_switch_that_never_confirms_is_waited_for_once() -> None:
+    """One with a full table would hold up each step of each repair of all others."""
+    world = World([step(number) for number in range(1, 6)], timeout=0.5)
+    silent = ["b"]
+
+    def confirm_all_but_the_silent(switch: str) -> None:
+        if switch not in silent:
+            world.book.confirm(*world.given[-1])
+
+    world.on_want = confirm_all_but_the_silent
+    with running(world), eventlet.Timeout(1.5):  # four steps are waited for
+        while world.seen[-1] != ("c", rules(5), True):
+            eventlet.sleep(0.01)
+        world.book.confirm("b", world.given[-2][1])
+        world.change()
+        eventlet.sleep(0.1)
+        assert world.seen[-1] == ("c", rules(1), False)  # "b" is waited for again
