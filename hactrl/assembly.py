@@ -9,11 +9,12 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import eventlet
 from eventlet import tpool
 from eventlet.queue import LightQueue
+from eventlet.semaphore import Semaphore
 
 from hactrl.agents import AgentServer, read_tokens
 from hactrl.answers import Answers, Switch
@@ -34,6 +35,10 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two tries to write a journal that cannot be written.
 JOURNAL_PAUSE = 1.0
+
+#: Requests that are worked on in threads at a time. The threads are the store's too, which must
+#: always find a free one, and more of them would only share one interpreter.
+ASIDE = 2
 
 #: (name, function): run the function in a greenlet whose failure ends the controller.
 Supervise = Callable[[str, Callable[[], None]], None]
@@ -95,7 +100,7 @@ class Assembly:
             tables=lambda: self.runtime.rule_sets,
             counters=lambda: self._counters,
             token=operator_token(Path(site.controller.operator_token)),
-            aside=tpool.execute,
+            aside=few_at_a_time(tpool.execute),
         )
 
     def counters(self, switch: str) -> Counters:
@@ -141,6 +146,22 @@ class Assembly:
     def _record(self, record: Record, _now: float) -> None:
         self._keeper.append(record)
         self.api.happenings.observe(record)
+
+
+Result = TypeVar("Result")
+
+
+def few_at_a_time(
+    run: Callable[[Callable[[], Result]], Result], most: int = ASIDE
+) -> Callable[[Callable[[], Result]], Result]:
+    """`run`, but those of its callers wait who would make it more than `most` at a time."""
+    free = Semaphore(most)
+
+    def wait_and_run(work: Callable[[], Result]) -> Result:
+        with free:
+            return run(work)
+
+    return wait_and_run
 
 
 def operator_token(path: Path) -> str:

@@ -1,12 +1,14 @@
-"""The operator's token."""
+"""The operator's token, and work that is done aside."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import eventlet
 import pytest
+from eventlet.event import Event
 
-from hactrl.assembly import operator_token
+from hactrl.assembly import ASIDE, few_at_a_time, operator_token
 
 
 def test_without_a_file_a_token_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:
@@ -45,3 +47,20 @@ def test_an_empty_file_is_refused_with_its_name_and_the_remedy(
 def test_a_file_that_cannot_be_read_is_no_reason_to_make_a_new_token(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         operator_token(tmp_path)
+
+
+def test_whoever_asks_a_lot_leaves_threads_to_others() -> None:
+    """A placement is written in a thread of the same pool."""
+    done, working = Event(), list[int]()
+
+    def work(number: int) -> int:
+        working.append(number)
+        done.wait()
+        return number
+
+    aside = few_at_a_time(lambda work: work())
+    asked = [eventlet.spawn(aside, lambda number=number: work(number)) for number in range(10)]
+    eventlet.sleep(0)
+    assert working == list(range(ASIDE))
+    done.send()
+    assert [greenlet.wait() for greenlet in asked] == list(range(10))
