@@ -153,8 +153,13 @@ class Table:
         return tuple(sorted(self.hosts.values()))
 
     @cached_property
-    def owners(self) -> dict[Address, str]:
-        return {address: host.mac for host in self.hosts.values() for address in host.addresses}
+    def owners(self) -> dict[Address, tuple[str, ...]]:
+        """MACs; of a link-local address one in each backbone."""
+        found: dict[Address, tuple[str, ...]] = {}
+        for host in self.hosts.values():
+            for address in host.addresses:
+                found[address] = (*found.get(address, ()), host.mac)
+        return found
 
     @cached_property
     def at_port(self) -> dict[Attachment, tuple[str, ...]]:
@@ -185,12 +190,12 @@ def seen(
         return table, Decision(Verdict.REFUSED, sighting, refusal=refusal)
     table, unmasked = _unmask(table, sighting, now)
     former: Attachment | None = None
-    while (holding := _in_the_way(table, sighting)) is not None:
+    while (holding := _in_the_way(table, sighting, around)) is not None:
         holder = table.hosts[holding.mac]
         if around.port_up(holder.attachment):
             table, decision = _claim(table, holding, sighting, now, around)
             return table, replace(decision, unmasked=unmasked, former=former)
-        table, moved_from = _give_up(table, holding, sighting)
+        table, moved_from = _give_up(table, holding, sighting, around)
         former = former or moved_from
     table, decision = _enter(table, sighting, former)
     return table, replace(decision, unmasked=unmasked)
@@ -214,7 +219,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
                 decisions.append(refused)
                 continue
             if _still_wanted(table, claim, around):
-                table, former = _give_up(table, claim.holding, claim.sighting)
+                table, former = _give_up(table, claim.holding, claim.sighting, around)
                 won = claim.holding
         table, decision = seen(table, claim.sighting, now, around)
         if former is not None:
@@ -294,7 +299,7 @@ def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[
     return table.with_same_hosts(claims=claims, answered=answered), unmasked
 
 
-def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
+def _in_the_way(table: Table, sighting: Sighting, around: Surroundings) -> Holding | None:
     """What somebody must give up before this sighting can be entered."""
     known = table.hosts.get(sighting.mac)
     there = table.at_port.get(sighting.attachment, ())
@@ -302,7 +307,7 @@ def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
         return Holding(there[0])
     if known is not None and known.attachment != sighting.attachment:
         return Holding(known.mac)
-    owner = table.owners.get(sighting.address) if sighting.address is not None else None
+    owner = _owner(table, sighting, around)
     if owner is not None and owner != sighting.mac:
         return Holding(owner, sighting.address)
     full = known is not None and len(known.addresses) >= ADDRESSES_OF_A_HOST
@@ -311,10 +316,25 @@ def _in_the_way(table: Table, sighting: Sighting) -> Holding | None:
     return None
 
 
+def _owner(table: Table, sighting: Sighting, around: Surroundings) -> str | None:
+    """Who has the sighting's address on the same backbone. Each has networks of its own, and may
+    have an fe80::1 of its own too."""
+    if sighting.address is None:
+        return None
+    macs = table.owners.get(sighting.address, ())
+    return next((mac for mac in macs if _beside(table.hosts[mac], sighting, around)), None)
+
+
+def _beside(host: Host, sighting: Sighting, around: Surroundings) -> bool:
+    """On the same backbone."""
+    there, here = host.attachment.switch, sighting.attachment.switch
+    return around.networks.get(there) == around.networks.get(here)
+
+
 def _still_wanted(table: Table, claim: Claim, around: Surroundings) -> bool:
     """Meanwhile the claimant's port may have become a trunk, or full."""
     permitted = _refusal(claim.sighting, around) is None
-    return permitted and _in_the_way(table, claim.sighting) == claim.holding
+    return permitted and _in_the_way(table, claim.sighting, around) == claim.holding
 
 
 def _claim(
@@ -333,9 +353,11 @@ def _claim(
     return table, Decision(Verdict.ASKED, sighting, claim=claim)
 
 
-def _give_up(table: Table, holding: Holding, sighting: Sighting) -> tuple[Table, Attachment | None]:
-    """Take from its holder what was claimed. A host that has moved keeps its addresses: then the
-    answer is where it was, and `_enter` is to follow."""
+def _give_up(
+    table: Table, holding: Holding, sighting: Sighting, around: Surroundings
+) -> tuple[Table, Attachment | None]:
+    """Take from its holder what was claimed. A host that has moved keeps its addresses, unless it
+    is on another backbone now: then the answer is where it was, and `_enter` is to follow."""
     host = table.hosts[holding.mac]
     if holding.address is not None:
         kept = tuple(a for a in host.addresses if a != holding.address)
@@ -344,7 +366,9 @@ def _give_up(table: Table, holding: Holding, sighting: Sighting) -> tuple[Table,
     if host.mac == sighting.mac and host.attachment != sighting.attachment:
         others = {mac: known for mac, known in table.hosts.items() if mac != host.mac}
         taken = replace(table, hosts=others).numbers.get(sighting.attachment.switch, frozenset())
-        moved = replace(host, attachment=sighting.attachment, number=number(host.mac, taken))
+        kept = host.addresses if _beside(host, sighting, around) else ()
+        place, own = sighting.attachment, number(host.mac, taken)
+        moved = replace(host, attachment=place, number=own, addresses=kept)
         return replace(table, hosts={**others, host.mac: moved}), host.attachment
     hosts = {mac: known for mac, known in table.hosts.items() if mac != host.mac}
     return replace(table, hosts=hosts), None

@@ -17,7 +17,7 @@ from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
 from topology import discovery, hosts
 from topology.hosts import Decision, Surroundings, Table, Verdict
-from topology.model import Attachment, Host
+from topology.model import Address, Attachment, Host, Subnet
 
 #: Seconds between two journal entries about the same refusal at the same port.
 JOURNAL_PAUSE = 10.0
@@ -105,18 +105,22 @@ def _announce_won(turn: Turn, decision: Decision) -> None:
 
 
 def remembered(state: State, known: Iterable[Host]) -> Table:
-    """The table of a controller that starts: the hosts that are where one can be, still."""
+    """The table of a controller that starts: the hosts that are where one can be, still. Where
+    the site file has made one backbone of two, an address may have two owners: the first has it.
+    """
     around = surroundings(state)
-    return Table(
-        {
-            host.mac: host
-            for host in known
-            if host.attachment.switch in around.networks
-            and host.attachment not in around.closed
-            and host.mac not in around.macs
-            and not around.addresses & set(host.addresses)
-        }
-    )
+    hosts: dict[str, Host] = {}
+    owned: set[tuple[tuple[Subnet, ...], Address]] = set()
+    for host in known:
+        networks = around.networks.get(host.attachment.switch)
+        if networks is None or host.attachment in around.closed or host.mac in around.macs:
+            continue
+        if around.addresses & set(host.addresses):
+            continue
+        free = tuple(a for a in host.addresses if (networks, a) not in owned)
+        owned.update((networks, address) for address in free)
+        hosts[host.mac] = replace(host, addresses=free)
+    return Table(hosts)
 
 
 def surroundings(state: State) -> Surroundings:

@@ -21,7 +21,7 @@ from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.site import load
 from topology.hosts import ADDRESSES_OF_A_HOST, PATIENCE, REMEMBERED, Sighting
-from topology.model import Attachment, Link, Network, Segment, Switch
+from topology.model import Attachment, Host, Link, Network, Segment, Switch
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 A1, A5, B1, B5 = (Attachment(t[0], int(t[1])) for t in ("a1", "a5", "b1", "b5"))
@@ -104,6 +104,13 @@ def test_a_controller_that_starts_while_a_switch_is_dead_learns_its_hosts_elsewh
     again = initial(state.site, {}, 0.0, state.outlook.hosts)
     again, _ = tell(again, SwitchConnected("b", frozenset({5, 9})), sighted(ANN, B5))
     assert again.host_table.hosts[ANN].attachment == B5
+
+
+def test_an_address_that_two_hosts_had_on_backbones_that_are_one_now_is_the_first_ones() -> None:
+    shared = (ip_address("fe80::1"),)
+    known = [Host(ANN, A5, 1, shared), Host(EVE, B5, 2, shared)]
+    table = initial(start().site, {}, 0.0, known).host_table
+    assert [host.addresses for host in table.hosts.values()] == [shared, ()]
 
 
 def test_hosts_are_not_forgotten_while_no_switch_is_connected() -> None:

@@ -136,7 +136,7 @@ def test_an_address_that_nobody_answers_for_goes_to_who_shows_it_and_the_host_st
     table, _ = see(knowing((ANN, P1, "10.0.1.1")), BOB, P2, "10.0.1.1", 1.0)
     table, (granted,) = expire(table, 2.0, around())
     assert granted.verdict is Verdict.LEARNT
-    assert table.owners == {ip_address("10.0.1.1"): BOB}
+    assert table.owners == {ip_address("10.0.1.1"): (BOB,)}
     assert ANN in table.hosts
 
 
@@ -148,7 +148,7 @@ def test_silence_behind_a_switch_out_of_reach_grants_nothing() -> None:
     table, _ = see(table, EVE, P1, "10.0.1.1", 1.0)
     table, (decision,) = expire(table, 2.0, around(lost="s2"))
     assert decision.refusal is Refusal.CANNOT_ASK
-    assert table.owners == {ip_address("10.0.1.1"): ANN}
+    assert table.owners == {ip_address("10.0.1.1"): (ANN,)}
 
 
 def test_a_move_does_not_take_the_address_of_a_third() -> None:
@@ -156,7 +156,7 @@ def test_a_move_does_not_take_the_address_of_a_third() -> None:
     table, decision = see(table, ANN, P2, "10.0.1.2", 1.0, around(frozenset({P1})))
     assert decision.verdict is Verdict.ASKED
     assert table.hosts[ANN].attachment == P2
-    assert table.owners[ip_address("10.0.1.2")] == BOB
+    assert table.owners[ip_address("10.0.1.2")] == (BOB,)
 
 
 def test_on_a_full_port_the_oldest_host_is_asked_before_another_gets_its_place() -> None:
@@ -239,7 +239,7 @@ def test_nobody_takes_anything_from_a_host_that_answers(
             now += PATIENCE / 2
             table, _ = see(table, ANN, P1, "10.0.1.1", now)
         assert table.hosts[ANN].attachment == P1
-        assert table.owners[ip_address("10.0.1.1")] == ANN
+        assert table.owners[ip_address("10.0.1.1")] == (ANN,)
 
 
 @settings(max_examples=60)
@@ -305,3 +305,20 @@ def test_what_follows_from_the_hosts_is_not_made_anew_for_a_claim() -> None:
     for table in (claimed, answered):
         found = table.in_order, table.owners, table.at_port, table.numbers
         assert all(one is other for one, other in zip(found, derived, strict=True))
+
+
+def test_each_backbone_has_link_local_addresses_of_its_own() -> None:
+    """The routers of many have fe80::1."""
+    networks = {"s1": (ip_network("10.0.0.0/16"),), "s2": (ip_network("10.1.0.0/16"),)}
+    place = replace(around(), networks=networks)
+    table = Table()
+    for mac, port in ((ANN, P1), (BOB, P3)):
+        table, decision = see(table, mac, port, "fe80::1", 0.0, place)
+        assert decision.verdict is Verdict.LEARNT
+    _, decision = see(table, EVE, P3, "fe80::1", 1.0, place)
+    assert decision.claim is not None
+    assert decision.claim.holding.mac == BOB
+    down = replace(place, port_up=lambda port: port != P1)
+    table, decision = see(table, ANN, P3, None, 2.0, down)
+    assert decision.verdict is Verdict.MOVED
+    assert table.owners == {ip_address("fe80::1"): (BOB,)}  # each rule of a switch is one host's
