@@ -11,7 +11,7 @@ A pure function: equal input gives equal rule sets, in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from flows.intents import Intents
 from flows.locators import Locators
@@ -34,33 +34,66 @@ TOLD_BURST = 200
 _NO_ROUTES = Routes()
 
 
+@dataclass(frozen=True)
+class Compiler:
+    """Compiles one switch at a time, by its name, for who must not work long at a stretch.
+
+    What of a backbone's switch does not depend on routes is remembered, because it is most of it
+    and routes change by themselves (`with_routes`).
+    """
+
+    network: Network
+    graph: LiveGraph
+    intents: Intents
+    routes: Routes
+    ids: dict[str, int]
+    locators: Locators
+    _edges: dict[str, RuleSet] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, network: Network, graph: LiveGraph, intents: Intents, routes: Routes = _NO_ROUTES
+    ) -> Compiler:
+        """`routes` are those of the backbones."""
+        ids, locators = all_ids(network, intents), Locators.of(network)
+        return cls(network, graph, intents, routes, ids, locators)
+
+    def with_routes(self, routes: Routes) -> Compiler:
+        """The same, after a change of routes."""
+        return replace(self, routes=routes)
+
+    def __call__(self, switch: str) -> RuleSet:
+        """The rule set of one switch.
+
+        Raises:
+            flows.pipeline.PipelineError: a rule does what its table has not declared (a defect).
+            ValueError: a protocol without ports, or two intents that contradict each other.
+        """
+        view = View(
+            self.network,
+            self.graph,
+            self.intents,
+            self.ids,
+            self.network.switches[switch],
+            self.routes,
+            self.locators,
+        )
+        if not self.network.segments[view.segment].backbone:
+            return _of_segment(view)
+        if switch not in self._edges:
+            self._edges[switch] = _of_edge(view)
+        return _with_forwarding(self._edges[switch], view)
+
+
 def compile(
     network: Network, graph: LiveGraph, intents: Intents, routes: Routes = _NO_ROUTES
 ) -> dict[str, RuleSet]:
-    """The rule set of every switch, by its name. `routes` are those of the backbones.
-
-    Raises:
-        flows.pipeline.PipelineError: a rule does what its table has not declared (a defect).
-        ValueError: a protocol without ports, or two intents that contradict each other.
-    """
-    of = compiler(network, graph, intents, routes)
-    return {name: of(name) for name in network.switches}
+    """The rule set of every switch, by its name; see `Compiler`."""
+    compiler = Compiler.of(network, graph, intents, routes)
+    return {name: compiler(name) for name in network.switches}
 
 
-def compiler(
-    network: Network, graph: LiveGraph, intents: Intents, routes: Routes = _NO_ROUTES
-) -> Callable[[str], RuleSet]:
-    """`compile` for one switch at a time, by its name, for who must not work long at a stretch."""
-    ids, locators = all_ids(network, intents), Locators.of(network)
-    return lambda name: compile_switch(
-        View(network, graph, intents, ids, network.switches[name], routes, locators)
-    )
-
-
-def compile_switch(view: View) -> RuleSet:
-    """The rule set of one switch."""
-    if view.network.segments[view.segment].backbone:
-        return _of_backbone(view)
+def _of_segment(view: View) -> RuleSet:
     stages = (admit, arp, policy, steer, forward)
     return RuleSet.of(
         rules=(rule for stage in stages for rule in stage.rules(view)),
@@ -69,9 +102,16 @@ def compile_switch(view: View) -> RuleSet:
     )
 
 
-def _of_backbone(view: View) -> RuleSet:
-    forwarding, groups = backbone.compiled(view)
+def _of_edge(view: View) -> RuleSet:
+    """All of a backbone's switch but table `forward`."""
     meters = {"other ports": view.error_meter, "spoofs": view.spoof_meter}
     meters |= {f"port {port}": meter for port, meter in view.told_meters.items()}
     told = [Meter(n, TOLD_RATE, TOLD_BURST, f"what is told of {of}") for of, n in meters.items()]
-    return RuleSet.of(rules=(*edge.rules(view), *forwarding), groups=groups, meters=told)
+    return RuleSet.of(rules=edge.rules(view), meters=told)
+
+
+def _with_forwarding(edges: RuleSet, view: View) -> RuleSet:
+    """The two have no rule in common: they are of different tables."""
+    rules, groups = backbone.compiled(view)
+    forwarding = RuleSet.of(rules, groups)
+    return RuleSet({**edges.rules, **forwarding.rules}, forwarding.groups, edges.meters)

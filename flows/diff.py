@@ -173,8 +173,12 @@ def missing(held: RuleSet) -> frozenset[int]:
 
 
 def _new(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
-    """Entries of `new` that are not in `old`, or differ there."""
-    return [entry for key, entry in new.items() if old.get(key) != entry]
+    """Entries of `new` that are not in `old`, or differ there; nearly all are the same objects."""
+    return [
+        entry
+        for key, entry in new.items()
+        if (former := old.get(key)) is not entry and former != entry
+    ]
 
 
 def _gone(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from flows.compile import compiler
+from flows.compile import Compiler
 from flows.intents import Intents, Nearest
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
@@ -15,7 +15,7 @@ from hactrl.rulebook import Step
 from hactrl.wanted import intents, ports_up
 from topology import backbones
 from topology.graph import LiveGraph
-from topology.model import Attachment, Interface, Link, Network
+from topology.model import Attachment, Interface, Link
 from topology.rounds import rounds
 from topology.routes import Destination, Routes, differing
 from topology.trees import Trees
@@ -36,7 +36,7 @@ class Routing:
         self._latest: tuple[Routes, tuple[Nearest, ...]] | None = None
         self._trees: Trees | None = None
         self._links: Mapping[Attachment, Link] = {}
-        self._compiled: tuple[Network, LiveGraph, Intents] | None = None
+        self._compiler: Compiler | None = None
 
     def plan(self, state: State, standing: Routes | None) -> Sequence[Step]:
         """The steps from the routes that stand to those that the state asks for. In the first
@@ -45,20 +45,19 @@ class Routing:
         graph = LiveGraph.of(network, ports_up=ports_up(state))
         wishes = intents(state.site, state)
         routes = self.routes(graph, wishes)
-        compiled, self._compiled = self._compiled, (network, graph, wishes)
-        if standing is None or compiled is None:
-            return (_step(network, graph, wishes, routes, None),)
+        former, compiler = self._compiler, Compiler.of(network, graph, wishes)
+        same = former is not None and _surroundings(former) == _surroundings(compiler)
+        self._compiler = former if former is not None and same else compiler
+        rules_of = self._compiler.with_routes
+        if standing is None or former is None:
+            return (Step(rules_of(routes), routes),)
         assert self._trees is not None  # `routes` made them
-        between = rounds(self._trees.graph, standing, routes) or (routes,)
-        former = standing
         steps: list[Step] = []
-        for then in between:
-            changed = frozenset(_differing(former, then))
-            if not steps and not _same_but_routes(compiled, (network, graph, wishes)):
-                steps.append(_step(network, graph, wishes, then, None))
-            else:
-                steps.append(_step(network, graph, wishes, then, changed))
-            former = then
+        latest = standing
+        for then in rounds(self._trees.graph, standing, routes) or (routes,):
+            changed = frozenset(_differing(latest, then)) if same or steps else None
+            steps.append(Step(rules_of(then), then, changed))
+            latest = then
         return steps
 
     def routes(self, graph: LiveGraph, wishes: Intents) -> Routes:
@@ -103,27 +102,13 @@ def _missing(one: Mapping[Attachment, Link], other: Mapping[Attachment, Link]) -
     return [link for end, link in one.items() if other.get(end) != link]
 
 
-def _step(
-    network: Network,
-    graph: LiveGraph,
-    wishes: Intents,
-    routes: Routes,
-    changed: frozenset[str] | None,
-) -> Step:
-    return Step(compiler(network, graph, wishes, routes), routes, changed)
-
-
-def _same_but_routes(
-    one: tuple[Network, LiveGraph, Intents], other: tuple[Network, LiveGraph, Intents]
-) -> bool:
-    """Whether switches with the same routes have the same rules. Which of their ports are trunks
-    and hosts' comes from network and graph; that a trunk is down, only the routes tell them."""
-    return _surroundings(*one) == _surroundings(*other)
-
-
-def _surroundings(network: Network, graph: LiveGraph, wishes: Intents) -> tuple[object, ...]:
+def _surroundings(compiler: Compiler) -> tuple[object, ...]:
+    """Where they are equal, switches with the same routes have the same rules. Which of their
+    ports are trunks and hosts' comes from network and graph; that a trunk is down, only the routes
+    tell them."""
+    network, graph = compiler.network, compiler.graph
     host_ports = {name: graph.host_ports(name) for name in backbones.backbone_switches(network)}
-    return network, wishes, host_ports
+    return network, compiler.intents, host_ports
 
 
 def _differing(one: Routes, other: Routes) -> set[str]:

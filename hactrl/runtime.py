@@ -20,7 +20,7 @@ import eventlet
 from eventlet.event import Event as Answered
 from eventlet.queue import LightQueue
 
-from flows.compile import compiler
+from flows.compile import Compiler
 from flows.rules import RuleSet
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import (
@@ -241,4 +241,4 @@ def barrier_rules(state: State) -> Callable[[str], RuleSet]:
     """What a switch of a barrier segment should hold, by its name: a function of the state alone
     (law 2)."""
     graph = LiveGraph.of(state.site.network, ports_up=ports_up(state))
-    return compiler(state.site.network, graph, intents(state.site, state))
+    return Compiler.of(state.site.network, graph, intents(state.site, state))

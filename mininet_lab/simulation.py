@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
-from flows.compile import compiler
+from flows.compile import Compiler
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
 from flows.locators import DETOUR, Locators
@@ -284,7 +284,7 @@ class Planner:
         return whole
 
     def compiled(self, routes: Routes) -> Callable[[str], RuleSet]:
-        return compiler(self.site.network, self.site.graph, self.site.wishes, routes)
+        return Compiler.of(self.site.network, self.site.graph, self.site.wishes, routes)
 
     def _updated(
         self, switch: str, held: RuleSet, routes: Routes, changed: Iterable[Destination]

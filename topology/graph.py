@@ -89,20 +89,10 @@ class LiveGraph:
 
     def trunk_ports(self, switch: str) -> tuple[int, ...]:
         """All ports that join this switch to others, up or down."""
-        return tuple(sorted(end.port for end in self.network.trunk_ports if end.switch == switch))
+        return tuple(sorted(self.network.trunk_ports_of[switch]))
 
     def host_ports(self, switch: str) -> tuple[int, ...]:
         """The ports that are up and at which neither a switch, a server nor the prober is."""
         told = self.ports_up.get(switch, frozenset())
-        ours = {end.port for end in self._named_ports if end.switch == switch}
-        return tuple(sorted(port for port in told - ours if port < FIRST_RESERVED_PORT))
-
-    @cached_property
-    def _named_ports(self) -> frozenset[Attachment]:
-        network = self.network
-        cards = (
-            card.attachment
-            for card in (*network.interfaces.values(), *network.file_interfaces.values())
-        )
-        probers = (s.prober.attachment for s in network.segments.values() if s.prober)
-        return network.trunk_ports | {*cards, *probers}
+        others = told - self.network.named_ports_of[switch]
+        return tuple(sorted(port for port in others if port < FIRST_RESERVED_PORT))

@@ -6,6 +6,7 @@ functions that use it assume that every name in it resolves.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -163,8 +164,28 @@ class Network:
         """The ports that join two switches; every other port is an edge port."""
         return frozenset(end for link in self.links for end in (link.a, link.b))
 
+    @cached_property
+    def trunk_ports_of(self) -> dict[str, frozenset[int]]:
+        """Their numbers by switch."""
+        return _by_switch(self.switches, self.trunk_ports)
+
+    @cached_property
+    def named_ports_of(self) -> dict[str, frozenset[int]]:
+        """By switch, where switches, servers and probers are plugged in, up or down."""
+        cards = (*self.interfaces.values(), *self.file_interfaces.values())
+        ports = {*self.trunk_ports, *(card.attachment for card in cards)}
+        ports |= {s.prober.attachment for s in self.segments.values() if s.prober}
+        return _by_switch(self.switches, ports)
+
     def switches_of(self, segment: str) -> tuple[Switch, ...]:
         return tuple(s for s in self.switches.values() if s.segment == segment)
+
+
+def _by_switch(switches: Iterable[str], ports: Iterable[Attachment]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {switch: set() for switch in switches}
+    for port in ports:
+        found[port.switch].add(port.port)
+    return {switch: frozenset(numbers) for switch, numbers in found.items()}
 
 
 def derived_mac(text: str) -> str:

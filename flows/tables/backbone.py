@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from flows.locators import DETOUR
 from flows.numbers import content_ids
@@ -45,12 +46,37 @@ _MARK = SetField("eth_dst", DETOUR, DETOUR)
 _ANY_PORT = SetField("in_port", 0)
 
 
+@dataclass(frozen=True)
+class _Onward:
+    """What sends packets on by some hops; `detoured` those that have taken an alternate, None
+    where they are sent on like all others."""
+
+    every: tuple[Action, ...]
+    detoured: tuple[Action, ...] | None
+
+
 @dataclass
 class _Groups:
     """Those that a switch's rules have needed so far. Numbers in `taken` are others' ids."""
 
     taken: Set[int]
     found: dict[int, Group] = field(default_factory=dict)
+    _known: dict[tuple[Hops, tuple[Bucket, ...]], _Onward] = field(default_factory=dict)
+
+    def onward(self, hops: Hops, more: tuple[Bucket, ...] = ()) -> _Onward:
+        """By `hops`, and if none of them is alive by the buckets `more`. Most destinations share
+        theirs with others, so that each is made once."""
+        if (hops, more) not in self._known:
+            self._known[hops, more] = self._new_onward(hops, more)
+        return self._known[hops, more]
+
+    def _new_onward(self, hops: Hops, more: tuple[Bucket, ...]) -> _Onward:
+        equal = self.share(tuple(Bucket((Output(port),), port) for port in hops.equal))
+        nearer = (*equal, *(Bucket((Output(port),), port) for port in hops.downstream))
+        alternates = tuple(Bucket((_MARK, Output(port)), port) for port in hops.alternates)
+        if not alternates:
+            return _Onward(self.way((*nearer, *more)), None)
+        return _Onward(self.way((*nearer, *alternates, *more)), self.way((*nearer, *more)))
 
     def way(self, buckets: tuple[Bucket, ...]) -> tuple[Action, ...]:
         """What sends a packet by the first bucket that is alive."""
@@ -70,11 +96,17 @@ class _Groups:
         return tuple(Bucket((group,), bucket.watch_port) for bucket in buckets)
 
     def _add(self, kind: GroupType, buckets: tuple[Bucket, ...], intent: str) -> ToGroup:
-        for number in content_ids(f"{kind.name} {buckets}"):
+        for number in content_ids(_content(kind, buckets)):
             group = Group(number, kind, buckets, intent)
             if number not in self.taken and self.found.setdefault(number, group) == group:
                 break
         return ToGroup(group.id)
+
+
+@lru_cache(maxsize=1 << 14)
+def _content(kind: GroupType, buckets: tuple[Bucket, ...]) -> str:
+    """What a group is known by. Writing it out takes longer than all else here."""
+    return f"{kind.name} {buckets}"
 
 
 def compiled(view: View) -> tuple[list[Rule], list[Group]]:
@@ -98,35 +130,23 @@ def _to_switches(view: View, groups: _Groups) -> Iterator[Rule]:
         hops = view.routes.of(Destination.switch(other.name), view.name)
         if other.name == view.name or hops == Hops():
             continue
-        prefix, mask = view.locators.prefix(other.name)
-        yield from _onward(f"toward {other.name}", prefix, mask, hops, groups)
+        onward = groups.onward(hops)
+        yield from _rules_onward(f"toward {other.name}", *view.locators.prefix(other.name), onward)
         if prober and prober.attachment.switch == other.name:
             number = mac(prober.mac)
-            yield from _onward(f"toward the prober at {other.name}", number, None, hops, groups)
+            yield from _rules_onward(f"toward the prober at {other.name}", number, None, onward)
 
 
-def _onward(
-    intent: str, value: int, mask: int | None, hops: Hops, groups: _Groups, *more: Bucket
-) -> Iterator[Rule]:
-    """By `hops`, and if none of them is alive by the buckets `more`. A packet that has taken an
-    alternate takes no second one."""
+def _rules_onward(intent: str, value: int, mask: int | None, onward: _Onward) -> Iterator[Rule]:
+    """A packet that has taken an alternate takes no second one."""
     every = _EVERY_BIT if mask is None else mask
-    nearer = _nearer(hops, groups)
-    alternates = tuple(Bucket((_MARK, Output(port)), port) for port in hops.alternates)
-    if not alternates:
+    if onward.detoured is None:
         match: Fields = {"eth_dst": (value, every & ~DETOUR)}
-        yield FORWARD.rule(_DESTINATION, intent, match, *groups.way((*nearer, *more)))
+        yield FORWARD.rule(_DESTINATION, intent, match, *onward.every)
         return
-    way = groups.way((*nearer, *alternates, *more))
-    yield FORWARD.rule(_DESTINATION, intent, {"eth_dst": (value, every)}, *way)
-    detoured: Fields = {"eth_dst": (value | DETOUR, every)}
-    way = groups.way((*nearer, *more))
-    yield FORWARD.rule(_DESTINATION, f"{intent} after a detour", detoured, *way)
-
-
-def _nearer(hops: Hops, groups: _Groups) -> tuple[Bucket, ...]:
-    equal = groups.share(tuple(Bucket((Output(port),), port) for port in hops.equal))
-    return (*equal, *(Bucket((Output(port),), port) for port in hops.downstream))
+    yield FORWARD.rule(_DESTINATION, intent, {"eth_dst": (value, every)}, *onward.every)
+    match = {"eth_dst": (value | DETOUR, every)}
+    yield FORWARD.rule(_DESTINATION, f"{intent} after a detour", match, *onward.detoured)
 
 
 def _to_file_servers(view: View, groups: _Groups) -> Iterator[Rule]:
@@ -137,14 +157,15 @@ def _to_file_servers(view: View, groups: _Groups) -> Iterator[Rule]:
         others = [card for card in nearest.live if not view.is_here(card.attachment)]
         hops = view.routes.of(Destination.file_server(server.name), view.name)
         if here or hops == Hops():
-            onward = tuple(_sent_on(view, others, frozenset()))
-            way = groups.way((*groups.share(tuple(map(_delivery, here))), *onward))
+            rest = tuple(_sent_on(view, others, frozenset()))
+            way = groups.way((*groups.share(tuple(map(_delivery, here))), *rest))
             match: Fields = {"eth_dst": (mac(server.mac), _EVERY_BIT & ~DETOUR)}
             yield FORWARD.rule(_DESTINATION, intent, match, *way)
             continue
         ports = frozenset((*hops.nearer, *hops.alternates))
         more = _sent_on(view, others, ports) if len(ports) == 1 else ()
-        yield from _onward(intent, mac(server.mac), None, hops, groups, *more)
+        onward = groups.onward(hops, tuple(more))
+        yield from _rules_onward(intent, mac(server.mac), None, onward)
 
 
 def _delivery(card: Interface) -> Bucket:
