@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
-from campus_network import campus, intents
+from campus_network import campus, intents, site_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.compile import compile
+from flows.rules import RuleSet
+from hactrl import wanted
+from hactrl.engine.decide import decide, initial
+from hactrl.engine.events import Event, HostSighted, PortChanged, SwitchConnected
 from hactrl.routing import Routing
 from topology import backbones
 from topology.graph import LiveGraph
-from topology.model import Network
+from topology.hosts import Sighting
+from topology.model import Attachment, Network
 
 NAMES = tuple("abcdef")
 
@@ -38,6 +45,46 @@ def test_routes_of_any_sequence_of_failures_are_those_from_nothing(
         by_order = sorted(live, key=lambda card: card.name)
         found = routing.routes(graph, intents(network, by_order))
         assert found == backbones.routes(graph, {"files": by_order})
+
+
+@settings(deadline=None)
+@given(networks(), st.data())
+def test_whatever_is_remembered_switches_are_told_what_a_fresh_compiler_makes(
+    network: Network, data: st.DataObject
+) -> None:
+    """Ports go down and come up, hosts come and interfaces fail: after each plan, a switch holds
+    what the last of its steps that names it gives."""
+    routing, told, standing = Routing(), dict[str, RuleSet](), None
+    state = initial(site_of(network), {}, 0.0)
+    ports = sorted(network.trunk_ports | {c.attachment for c in network.file_interfaces.values()})
+    for moment in range(5):
+        for event in data.draw(st.lists(events(ports), max_size=2)):
+            state, _ = decide(state, event, float(moment))
+        for step in routing.plan(state, standing):
+            for switch in network.switches if step.changed is None else step.changed:
+                told[switch] = step.rules_of(switch)
+            standing = step.routes
+        wishes = wanted.intents(state.site, state)
+        graph = LiveGraph.of(network, ports_up=wanted.ports_up(state))
+        live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
+        assert told == compile(network, graph, wishes, backbones.routes(graph, live))
+
+
+def events(ports: list[Attachment]) -> st.SearchStrategy[Event]:
+    """Of a few ports and hosts."""
+    port = st.sampled_from(ports)
+    hosts = st.builds(
+        Sighting,
+        st.sampled_from(("00:16:3e:00:00:01", "00:16:3e:00:00:02")),
+        st.builds(Attachment, st.sampled_from("ab"), st.just(1)),
+        st.sampled_from((ip_address("10.0.1.1"), ip_address("10.0.1.2"))),
+    )
+    connected = st.builds(
+        SwitchConnected, st.sampled_from("ab"), st.frozensets(st.integers(1, 3), max_size=3)
+    )
+    return st.one_of(
+        st.builds(PortChanged, port, st.booleans()), st.builds(HostSighted, hosts), connected
+    )
 
 
 def test_the_nearest_interfaces_are_those_of_least_cost_that_are_live() -> None:
