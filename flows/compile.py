@@ -12,6 +12,7 @@ A pure function: equal input gives equal rule sets, in the same order.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from flows.intents import Intents
 from flows.locators import Locators
@@ -39,7 +40,8 @@ class Compiler:
     """Compiles one switch at a time, by its name, for who must not work long at a stretch.
 
     What of a backbone's switch does not depend on routes is remembered, because it is most of it
-    and routes change by themselves (`with_routes`).
+    and routes change by themselves (`with_routes`). What is the same on all of them, how to find
+    the known hosts of the segment, is made once.
     """
 
     network: Network
@@ -49,6 +51,7 @@ class Compiler:
     ids: dict[str, int]
     locators: Locators
     _edges: dict[str, RuleSet] = field(default_factory=dict)
+    _to_hosts: dict[str, RuleSet] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -81,8 +84,18 @@ class Compiler:
         if not self.network.segments[view.segment].backbone:
             return _of_segment(view)
         if switch not in self._edges:
-            self._edges[switch] = _of_edge(view)
+            self._edges[switch] = self._of_edge(view)
         return _with_forwarding(self._edges[switch], view)
+
+    def _of_edge(self, view: View) -> RuleSet:
+        """All of a backbone's switch but table `forward`."""
+        own = _of_edge(view)
+        if not view.has_neighbours:
+            return own
+        if view.segment not in self._to_hosts:
+            self._to_hosts[view.segment] = _to_hosts(view)
+        # No rule of these is one of those: they have priorities of their own.
+        return RuleSet({**self._to_hosts[view.segment].rules, **own.rules}, meters=own.meters)
 
 
 def compile(
@@ -103,11 +116,18 @@ def _of_segment(view: View) -> RuleSet:
 
 
 def _of_edge(view: View) -> RuleSet:
-    """All of a backbone's switch but table `forward`."""
+    """What a switch holds for those who are plugged into it."""
     meters = {"other ports": view.error_meter, "spoofs": view.spoof_meter}
     meters |= {f"port {port}": meter for port, meter in view.told_meters.items()}
     told = [Meter(n, TOLD_RATE, TOLD_BURST, f"what is told of {of}") for of, n in meters.items()]
     return RuleSet.of(rules=edge.rules(view), meters=told)
+
+
+def _to_hosts(view: View) -> RuleSet:
+    """How to find the known hosts of the view's segment."""
+    hosts = chain.from_iterable(map(view.intents.hosts_at.__getitem__, view.switches_with_hosts))
+    locator = view.locators.host
+    return RuleSet.of(rule for host in hosts for rule in edge.to_hosts(host, locator(host)))
 
 
 def _with_forwarding(edges: RuleSet, view: View) -> RuleSet:

@@ -7,6 +7,7 @@ intents, and equal intents and graph give equal rule sets.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from topology.model import Address, Attachment, FileServer, Host, Interface, Subnet, derived_mac
 
@@ -139,3 +140,11 @@ class Intents:
     nearest: tuple[Nearest, ...] = ()
     interface_probes: tuple[InterfaceProbe, ...] = ()
     hosts: tuple[Host, ...] = ()
+
+    @cached_property
+    def hosts_at(self) -> dict[str, tuple[Host, ...]]:
+        """By switch, for those that have any."""
+        found: dict[str, list[Host]] = {}
+        for host in self.hosts:
+            found.setdefault(host.attachment.switch, []).append(host)
+        return {switch: tuple(hosts) for switch, hosts in found.items()}

@@ -15,6 +15,7 @@ sends to the hosts of each switch is counted, because the way of an answer is th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 
 from flows.locators import DETOUR
@@ -73,11 +74,28 @@ _TELL_WHO = Output(CONTROLLER, 128)
 
 
 def rules(view: View) -> Iterator[Rule]:
+    """All but those of `to_hosts`."""
     yield from _admitted(view)
     yield from _answers(view)
     yield from _counted(view)
     yield from _named(view)
     yield from _steered(view)
+
+
+@lru_cache(maxsize=1 << 14)
+def to_hosts(host: Host, locator: int) -> tuple[Rule, ...]:
+    """How a known host is found from every switch of its segment that anybody is plugged into:
+    who asks for it is answered with its locator, in table `arp`. In table `steer` its own MAC,
+    which DHCP servers and routers read where nobody writes a locator over it (RFC 2131, `chaddr`;
+    RFC 4861, 4.1 and 4.2), stands for its locator."""
+    answers = (
+        rule
+        for own in host.addresses
+        for rule in answer({}, own, locator, f"answer for {own} of {host.mac}", _KNOWN_ANSWER)
+    )
+    intent, own_mac = f"find {host.mac} by its own MAC", {"eth_dst": mac(host.mac)}
+    found = STEER.rule(_OWN_MAC, intent, own_mac, SetField("eth_dst", locator), goto=FORWARD)
+    return (*answers, found)
 
 
 def _admitted(view: View) -> Iterator[Rule]:
@@ -223,12 +241,6 @@ def _answers(view: View) -> Iterator[Rule]:
             yield from taken(own, mac(server.mac), intent)
     for card in view.file_cards:
         yield from _prober_answered(view, card)
-    if view.local_hosts or view.file_cards:
-        for host in view.hosts:
-            known = view.locators.host(host)
-            for own in host.addresses:
-                intent = f"answer for {own} of {host.mac}"
-                yield from answer({}, own, known, intent, _KNOWN_ANSWER)
     for host in view.local_hosts:
         yield from _unanswered(view, host)
     for sender, source_mac in _local(view):
@@ -307,10 +319,9 @@ def _shown(match: Fields, locator: int, inside: str, intent: str, priority: int)
 def _counted(view: View) -> Iterator[Rule]:
     """Table `policy`: everybody may reach everybody. What the interfaces here send is counted, by
     the switch that it goes to (`flows.openflow.Counting` reads it)."""
-    told = sorted({host.attachment.switch for host in view.hosts}) if view.file_cards else []
     for card in view.file_cards:
         sender: Fields = {"in_port": card.attachment.port, "eth_src": mac(card.mac)}
-        for switch in told:
+        for switch in sorted(view.switches_with_hosts):
             yield POLICY.rule(
                 _MATCH,
                 f"count what {card.name} sends to {switch}",
@@ -339,17 +350,10 @@ def _named(view: View) -> Iterator[Rule]:
 
 def _steered(view: View) -> Iterator[Rule]:
     """Table `steer`: whatever MAC the sender gave it, a packet for a file server goes to the
-    nearest interface. A host's own MAC, which DHCP servers and routers read where nobody writes a
-    locator over it (RFC 2131, `chaddr`; RFC 4861, 4.1 and 4.2), stands for its locator."""
+    nearest interface."""
     for server in view.file_servers:
         for own in server.addresses:
             to_server = SetField("eth_dst", mac(server.mac))
             intent = f"{server.name} by its nearest interface"
             yield STEER.rule(_MATCH, intent, address("dst", own), to_server, goto=FORWARD)
-    if view.local_hosts or view.file_cards:
-        for host in view.hosts:
-            intent = f"find {host.mac} by its own MAC"
-            known = SetField("eth_dst", view.locators.host(host))
-            own_mac: Fields = {"eth_dst": mac(host.mac)}
-            yield STEER.rule(_OWN_MAC, intent, own_mac, known, goto=FORWARD)
     yield STEER.rule(_ELSE, "others are not steered", {}, goto=FORWARD)

@@ -163,14 +163,19 @@ class View:
         return tuple(c for c in self.network.file_interfaces.values() if self.is_here(c.attachment))
 
     @cached_property
-    def hosts(self) -> tuple[Host, ...]:
-        """The known hosts of the segment."""
-        members = {switch.name for switch in self.network.switches_of(self.segment)}
-        return tuple(h for h in self.intents.hosts if h.attachment.switch in members)
+    def switches_with_hosts(self) -> tuple[str, ...]:
+        """Of the segment, those at which hosts are known."""
+        members = self.network.switches_of(self.segment)
+        return tuple(s.name for s in members if s.name in self.intents.hosts_at)
 
     @cached_property
     def local_hosts(self) -> tuple[Host, ...]:
-        return tuple(h for h in self.hosts if self.is_here(h.attachment))
+        return self.intents.hosts_at.get(self.name, ())
+
+    @cached_property
+    def has_neighbours(self) -> bool:
+        """Whether anybody is plugged in who looks for hosts."""
+        return bool(self.local_hosts or self.file_cards)
 
     def interface_probes(self) -> Iterator[tuple[InterfaceProbe, Address]]:
         """The segment's probes of file servers, each with every address that it asks."""
