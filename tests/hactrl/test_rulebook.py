@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -231,3 +232,17 @@ def test_a_switch_that_never_confirms_is_waited_for_once() -> None:
         world.change()
         eventlet.sleep(0.1)
         assert world.seen[-1] == ("c", rules(1), False)  # "b" is waited for again
+
+
+def test_what_all_switches_hold_is_not_looked_at_by_the_garbage_collector() -> None:
+    """Nothing is provisional any more: what there is by then stays."""
+    gc.unfreeze()
+    world = World([step(1)])
+    world.provisional = True
+    with running(world):
+        assert gc.get_freeze_count() == 0
+        world.provisional = False
+        world.change()
+        let_run()
+        assert gc.get_freeze_count() > 0
+    gc.unfreeze()
