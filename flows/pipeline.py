@@ -98,7 +98,7 @@ def _rule(  # noqa: PLR0917 - a cache wants them so
     rule = Rule(
         table=table.number,
         priority=priority,
-        match=Match.of(**dict(match)),
+        match=_match(match),
         apply=apply,
         goto=None if goto is None else goto.number,
         meter=meter,
@@ -107,6 +107,12 @@ def _rule(  # noqa: PLR0917 - a cache wants them so
     )
     table.check(rule)
     return rule
+
+
+@lru_cache(maxsize=1 << 16)
+def _match(fields: tuple[tuple[str, int | tuple[int, int]], ...]) -> Match:
+    """Where to a packet goes differs from switch to switch, what it matches does not."""
+    return Match.of(**dict(fields))
 
 
 def action_name(action: Action) -> str:

@@ -5,7 +5,7 @@ what becomes of packets. With it a controller that only plans and compiles.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
@@ -279,11 +279,11 @@ class Planner:
         these, all else as in what it holds. A switch that holds nothing gets everything."""
         if held.rules:
             return self._updated(switch, held, routes, changed)
-        whole = self.compiled(routes)(switch)
+        whole = self.compiler(routes)(switch)
         self._note(whole.rules.values())
         return whole
 
-    def compiled(self, routes: Routes) -> Callable[[str], RuleSet]:
+    def compiler(self, routes: Routes) -> Compiler:
         return Compiler.of(self.site.network, self.site.graph, self.site.wishes, routes)
 
     def _updated(

@@ -254,7 +254,7 @@ class Watcher:
     def all_pairs(self) -> None:
         """Everybody to everything; and whether partial compilation has left anything behind."""
         graph = self._links_up()
-        whole = self._planner.compiled(self._planner.routes)
+        whole = self._planner.compiler(self._planner.routes)
         for switch in self._names:
             for destination in self._destinations:
                 self._reached(graph, switch, destination)

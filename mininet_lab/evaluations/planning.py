@@ -1,0 +1,139 @@
+"""How long a controller works after a link has failed, until all switches have their rules.
+
+The plan, which nothing else can interrupt: what the failure changes in the trees of all
+destinations, which are all switches and ten file servers, the next hops, and the rounds. Then the
+rules of one changed switch after the other, between which others have their turn. Beside it what
+it takes to compute all routes and compile all switches from nothing, as whoever keeps nothing
+would. That messages are sent, and what switches do with them, is not in it.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from flows.compile import Compiler
+from mininet_lab.graphs import Graph, fat_tree, random_graph
+from mininet_lab.report import Story
+from mininet_lab.results import Results
+from mininet_lab.scenarios import Options
+from mininet_lab.simulation import Planner, Site, changes, network_of
+from topology import backbones
+from topology.graph import LiveGraph
+from topology.model import Link
+
+SERVERS, INTERFACES = 10, 4
+
+
+@dataclass
+class Times:
+    """Seconds of one graph: of each failure, of each switch that is compiled (one failure after
+    the other), and the number of those; `anew` of everything from nothing."""
+
+    plans: list[float] = field(default_factory=list)
+    compiled: list[float] = field(default_factory=list)
+    switches: list[int] = field(default_factory=list)
+    whole: list[float] = field(default_factory=list)
+    anew: list[float] = field(default_factory=list)
+
+
+def play(options: Options, story: Story) -> None:
+    """Every graph."""
+    results = Results("planning", options.seed)
+    rows = []
+    for name, graph, failures in graphs(options.seed):
+        with story.working(name):
+            times = measure(graph, options.seed, options.runs or failures)
+        for case, system, values in (
+            ("plan", "hactrl", times.plans),
+            ("compile one switch", "hactrl", times.compiled),
+            ("all", "hactrl", times.whole),
+            ("all", "from nothing", times.anew),
+        ):
+            results.add(f"{name}: {case}", system, "s", values)
+        results.add(f"{name}: changed", "hactrl", "switches", times.switches)
+        rows.append((name, *row(times)))
+        whole, anew = statistics.median(times.whole), statistics.median(times.anew)
+        story.expect(
+            whole < anew,
+            f"{name}: a failure takes less than everything from nothing",
+            f"{whole * 1e3:,.0f} and {anew * 1e3:,.0f} ms",
+        )
+    columns = ("ms: median / most", "plan", "one switch", "switches", "all", "from nothing", "x")
+    story.table("After a link has failed", columns, rows)
+    story.tell(f"figures are in {results.write()}")
+
+
+def graphs(seed: int) -> Iterator[tuple[str, Graph, int]]:
+    """Names, graphs, and how many links fail in each."""
+    yield "random, 100", random_graph(100, seed), 10
+    yield "random, 300", random_graph(300, seed), 10
+    yield "random, 1,000", random_graph(1000, seed), 1
+    yield "fat-tree of 80", fat_tree(8), 10
+    yield "fat-tree of 320", fat_tree(16), 10
+
+
+def measure(graph: Graph, seed: int, failures: int) -> Times:
+    """Random links fail, one at a time, and come back."""
+    site, times = Site(network_of(graph, SERVERS, INTERFACES, seed)), Times()
+    planner = Planner(site)
+    compiler = planner.compiler(planner.routes)
+    for switch in graph:
+        compiler(switch)
+    gc.freeze()  # as `hactrl.rulebook` does
+    for link in random.Random(seed).sample(site.network.links, failures):
+        gc.collect()
+        failed(planner, compiler, link, times)
+        planner.turn(link)
+    times.anew.append(from_nothing(site, link))
+    gc.unfreeze()
+    return times
+
+
+def failed(planner: Planner, compiler: Compiler, link: Link, times: Times) -> None:
+    """What is done, from the moment at which the failure is known."""
+    former, begun = planner.routes, time.perf_counter()
+    steps = (former, *planner.turn(link))
+    changed = [(after, set(changes(before, after))) for before, after in pairwise(steps)]
+    times.plans.append(time.perf_counter() - begun)
+    for routes, switches in changed:
+        rules_of = compiler.with_routes(routes)
+        for switch in switches:
+            start = time.perf_counter()
+            rules_of(switch)
+            times.compiled.append(time.perf_counter() - start)
+    times.whole.append(time.perf_counter() - begun)
+    times.switches.append(sum(len(switches) for _, switches in changed))
+
+
+def from_nothing(site: Site, link: Link) -> float:
+    """Seconds to compute and compile all with a link less; the rounds are not in it."""
+    begun = time.perf_counter()
+    graph = LiveGraph.of(site.network, {link.a, link.b})
+    servers = site.network.file_servers.values()
+    routes = backbones.routes(graph, {server.name: server.interfaces for server in servers})
+    compiler = Compiler.of(site.network, site.graph, site.wishes, routes)
+    for switch in site.network.switches:
+        compiler(switch)
+    return time.perf_counter() - begun
+
+
+def row(times: Times) -> Sequence[str]:
+    whole, anew = statistics.median(times.whole), statistics.median(times.anew)
+    return (
+        milliseconds(times.plans),
+        milliseconds(times.compiled),
+        f"{statistics.median(times.switches):g} / {max(times.switches)}",
+        milliseconds(times.whole),
+        f"{anew * 1e3:,.0f}",
+        f"{anew / whole:.1f}",
+    )
+
+
+def milliseconds(seconds: Sequence[float]) -> str:
+    return f"{statistics.median(seconds) * 1e3:,.1f} / {max(seconds) * 1e3:,.1f}"
