@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack
 from ipaddress import ip_interface
@@ -29,7 +30,7 @@ from topology.model import Attachment
 
 SITE_FILE = CHECKOUT / "examples" / "campus.yaml"
 
-#: Where clients are plugged in, in the site of `SITE_FILE`.
+#: Where clients are plugged in, in the site of `SITE_FILE`, unless a scenario has others.
 CLIENT_PORTS = tuple(
     Attachment(switch, port)
     for switch, count in (("r1", 2), ("r2", 2), ("r3", 2), ("r4", 1), ("r5", 2), ("r6", 1))
@@ -50,10 +51,17 @@ def clients(ports: tuple[Attachment, ...] = CLIENT_PORTS) -> tuple[plan.Guest, .
     )
 
 
-def site_text(file_servers: Mapping[str, Any] | None = None) -> str:
-    """The example's site file with the lab's places, and perhaps other file servers."""
+def site_text(
+    file_servers: Mapping[str, Any] | None = None, ports: tuple[Attachment, ...] = CLIENT_PORTS
+) -> str:
+    """The example's site file with the lab's places, how many clients each switch has (`ports`:
+    where they are), and perhaps other file servers."""
     yaml = YAML()
     tree = yaml.load(SITE_FILE.read_text(encoding="utf-8"))
+    plugged = Counter(port.switch for port in ports)
+    for segment in tree["segments"].values():
+        for name, switch in segment["switches"].items():
+            switch["clients"] = plugged[name]
     if file_servers is not None:
         tree["file_servers"] = dict(file_servers)
     tree["controller"] = {
@@ -75,12 +83,13 @@ class Campus:
         directory: Path,
         file_servers: Mapping[str, Any] | None = None,
         more_guests: tuple[plan.Guest, ...] = (),
+        ports: tuple[Attachment, ...] = CLIENT_PORTS,
     ) -> None:
         self.directory = directory
         self.site_file = directory / "site.yaml"
-        self.site_file.write_text(site_text(file_servers))
+        self.site_file.write_text(site_text(file_servers, ports))
         self.site = load(self.site_file)
-        self.clients = clients()
+        self.clients = clients(ports)
         self.guests = (*self.clients, *more_guests)
         self.samba: dict[str, Samba] = {}
         self._stack = ExitStack()

@@ -4,7 +4,8 @@ every client is served by the nearest interface.
 Two parts. In the first one, each failure strikes what carries a client's packets, seen by a probe
 of 1 ms and by a large file under way. The second one counts, by the switches' own counters, what
 each backbone link carries when all clients fetch a file: from a server with one interface, the
-usual or the best one; with its interfaces handed out by turns; by the nearest.
+usual or the best one; with its interfaces handed out by turns; by the nearest; by offsets that
+spread the clients of a crowded house.
 """
 
 from __future__ import annotations
