@@ -102,6 +102,7 @@ class Campus:
             self.ovs = stack.enter_context(OpenVswitch(self.directory / "ovs"))
             self.network = stack.enter_context(LabNetwork(self.site, self.guests))
             self._write_tokens()
+            self._forget()
             for name in self.site.network.file_servers:
                 samba = Samba(self.network.nodes[name], LAB / "samba" / name)
                 samba.start()
@@ -135,6 +136,12 @@ class Campus:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.touch(mode=0o600)
             file.write_text("" if file.name == "agent-tokens" else f"{new_token()}\n")
+
+    def _forget(self) -> None:
+        """Remove the store: what a campus before this one has learnt is not true of this one."""
+        store = Path(self.site.controller.store)
+        for file in store.parent.glob(f"{store.name}*"):
+            file.unlink()
 
     def await_healthy(self, timeout: float = 60.0) -> None:
         """Until every service of every file server answers on every interface.
