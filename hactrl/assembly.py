@@ -99,6 +99,7 @@ class Assembly:
             history=self._keeper.history,
             tables=lambda: self.runtime.rule_sets,
             counters=lambda: self._counters,
+            looking_round=lambda: self.runtime.looking_round,
             token=operator_token(Path(site.controller.operator_token)),
             aside=few_at_a_time(tpool.execute),
         )

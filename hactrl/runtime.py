@@ -148,7 +148,7 @@ class Runtime:
                 rulebook.outdate()
 
     def _current(self) -> tuple[State, bool]:
-        return self.state, not self._settled
+        return self.state, self.looking_round
 
     def hand_out(self, switch: str) -> None:
         """Hand one switch what it should hold now, as when it has just connected."""
@@ -167,6 +167,11 @@ class Runtime:
         """What every switch should hold."""
         books = (rulebook.rule_sets for rulebook in self.rulebooks)
         return {switch: rules for book in books for switch, rules in book.items()}
+
+    @property
+    def looking_round(self) -> bool:
+        """Whether it has just been started, and changes no switch that is set up."""
+        return not self._settled
 
     def _has_settled(self, now: float) -> bool:
         """Does the controller know enough to change a switch that some earlier one set up?"""

@@ -86,6 +86,7 @@ class Api:
         tables: gives what every switch should hold now.
         token: the operator's bearer token.
         counters: gives what has been sent to each switch.
+        looking_round: whether the controller, just started, changes no switch yet.
         aside: runs a function that takes more than a few milliseconds (all tables of a large site
             as JSON) without holding up others; calls it where it stands if none is given.
         registry: whose metrics `/metrics` shows; a new one if none is given.
@@ -105,6 +106,7 @@ class Api:
         tables: Callable[[], Mapping[str, RuleSet]],
         token: str,
         counters: Callable[[], Mapping[str, Counters]] = dict,
+        looking_round: Callable[[], bool] = bool,
         aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
         registry: CollectorRegistry | None = None,
     ) -> None:
@@ -112,6 +114,7 @@ class Api:
         self._submit = submit
         self._history = history
         self._tables = tables
+        self._looking_round = looking_round
         self._aside = aside
         self._registry = registry or CollectorRegistry()
         self._registry.register(StateCollector(lambda: snapshot()[0], counters))
@@ -164,7 +167,7 @@ class Api:
         )
 
     def _status(self, _request: Request) -> Response:
-        return _json(status(*self._snapshot(), self._version))
+        return _json(status(*self._snapshot(), self._version, self._looking_round()))
 
     def _paths(self, request: Request) -> Response:
         _known(request, {"server", "from", "what_if"})

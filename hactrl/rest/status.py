@@ -22,15 +22,16 @@ Json = dict[str, Any]
 _WISHES = frozenset({Reason.SERVER_DISABLED})
 
 
-def status(state: State, now: float, version: str) -> Json:
-    """Everything. `now` is of the state's clock; `version` is hactrl's own."""
+def status(state: State, now: float, version: str, looking_round: bool) -> Json:
+    """Everything. `now` is of the state's clock; `version` is hactrl's own. `looking_round`: it
+    has just been started, and changes no switch that is set up before it knows enough."""
     site = state.site
     return {
         "site": site.name,
         "version": version,
         "uptime": _ago(now, state.started),
         "rules_version": state.version,
-        "settled": settled(state),
+        "settled": settled(state) and not looking_round,
         "roles": {name: _role(state, role, now) for name, role in site.roles.items()},
         "servers": {name: _server(state, name, now) for name in site.network.servers},
         "interfaces": {

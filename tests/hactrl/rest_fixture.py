@@ -45,7 +45,7 @@ class Controller:
         self.site = site
         stored = {name: (role.servers[0], 3) for name, role in self.site.roles.items()}
         self.now = 100.0
-        self.silent = False
+        self.silent = self.looking_round = False
         self.journal: list[Entry] = []
         self.state: State = initial(self.site, stored, self.now)
         self.rule_sets = RULE_SETS if site is SITE else rule_sets(site)
@@ -56,6 +56,7 @@ class Controller:
             tables=lambda: self.rule_sets,
             token=TOKEN,
             counters=lambda: {"o1": SimpleNamespace(changes=4, refusals=1, drifts=0, readings=2)},
+            looking_round=lambda: self.looking_round,
             registry=CollectorRegistry(),
         )
 

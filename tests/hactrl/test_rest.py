@@ -304,6 +304,15 @@ def test_a_site_is_settled_when_every_switch_has_confirmed_the_newest_rules() ->
     assert not ask(controller, "GET", "/v1/status").json["settled"]
 
 
+def test_a_site_is_not_settled_while_the_controller_looks_round() -> None:
+    """Every switch may have rules by then, and is told nothing new."""
+    controller = Controller()
+    controller.everything_up()
+    assert ask(controller, "GET", "/v1/status").json["settled"]
+    controller.looking_round = True
+    assert not ask(controller, "GET", "/v1/status").json["settled"]
+
+
 def test_healthz_answers_before_anything_is_connected() -> None:
     assert ask(Controller(), "GET", "/healthz", token=None).status_int == HTTPStatus.OK
 
