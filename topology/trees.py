@@ -81,6 +81,11 @@ class Trees:
         found = ((switch, self.cost(destination, switch)) for switch in self._costs)
         return {switch: cost for switch, cost in found if cost is not None}
 
+    @property
+    def by_switch(self) -> Costs:
+        """What all ways cost; bits are in the order in which the destinations came."""
+        return self._costs
+
     def ends(self, destination: Destination, switch: str) -> frozenset[str]:
         """The sources that no other is nearer to the switch than, offsets included. The switch is
         a destination itself."""
@@ -112,18 +117,23 @@ class Trees:
         """All hops. What has not changed since the last call, `Hops` and mappings of
         destinations, is the same object as then."""
         fresh: dict[Destination, dict[str, Hops]] = {}
+        for switch, destination, hops in self._anew():
+            if fresh.get(destination, self._hops[destination]).get(switch) != hops:
+                if destination not in fresh:
+                    fresh[destination] = dict(self._hops[destination])
+                _set(fresh[destination], switch, hops)
+        self._hops |= fresh
+        self._stale = {}
+        return Routes(dict(self._hops), tree)
+
+    def _anew(self) -> Iterator[tuple[str, Destination, Hops | None]]:
+        """The hops of all that is stale; None: it has none."""
         for switch, bits in self._stale.items():
             found = self._next_hops(switch, bits)
             none = None, bits & ~union(found.values())
             for hops, those in (*found.items(), none):
                 for destination in self.destinations(those):
-                    if fresh.get(destination, self._hops[destination]).get(switch) != hops:
-                        if destination not in fresh:
-                            fresh[destination] = dict(self._hops[destination])
-                        _set(fresh[destination], switch, hops)
-        self._hops |= fresh
-        self._stale = {}
-        return Routes(dict(self._hops), tree)
+                    yield switch, destination, hops
 
     # Events.
 
