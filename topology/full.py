@@ -26,9 +26,8 @@ Adjacency = Mapping[str, Mapping[str, Mapping[str, Mapping[str, int]]]]
 #: By switch, the destinations whose wave is there.
 Wave = dict[str, Bits]
 
-#: Below this product of destinations and links, turning the graph into scipy's takes longer than
-#: it saves.
-WORTH_CONVERTING = 300
+#: On fewer switches, turning the graph into scipy's takes longer than it saves.
+WORTH_CONVERTING = 250
 
 
 def costs_of_all(graph: nx.MultiGraph, sources: Sources, scipy: bool = True) -> Costs:
@@ -39,8 +38,7 @@ def costs_of_all(graph: nx.MultiGraph, sources: Sources, scipy: bool = True) -> 
     weight = graph.graph.get(SAME_WEIGHT)
     if weight is not None and all(at.keys() == {0} for at in begins.values()):
         return breadth_first(graph, begins, weight)
-    worth = len(sources) * graph.number_of_edges() >= WORTH_CONVERTING
-    if scipy and worth and have_scipy():
+    if scipy and len(graph) >= WORTH_CONVERTING and have_scipy():
         return by_scipy(graph, sources)
     return in_order_of_cost(graph, begins)
 
