@@ -2,19 +2,17 @@
 
 - Where every link costs the same, one breadth-first search carries all destinations at once.
 - Else the switches are settled in order of cost, again for all destinations at once.
-- scipy's, if it is installed, where links cost differently and the graph is large: the sources of
-  each destination are joined to a node of their own (the extra `fast`).
+- scipy's, if it is installed (the extra `fast`), where links cost differently and the graph is
+  large (`topology.by_scipy`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib.util import find_spec
-from itertools import chain
-from operator import itemgetter
+from collections.abc import Callable, Iterable, Mapping
 
 import networkx as nx
 
+from topology.by_scipy import costs_by_scipy, have_scipy
 from topology.costs import Bits, Costs, Queue, put, union
 from topology.paths import SAME_WEIGHT
 from topology.routes import Sources
@@ -39,7 +37,7 @@ def costs_of_all(graph: nx.MultiGraph, sources: Sources, scipy: bool = True) -> 
     if weight is not None and all(at.keys() == {0} for at in begins.values()):
         return breadth_first(graph, begins, weight)
     if scipy and len(graph) >= WORTH_CONVERTING and have_scipy():
-        return by_scipy(graph, sources)
+        return costs_by_scipy(graph, sources)
     return in_order_of_cost(graph, begins)
 
 
@@ -144,63 +142,3 @@ def least_weight(links: Mapping[str, Mapping[str, int]]) -> int:
         (data,) = links.values()
         return data["weight"]
     return min(data["weight"] for data in links.values())
-
-
-def have_scipy() -> bool:
-    """Is the extra `fast` installed?"""
-    return find_spec("scipy") is not None
-
-
-def by_scipy(graph: nx.MultiGraph, sources: Sources) -> Costs:
-    """The costs of ways over links of any positive weights, by scipy's `csgraph.dijkstra`.
-
-    Each destination is a node that leads to its sources at the cost of their offsets and one,
-    taken off again: scipy takes a zero for no link.
-
-    Raises:
-        ImportError: scipy is not installed.
-    """
-    import numpy as np
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import dijkstra
-
-    adjacency = dict(graph.adjacency())
-    names = list(adjacency)
-    numbers = {name: number for number, name in enumerate(names)}
-    joined = [
-        {numbers[switch]: offset + 1 for switch, offset in offsets.items()}
-        for offsets in sources.values()
-    ]
-    tails = chain(
-        map(numbers.__getitem__, chain.from_iterable(adjacency.values())),
-        chain.from_iterable(joined),
-    )
-    parallel = np.fromiter(
-        map(len, chain.from_iterable(near.values() for near in adjacency.values())), np.intp
-    )
-    weights = np.fromiter(_weights(adjacency), float)
-    if len(weights) > len(parallel):
-        weights = np.minimum.reduceat(weights, parallel.cumsum() - parallel)
-    offsets = np.fromiter(chain.from_iterable(each.values() for each in joined), float)
-    ends = np.cumsum([0, *map(len, adjacency.values()), *map(len, joined)])
-    size = len(names) + len(sources)
-    matrix = csr_array(
-        (np.concatenate((weights, offsets)), np.fromiter(tails, np.int32), ends.astype(np.int32)),
-        shape=(size, size),
-    )
-    rows = dijkstra(matrix, indices=range(len(names), size))[:, : len(names)] - 1
-    costs: Costs = {name: {} for name in names}
-    by_number = list(costs.values())
-    for place, row in enumerate(rows):
-        (reached,) = np.isfinite(row).nonzero()
-        bit = 1 << place
-        there = by_number if len(reached) == len(names) else [by_number[n] for n in reached]
-        for at, cost in zip(there, row[reached].astype(int).tolist(), strict=True):
-            at[cost] = at.get(cost, 0) | bit
-    return costs
-
-
-def _weights(adjacency: Adjacency) -> Iterator[int]:
-    """Of all links, from both ends, in the adjacency's order."""
-    links = chain.from_iterable(near.values() for near in adjacency.values())
-    return map(itemgetter("weight"), chain.from_iterable(each.values() for each in links))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from topology.by_scipy import costs_by_scipy
 from topology.costs import Costs, places
-from topology.full import beginnings, by_scipy, costs_of_all, in_order_of_cost
+from topology.full import beginnings, costs_of_all, in_order_of_cost
 from topology.paths import SAME_WEIGHT, Hops
 from topology.routes import Destination, Sources
 from topology.trees import Trees
@@ -110,7 +111,7 @@ def test_costs_are_those_of_networkx(found: list[Link], there: dict[str, int]) -
         expected = reference(graph, sources)
         assert named(costs_of_all(graph, sources), sources) == expected
         assert named(in_order_of_cost(graph, beginnings(sources)), sources) == expected
-        assert named(by_scipy(graph, sources), sources) == expected
+        assert named(costs_by_scipy(graph, sources), sources) == expected
 
 
 def uniform(links: list[Link], weight: int) -> nx.MultiGraph:
@@ -139,7 +140,15 @@ def test_many_destinations_at_once_cost_the_same(
     sources: Sources = {
         Destination.file_server(str(n)): dict.fromkeys(chosen, 0) for n, chosen in enumerate(many)
     }
-    assert named(costs_of_all(graph, sources), sources) == reference(graph, sources)
+    expected = reference(graph, sources)
+    assert named(costs_of_all(graph, sources), sources) == expected
+    assert named(costs_by_scipy(graph, sources), sources) == expected
+
+
+def test_no_destinations_cost_nothing() -> None:
+    graph = network([("s1", "s2", 1), ("s2", "s3", 2)])
+    nothing: Costs = {switch: {} for switch in graph}
+    assert costs_of_all(graph, {}) == costs_by_scipy(graph, {}) == nothing
 
 
 @given(st.data(), links(), st.sampled_from((EVERY, OFFSET)))
