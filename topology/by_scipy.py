@@ -7,7 +7,7 @@ iterators that call no Python, and numpy.
 from __future__ import annotations
 
 from importlib.util import find_spec
-from itertools import chain, pairwise
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -105,10 +105,9 @@ def _by_switch(switches: list[str], costs: NDArray[np.float64]) -> Costs:
     bits = np.bitwise_or.reduceat(bit[place], firsts).tolist()
     entries = cost[firsts].tolist()
     ends = np.searchsorted(firsts, np.arange(0, len(cost) + 1, many)).tolist()
-    found = {
-        switch: dict(zip(entries[begin:end], bits[begin:end], strict=True))
-        for switch, (begin, end) in zip(switches, pairwise(ends), strict=True)
-    }
+    cuts = list(map(slice, ends, ends[1:]))
+    parts = map(zip, map(entries.__getitem__, cuts), map(bits.__getitem__, cuts))
+    found: Costs = dict(zip(switches, map(dict, parts), strict=True))
     if not np.isfinite(costs).all():
         for at in found.values():
             at.pop(NO_WAY, None)

@@ -6,10 +6,12 @@ weights, and as a plain graph without, which it is faster on. Incremental result
 with those from nothing.
 
 Fifty times networkx is reached where the search that carries all file servers at once has many to
-carry. With ten it is not, and not on the small graphs of the zoo. The column `floor` tells how
-much of that was there to be had: it only walks the graph once and copies the finished answer, which
-no search that begins and ends with dictionaries can do without. So does `scipy alone` where links
-cost differently: it is given its matrix and need not turn its answer into ours.
+carry. With ten it is not, and not on the small graphs of the zoo. How much was there to be had?
+`floor` only walks the graph once and copies the finished answer, which no search can do without
+that begins and ends with dictionaries: with ten file servers it is itself but 50 to 65 times as
+fast as networkx on the zoo and on random graphs. Where links cost differently, `scipy alone` has
+its matrix made before and does not turn its answer into ours: with ten file servers on the zoo that
+is less than nine times, too.
 """
 
 from __future__ import annotations
