@@ -32,30 +32,46 @@ def costs_of_all(graph: nx.MultiGraph, sources: Sources, scipy: bool = True) -> 
     """What ways cost to the destinations, whose bits are in the order of `sources`: the least,
     over its sources, which are all in the graph, of the offset there and the shortest path. With
     `scipy`, if it is installed."""
-    begins = beginnings(sources)
     weight = graph.graph.get(SAME_WEIGHT)
-    if weight is not None and all(at.keys() == {0} for at in begins.values()):
-        return breadth_first(graph, begins, weight)
+    if weight is not None and (wave := first_wave(sources)) is not None:
+        return breadth_first(graph, wave, (1 << len(sources)) - 1, weight)
     if scipy and len(graph) >= WORTH_CONVERTING and have_scipy():
         return costs_by_scipy(graph, sources)
-    return in_order_of_cost(graph, begins)
+    return in_order_of_cost(graph, beginnings(sources))
 
 
 def beginnings(sources: Sources) -> Costs:
     """Where ways begin, and at which offsets."""
     found: Costs = {}
     for place, offsets in enumerate(sources.values()):
+        bit = 1 << place
         for switch, offset in offsets.items():
-            put(found, switch, offset, 1 << place)
+            put(found, switch, offset, bit)
     return found
 
 
-def breadth_first(graph: nx.MultiGraph, begins: Costs, weight: int) -> Costs:
-    """The costs of ways that begin at no offset, over links that each cost `weight`."""
+def first_wave(sources: Sources) -> Wave | None:
+    """Where ways begin; None if any begins at an offset."""
+    wave: Wave = {}
+    for place, offsets in enumerate(sources.values()):
+        bit = 1 << place
+        for switch, offset in offsets.items():
+            if offset:
+                return None
+            wave[switch] = wave.get(switch, 0) | bit
+    return wave
+
+
+def breadth_first(graph: nx.MultiGraph, wave: Wave, every: Bits, weight: int) -> Costs:
+    """The costs of ways over links that each cost `weight`.
+
+    Args:
+        wave: where ways begin.
+        every: all destinations.
+    """
     costs: Costs = {switch: {} for switch in graph}
-    missing = _missing(graph, begins)
+    missing = dict.fromkeys(graph, every)
     neighbours: Adjacency = dict(graph.adjacency())
-    wave = {switch: at[0] for switch, at in begins.items()}
     cost = 0
     while wave:
         for switch, bits in wave.items():
@@ -64,16 +80,11 @@ def breadth_first(graph: nx.MultiGraph, begins: Costs, weight: int) -> Costs:
                 missing[switch] = left
             else:
                 del missing[switch]
-        # From whichever side there are fewer switches to look at.
-        step = _pulled if len(missing) < len(wave) else _pushed
+        # From the side where there is less to do. A step of `_pulled` takes half as long.
+        step = _pulled if len(missing) < 2 * len(wave) else _pushed
         wave = step(neighbours, wave, missing) if missing else {}
         cost += weight
     return costs
-
-
-def _missing(graph: nx.MultiGraph, begins: Costs) -> Wave:
-    """What each switch does not reach yet: all that there is."""
-    return dict.fromkeys(graph, union(bits for at in begins.values() for bits in at.values()))
 
 
 def _pushed(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
@@ -92,8 +103,7 @@ def _pulled(neighbours: Adjacency, wave: Wave, missing: Wave) -> Wave:
     for switch, wanted in missing.items():
         seen = 0
         for neighbour in neighbours[switch]:
-            if neighbour in wave:
-                seen |= wave[neighbour]
+            seen |= wave.get(neighbour, 0)
         if news := seen & wanted:
             reached[switch] = news
     return reached
@@ -110,7 +120,8 @@ def in_order_of_cost(graph: nx.MultiGraph, begins: Costs) -> Costs:
     for switch, at in begins.items():
         for offset, bits in at.items():
             queue.add(offset, switch, bits)
-    settle(costs, queue, _missing(graph, begins), near.__getitem__)
+    every = union(bits for at in begins.values() for bits in at.values())
+    settle(costs, queue, dict.fromkeys(graph, every), near.__getitem__)
     return costs
 
 
