@@ -39,9 +39,10 @@ _NO_ROUTES = Routes()
 class Compiler:
     """Compiles one switch at a time, by its name, for who must not work long at a stretch.
 
-    What of a backbone's switch does not depend on routes is remembered, because it is most of it
-    and routes change by themselves (`with_routes`). What is the same on all of them, how to find
-    the known hosts of the segment, is made once.
+    What of a backbone's switch does not depend on routes is remembered, because routes change by
+    themselves (`with_routes`), and so are its entries toward each destination, because few of
+    them change at a time. What is the same on all of them, how to find the known hosts of the
+    segment, is made once.
     """
 
     network: Network
@@ -52,14 +53,23 @@ class Compiler:
     locators: Locators
     _edges: dict[str, RuleSet] = field(default_factory=dict)
     _to_hosts: dict[str, RuleSet] = field(default_factory=dict)
+    _entries: dict[str, backbone.Entries] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, network: Network, graph: LiveGraph, intents: Intents, routes: Routes = _NO_ROUTES
+        cls,
+        network: Network,
+        graph: LiveGraph,
+        intents: Intents,
+        routes: Routes = _NO_ROUTES,
+        former: Compiler | None = None,
     ) -> Compiler:
-        """`routes` are those of the backbones."""
-        ids, locators = all_ids(network, intents), Locators.of(network)
-        return cls(network, graph, intents, routes, ids, locators)
+        """`routes` are those of the backbones. What `former` remembers is taken over as far as it
+        holds."""
+        ids = all_ids(network, intents)
+        if former is None or (former.network, former.ids) != (network, ids):
+            return cls(network, graph, intents, routes, ids, Locators.of(network))
+        return cls(network, graph, intents, routes, ids, former.locators, _entries=former._entries)
 
     def with_routes(self, routes: Routes) -> Compiler:
         """The same, after a change of routes."""
@@ -85,7 +95,10 @@ class Compiler:
             return _of_segment(view)
         if switch not in self._edges:
             self._edges[switch] = self._of_edge(view)
-        return _with_forwarding(self._edges[switch], view)
+        forwarding, self._entries[switch] = backbone.compiled(view, self._entries.get(switch, {}))
+        # The two have no rule in common: they are of different tables.
+        edges = self._edges[switch]
+        return RuleSet({**edges.rules, **forwarding.rules}, forwarding.groups, edges.meters)
 
     def _of_edge(self, view: View) -> RuleSet:
         """All of a backbone's switch but table `forward`."""
@@ -128,10 +141,3 @@ def _to_hosts(view: View) -> RuleSet:
     hosts = chain.from_iterable(map(view.intents.hosts_at.__getitem__, view.switches_with_hosts))
     locator = view.locators.host
     return RuleSet.of(rule for host in hosts for rule in edge.to_hosts(host, locator(host)))
-
-
-def _with_forwarding(edges: RuleSet, view: View) -> RuleSet:
-    """The two have no rule in common: they are of different tables."""
-    rules, groups = backbone.compiled(view)
-    forwarding = RuleSet.of(rules, groups)
-    return RuleSet({**edges.rules, **forwarding.rules}, forwarding.groups, edges.meters)

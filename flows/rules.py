@@ -227,6 +227,6 @@ def _unique(items: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, En
     collected: dict[Key, Entry] = {}
     for item in items:
         other = collected.setdefault(key(item), item)
-        if other != item:
+        if other is not item and other != item:
             raise ValueError(f"two entries claim {key(item)}: {other} and {item}")
     return collected

@@ -45,7 +45,8 @@ class Routing:
         graph = LiveGraph.of(network, ports_up=ports_up(state))
         wishes = intents(state.site, state)
         routes = self.routes(graph, wishes)
-        former, compiler = self._compiler, Compiler.of(network, graph, wishes)
+        former = self._compiler
+        compiler = Compiler.of(network, graph, wishes, former=former)
         same = former is not None and _surroundings(former) == _surroundings(compiler)
         self._compiler = former if former is not None and same else compiler
         rules_of = self._compiler.with_routes

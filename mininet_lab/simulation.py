@@ -13,12 +13,10 @@ from ipaddress import ip_address, ip_network
 from flows.compile import Compiler
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
-from flows.locators import DETOUR, Locators
+from flows.locators import Locators
 from flows.packet import Packet, arp_request, mac, udp
 from flows.pipeline import FORWARD
-from flows.rules import Group, Match, Rule, RuleSet, ToGroup
-from flows.tables import backbone
-from flows.tables.view import View, all_ids
+from flows.rules import Group, Rule, RuleSet, ToGroup
 from flows.trace import (
     Crossed,
     Delivered,
@@ -142,13 +140,6 @@ class Site:
             found[mac(server.mac)] = Destination.file_server(server.name)
         return found
 
-    @cached_property
-    def shared(self) -> frozenset[Destination]:
-        """What rules toward file servers are made of."""
-        servers = map(Destination.file_server, self.network.file_servers)
-        cards = self.network.file_interfaces.values()
-        return frozenset((*servers, *(Destination.switch(c.attachment.switch) for c in cards)))
-
     def homes(self, destination: Destination) -> frozenset[str]:
         """The switches where it is plugged in."""
         if destination.kind == "switch":
@@ -245,8 +236,7 @@ class Planner:
         live = {server.name: server.interfaces for server in servers}
         self.trees = backbones.trees(self._graph(), live)
         self.routes = self._routes()
-        self._ids = all_ids(site.network, site.wishes)
-        self._keys: dict[Destination | None, set[tuple[int, int, Match]]] = {}
+        self._compiler = Compiler.of(site.network, site.graph, site.wishes)
 
     def _graph(self) -> LiveGraph:
         return LiveGraph.of(self.site.network, {e for link in self._down for e in (link.a, link.b)})
@@ -272,58 +262,9 @@ class Planner:
         old, self.routes = standing or self.routes, self._routes()
         return rounds(self.trees.graph, old, self.routes)
 
-    def wanted(
-        self, switch: str, held: RuleSet, routes: Routes, changed: Iterable[Destination]
-    ) -> RuleSet:
-        """What the switch should hold when its routes toward `changed` and its flood tree are
-        these, all else as in what it holds. A switch that holds nothing gets everything."""
-        if held.rules:
-            return self._updated(switch, held, routes, changed)
-        whole = self.compiler(routes)(switch)
-        self._note(whole.rules.values())
-        return whole
-
-    def compiler(self, routes: Routes) -> Compiler:
-        return Compiler.of(self.site.network, self.site.graph, self.site.wishes, routes)
-
-    def _updated(
-        self, switch: str, held: RuleSet, routes: Routes, changed: Iterable[Destination]
-    ) -> RuleSet:
-        """As `compiled`, but only of table `forward`, and of that only what may differ from
-        `held`: compiling it all again at each of 100 switches would take most of the time."""
-        site, anew, wishes = self.site, frozenset(changed), Intents(hosts=self.site.wishes.hosts)
-        if anew & site.shared:
-            anew, wishes = anew | site.shared, site.wishes
-        hops = {d: {switch: routes.of(d, switch)} for d in anew}
-        view = View(
-            site.network,
-            site.graph,
-            wishes,
-            self._ids,
-            site.network.switches[switch],
-            Routes(hops, routes.tree),
-            site.locators,
-        )
-        rules, groups = backbone.compiled(view)
-        self._note(rules)
-        kept = dict(held.rules)
-        for destination in (*anew, None):
-            for key in self._keys.get(destination, ()):
-                kept.pop(key, None)
-        theirs = groups_of(kept.values(), held.groups)
-        return RuleSet(
-            kept | {rule.key: rule for rule in rules},
-            theirs | {group.id: group for group in groups},
-            held.meters,
-        )
-
-    def _note(self, rules: Iterable[Rule]) -> None:
-        """Toward which destination rules of table `forward` lead; None stands for all others."""
-        for rule in rules:
-            if rule.table == FORWARD.number:
-                wanted = next((f.value for f in rule.match if f.name == "eth_dst"), 0)
-                aim = self.site.numbers.get(wanted & ~DETOUR)
-                self._keys.setdefault(aim, set()).add(rule.key)
+    def rules(self, routes: Routes) -> Compiler:
+        """What each switch should hold when these are its routes."""
+        return self._compiler.with_routes(routes)
 
 
 def groups_of(rules: Iterable[Rule], groups: Mapping[int, Group]) -> dict[int, Group]:

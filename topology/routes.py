@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from topology.paths import Hops
 
 
-@dataclass(frozen=True, order=True)
-class Destination:
-    """A file server or a switch, by name."""
+class Destination(NamedTuple):
+    """A file server or a switch, by name. A tuple, because dataclasses are hashed and compared by
+    Python, and nearly everything here is looked up by destination."""
 
     kind: str
     name: str
@@ -38,6 +39,10 @@ class Destination:
 Sources = Mapping[Destination, Mapping[str, int]]
 
 
+#: Of a switch that is there, or that cannot get there.
+NOWHERE = Hops()
+
+
 @dataclass(frozen=True)
 class Routes:
     """`hops` by destination, then switch; a switch that is a source of the destination, or that
@@ -51,7 +56,7 @@ class Routes:
         return self.hops.get(destination, {})
 
     def of(self, destination: Destination, switch: str) -> Hops:
-        return self.toward(destination).get(switch, Hops())
+        return self.toward(destination).get(switch, NOWHERE)
 
 
 def differing(before: Mapping[str, Hops], after: Mapping[str, Hops]) -> set[str]:

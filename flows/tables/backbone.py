@@ -11,26 +11,28 @@ A packet that takes an alternate (RFC 5286), which does not lead nearer, carries
 changes its destination at most once and takes at most two alternates, and never loops, whatever
 fails. The detoured have a rule of their own only where the other one leads to an alternate.
 
-A group's id is a digest of what is in it: it never changes, destinations with the same next hops
-share it, and an entry that changes, changes in one message. Where two digests fall together, the
-group that is made later takes the next free number; it may change when the earlier one goes.
+Groups are shared by all destinations with the same next hops (`flows.tables.onward`). Where the
+digests of two that differ fall together, the one that is made later takes the next free number; it
+may change when the earlier one goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
+from flows.intents import Nearest
 from flows.locators import DETOUR
-from flows.numbers import content_ids
 from flows.pipeline import FORWARD
-from flows.rules import Action, Bucket, Group, GroupType, Output, Rule, SetField, ToGroup
+from flows.rules import Bucket, Group, GroupType, Output, Rule, RuleSet, SetField, ToGroup
 from flows.tables.fields import MULTICAST, Fields, mac
+from flows.tables.onward import Onward, Onwards
 from flows.tables.view import View
 from topology.model import Interface
 from topology.paths import Hops
-from topology.routes import Destination
+from topology.routes import NOWHERE, Destination
 
 _MULTICAST_OFF_TREE = 150
 _MULTICAST = 140
@@ -39,105 +41,91 @@ _DESTINATION = 120
 _DROP = 0
 
 _EVERY_BIT = (1 << 48) - 1
-_MARK = SetField("eth_dst", DETOUR, DETOUR)
 
 #: Lets a packet leave by the port that it came in by: back from a dead end, or to another
 #: interface of the server whose neighbour it entered at.
 _ANY_PORT = SetField("in_port", 0)
 
 
-@dataclass(frozen=True)
-class _Onward:
-    """What sends packets on by some hops; `detoured` those that have taken an alternate, None
-    where they are sent on like all others."""
-
-    every: tuple[Action, ...]
-    detoured: tuple[Action, ...] | None
+#: What a switch holds to send packets to one destination.
+_Made = tuple[tuple[Rule, ...], tuple[Group, ...]]
 
 
-@dataclass
-class _Groups:
-    """Those that a switch's rules have needed so far. Numbers in `taken` are others' ids."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a switch holds to send packets to one destination, and `of` what that was made."""
 
-    taken: Set[int]
-    found: dict[int, Group] = field(default_factory=dict)
-    _known: dict[tuple[Hops, tuple[Bucket, ...]], _Onward] = field(default_factory=dict)
-
-    def onward(self, hops: Hops, more: tuple[Bucket, ...] = ()) -> _Onward:
-        """By `hops`, and if none of them is alive by the buckets `more`. Most destinations share
-        theirs with others, so that each is made once."""
-        if (hops, more) not in self._known:
-            self._known[hops, more] = self._new_onward(hops, more)
-        return self._known[hops, more]
-
-    def _new_onward(self, hops: Hops, more: tuple[Bucket, ...]) -> _Onward:
-        equal = self.share(tuple(Bucket((Output(port),), port) for port in hops.equal))
-        nearer = (*equal, *(Bucket((Output(port),), port) for port in hops.downstream))
-        alternates = tuple(Bucket((_MARK, Output(port)), port) for port in hops.alternates)
-        if not alternates:
-            return _Onward(self.way((*nearer, *more)), None)
-        return _Onward(self.way((*nearer, *alternates, *more)), self.way((*nearer, *more)))
-
-    def way(self, buckets: tuple[Bucket, ...]) -> tuple[Action, ...]:
-        """What sends a packet by the first bucket that is alive."""
-        if not buckets:
-            return ()
-        if len(buckets) == 1:
-            return buckets[0].actions
-        return (self._add(GroupType.FAST_FAILOVER, buckets, "next hops"),)
-
-    def share(self, buckets: tuple[Bucket, ...]) -> tuple[Bucket, ...]:
-        """The buckets that share packets among these as long as any of them is alive: those of
-        a fast-failover group, one for each port that may be the last one."""
-        if len(buckets) < 2:
-            return buckets
-        weighed = tuple(replace(bucket, weight=1) for bucket in buckets)
-        group = self._add(GroupType.SELECT, weighed, "equal next hops")
-        return tuple(Bucket((group,), bucket.watch_port) for bucket in buckets)
-
-    def _add(self, kind: GroupType, buckets: tuple[Bucket, ...], intent: str) -> ToGroup:
-        for number in content_ids(_content(kind, buckets)):
-            group = Group(number, kind, buckets, intent)
-            if number not in self.taken and self.found.setdefault(number, group) == group:
-                break
-        return ToGroup(group.id)
+    of: tuple[object, ...]
+    rules: tuple[Rule, ...]
+    groups: tuple[Group, ...]
 
 
-@lru_cache(maxsize=1 << 14)
-def _content(kind: GroupType, buckets: tuple[Bucket, ...]) -> str:
-    """What a group is known by. Writing it out takes longer than all else here."""
-    return f"{kind.name} {buckets}"
+#: By destination.
+Entries = Mapping[Destination, Entry]
+
+#: By switch, the ports that lead nearer to it.
+Onto = Mapping[str, tuple[int, ...]]
+
+#: An entry to be: its destination, of what it is made, and how, by what sends packets on.
+_Draft = tuple[Destination, tuple[object, ...], Callable[[Onwards], _Made]]
 
 
-def compiled(view: View) -> tuple[list[Rule], list[Group]]:
-    """The rules of table `forward` on one switch, and all its groups."""
-    groups = _Groups(frozenset(view.ids.values()))
-    rules = [
-        *_to_switches(view, groups),
-        *_to_file_servers(view, groups),
-        *_to_neighbours(view),
-        *_floods(view),
+def compiled(view: View, former: Entries) -> tuple[RuleSet, Entries]:
+    """Table `forward` of one switch and all its groups, and the entries among them.
+
+    Args:
+        former: entries that the switch had in the same network. Those that would be made of the
+            same are not made again.
+    """
+    taken = frozenset(view.ids.values())
+    onwards = Onwards(taken)
+    entries: dict[Destination, Entry] = {}
+    groups: dict[int, Group] = {}
+    rules: list[Rule] = []
+    for destination, of, make in chain(_to_switches(view), _to_file_servers(view)):
+        entry = former.get(destination)
+        if entry is None or entry.of != of:
+            entry = Entry(of, *make(onwards))
+        entries[destination] = entry
+        avoid = taken
+        while clash := _clash(groups, entry.groups):
+            avoid = avoid.union(clash)
+            entry = Entry(of, *make(Onwards(avoid)))
+        rules += entry.rules
+        groups.update((group.id, group) for group in entry.groups)
+    groups[view.flood_group] = _flood(view)
+    rules += (*_to_neighbours(view), *_floods(view))
+    return RuleSet.of(rules, groups.values()), entries
+
+
+def _clash(some: Mapping[int, Group], others: tuple[Group, ...]) -> list[int]:
+    """The ids of others that some other group has."""
+    return [
+        other.id
+        for other in others
+        if (one := some.get(other.id)) is not None and one is not other and one != other
     ]
-    onward = [Bucket((Output(port),)) for port in (*view.routes_tree, *view.host_ports)]
-    flood = Group(view.flood_group, GroupType.ALL, tuple(onward), f"flood {view.segment}")
-    return rules, [*groups.found.values(), flood]
 
 
-def _to_switches(view: View, groups: _Groups) -> Iterator[Rule]:
+def _to_switches(view: View) -> Iterator[_Draft]:
     """One rule for all that is plugged into another switch; the prober has one to itself."""
-    prober = view.prober
     for other in view.network.switches_of(view.segment):
-        hops = view.routes.of(Destination.switch(other.name), view.name)
-        if other.name == view.name or hops == Hops():
-            continue
-        onward = groups.onward(hops)
-        yield from _rules_onward(f"toward {other.name}", *view.locators.prefix(other.name), onward)
-        if prober and prober.attachment.switch == other.name:
-            number = mac(prober.mac)
-            yield from _rules_onward(f"toward the prober at {other.name}", number, None, onward)
+        destination = Destination.switch(other.name)
+        hops = view.routes.of(destination, view.name)
+        if other.name != view.name and hops != NOWHERE:
+            yield destination, (hops,), partial(_to_switch, view, other.name, hops)
 
 
-def _rules_onward(intent: str, value: int, mask: int | None, onward: _Onward) -> Iterator[Rule]:
+def _to_switch(view: View, other: str, hops: Hops, onwards: Onwards) -> _Made:
+    onward, prober = onwards.by(hops), view.prober
+    rules = [*_rules_onward(f"toward {other}", *view.locators.prefix(other), onward)]
+    if prober and prober.attachment.switch == other:
+        number = mac(prober.mac)
+        rules += _rules_onward(f"toward the prober at {other}", number, None, onward)
+    return tuple(rules), onward.groups
+
+
+def _rules_onward(intent: str, value: int, mask: int | None, onward: Onward) -> Iterator[Rule]:
     """A packet that has taken an alternate takes no second one."""
     every = _EVERY_BIT if mask is None else mask
     if onward.detoured is None:
@@ -149,23 +137,31 @@ def _rules_onward(intent: str, value: int, mask: int | None, onward: _Onward) ->
     yield FORWARD.rule(_DESTINATION, f"{intent} after a detour", match, *onward.detoured)
 
 
-def _to_file_servers(view: View, groups: _Groups) -> Iterator[Rule]:
+def _to_file_servers(view: View) -> Iterator[_Draft]:
     for nearest in view.nearest:
-        server = nearest.server
-        intent = f"{server.name} by its nearest interface"
-        here = [card for card in nearest.live if view.is_here(card.attachment)]
-        others = [card for card in nearest.live if not view.is_here(card.attachment)]
-        hops = view.routes.of(Destination.file_server(server.name), view.name)
-        if here or hops == Hops():
-            rest = tuple(_sent_on(view, others, frozenset()))
-            way = groups.way((*groups.share(tuple(map(_delivery, here))), *rest))
-            match: Fields = {"eth_dst": (mac(server.mac), _EVERY_BIT & ~DETOUR)}
-            yield FORWARD.rule(_DESTINATION, intent, match, *way)
-            continue
+        destination = Destination.file_server(nearest.server.name)
+        hops = view.routes.of(destination, view.name)
+        homes = {card.attachment.switch for card in nearest.live}
+        onto = {home: view.routes.of(Destination.switch(home), view.name).nearer for home in homes}
+        make = partial(_to_file_server, view, nearest, hops, onto)
+        yield destination, (nearest, hops, onto), make
+
+
+def _to_file_server(
+    view: View, nearest: Nearest, hops: Hops, onto: Onto, onwards: Onwards
+) -> _Made:
+    server = nearest.server
+    intent = f"{server.name} by its nearest interface"
+    here = [card for card in nearest.live if view.is_here(card.attachment)]
+    others = [card for card in nearest.live if not view.is_here(card.attachment)]
+    if here or hops == NOWHERE:
+        rest = tuple(_sent_on(view, others, onto, frozenset()))
+        onward = onwards.among(tuple(map(_delivery, here)), rest)
+    else:
         ports = frozenset((*hops.nearer, *hops.alternates))
-        more = _sent_on(view, others, ports) if len(ports) == 1 else ()
-        onward = groups.onward(hops, tuple(more))
-        yield from _rules_onward(intent, mac(server.mac), None, onward)
+        more = _sent_on(view, others, onto, ports) if len(ports) == 1 else ()
+        onward = onwards.by(hops, tuple(more))
+    return tuple(_rules_onward(intent, mac(server.mac), None, onward)), onward.groups
 
 
 def _delivery(card: Interface) -> Bucket:
@@ -173,12 +169,13 @@ def _delivery(card: Interface) -> Bucket:
     return Bucket((SetField("eth_dst", mac(card.mac)), _ANY_PORT, Output(port)), port)
 
 
-def _sent_on(view: View, cards: list[Interface], avoid: frozenset[int]) -> Iterator[Bucket]:
+def _sent_on(
+    view: View, cards: list[Interface], onto: Onto, avoid: frozenset[int]
+) -> Iterator[Bucket]:
     """To another interface, by every port that leads nearer to that one."""
     for card in cards:
-        target = Destination.switch(card.attachment.switch)
         rename = SetField("eth_dst", view.locators.interface(card))
-        for port in view.routes.of(target, view.name).nearer:
+        for port in onto[card.attachment.switch]:
             if port not in avoid:
                 yield Bucket((rename, _ANY_PORT, Output(port)), port)
 
@@ -203,6 +200,11 @@ def _to_neighbours(view: View) -> Iterator[Rule]:
         real = SetField("eth_dst", mac(view.prober.mac))  # without the mark of a detour
         out = Output(view.prober.attachment.port)
         yield FORWARD.rule(_LOCAL, "bring answers to the prober", match, real, out)
+
+
+def _flood(view: View) -> Group:
+    onward = [Bucket((Output(port),)) for port in (*view.routes_tree, *view.host_ports)]
+    return Group(view.flood_group, GroupType.ALL, tuple(onward), f"flood {view.segment}")
 
 
 def _floods(view: View) -> Iterator[Rule]:

@@ -82,7 +82,7 @@ def measure(graph: Graph, seed: int, failures: int) -> Times:
     """Random links fail, one at a time, and come back."""
     site, times = Site(network_of(graph, SERVERS, INTERFACES, seed)), Times()
     planner = Planner(site)
-    compiler = planner.compiler(planner.routes)
+    compiler = planner.rules(planner.routes)
     for switch in graph:
         compiler(switch)
     gc.freeze()  # as `hactrl.rulebook` does

@@ -24,6 +24,7 @@ from itertools import chain, pairwise
 
 import networkx as nx
 
+from flows.compile import Compiler
 from flows.diff import (
     AddGroup,
     AddMeter,
@@ -145,11 +146,9 @@ class Watcher:
         old = self._standing
         base, sent, switches = self.world, Counter[str](), 0
         for new in sequence:
-            found = changes(old, new)
+            found, rules = changes(old, new), self._planner.rules(new)
             for switch in self._random.sample(sorted(found), len(found)):
-                held = self.world.held[switch]
-                wanted = self._planner.wanted(switch, held, new, found[switch])
-                messages = list(chain.from_iterable(diff(held, wanted)))
+                messages = list(chain.from_iterable(diff(self.world.held[switch], rules(switch))))
                 floods = old.tree.get(switch) != new.tree.get(switch)
                 first = self._random.randint(0, len(messages)) if floods or self._chance() else 0
                 if first:
@@ -254,7 +253,8 @@ class Watcher:
     def all_pairs(self) -> None:
         """Everybody to everything; and whether partial compilation has left anything behind."""
         graph = self._links_up()
-        whole = self._planner.compiler(self._planner.routes)
+        site, routes = self._site, self._planner.routes
+        whole = Compiler.of(site.network, site.graph, site.wishes, routes)
         for switch in self._names:
             for destination in self._destinations:
                 self._reached(graph, switch, destination)

@@ -100,7 +100,7 @@ def count(graph: Graph, counts: Counts, seed: int, failures: int) -> None:
     planner = Planner(site)
     before = planner.routes
     paths = pair_paths(planner.trees, site)
-    held = {switch: planner.wanted(switch, RuleSet(), before, ()) for switch in graph}
+    held = {switch: planner.rules(before)(switch) for switch in graph}
     at_rest(counts, before, paths, held, site)
     entries, covered, by_interfaces = counts.entries, counts.covered, counts.covered_by_interfaces
     generator = random.Random(seed)
@@ -198,10 +198,10 @@ def messages(
     """What has to be sent after a failure: groups by destination; shared, what the diff gives."""
     own = 0
     kinds: Counter[str] = Counter()
+    rules = planner.rules(after)
     for switch, destinations in changes(before, after).items():
         own += len(destinations)
-        then = planner.wanted(switch, held[switch], after, destinations)
-        kinds.update(map(kind, chain.from_iterable(diff(held[switch], then))))
+        kinds.update(map(kind, chain.from_iterable(diff(held[switch], rules(switch)))))
     counts.own_changes.append(own)
     counts.shared_rule_changes.append(kinds["rules"])
     counts.shared_group_changes.append(kinds["groups"])

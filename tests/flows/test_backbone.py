@@ -21,7 +21,7 @@ from campus_network import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flows.compile import compile
+from flows.compile import Compiler, compile
 from flows.locators import Locators
 from flows.numbers import CookieKind
 from flows.packet import (
@@ -36,7 +36,7 @@ from flows.packet import (
     udp,
 )
 from flows.rules import COOKIE_MASK, OWN_IDS, GroupType, Rule, RuleSet
-from flows.tables import backbone
+from flows.tables import onward
 from flows.tables.view import all_ids
 from flows.trace import Delivered, Matched, Trace
 from flows.walker import Walker
@@ -393,7 +393,7 @@ def test_groups_whose_digests_fall_together_get_ids_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     apart = Site(MESHED).rule_sets
-    monkeypatch.setattr(backbone, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
+    monkeypatch.setattr(onward, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
     together = Site(MESHED)
     for switch, rules in together.rule_sets.items():
         assert len(rules.groups) == len(apart[switch].groups) > 2
@@ -407,13 +407,36 @@ def test_a_digest_never_takes_the_id_of_a_group_that_has_a_name(
 ) -> None:
     site = Site(MESHED)
     named = frozenset(all_ids(MESHED, intents(MESHED, site.live)).values())
-    monkeypatch.setattr(
-        backbone, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:])
-    )
+    monkeypatch.setattr(onward, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:]))
     for rules in site.rule_sets.values():
         ids = {group.id for group in rules.groups.values() if group.type is not GroupType.ALL}
         assert ids
         assert not ids & named
+
+
+def test_who_remembers_compiles_as_who_begins_anew_when_one_of_two_interfaces_there_fails() -> None:
+    network = campus([("a", "b")], ["a", "a"])
+    cards, graph = network.file_servers["files"].interfaces, LiveGraph.of(network)
+    routes = backbones.routes(graph, {"files": cards})
+    former = Compiler.of(network, graph, intents(network, cards), routes)
+    for switch in network.switches:
+        former(switch)
+    one = intents(network, cards[:1])
+    remembering = Compiler.of(network, graph, one, routes, former)
+    for switch in network.switches:
+        assert remembering(switch) == Compiler.of(network, graph, one, routes)(switch)
+
+
+def test_who_remembers_compiles_as_who_begins_anew_in_another_network() -> None:
+    before, after = campus([("a", "b")], ["a"]), campus([("a", "b")], ["a"], prober="b")
+    graph, nobody = LiveGraph.of(after), intents(after, ())
+    routes = backbones.routes(graph, {"files": ()})
+    former = Compiler.of(before, LiveGraph.of(before), nobody, routes)
+    for switch in before.switches:
+        former(switch)
+    remembering = Compiler.of(after, graph, nobody, routes, former)
+    for switch in after.switches:
+        assert remembering(switch) == Compiler.of(after, graph, nobody, routes)(switch)
 
 
 @FEW

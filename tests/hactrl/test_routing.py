@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
 from campus_network import campus, intents, site_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.compile import compile
-from flows.rules import RuleSet
+from flows.rules import OWN_IDS, RuleSet
+from flows.tables import onward
 from hactrl import wanted
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.events import Event, HostSighted, PortChanged, SwitchConnected
@@ -52,6 +56,23 @@ def test_routes_of_any_sequence_of_failures_are_those_from_nothing(
 def test_whatever_is_remembered_switches_are_told_what_a_fresh_compiler_makes(
     network: Network, data: st.DataObject
 ) -> None:
+    told_what_a_fresh_compiler_makes(network, data)
+
+
+@settings(deadline=None)
+@given(networks(), st.data())
+def test_so_they_are_where_digests_of_groups_fall_together(
+    network: Network, data: st.DataObject
+) -> None:
+    def one_of_two(content: str) -> Iterator[int]:
+        return itertools.count(OWN_IDS[len(content) % 2])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onward, "content_ids", one_of_two)
+        told_what_a_fresh_compiler_makes(network, data)
+
+
+def told_what_a_fresh_compiler_makes(network: Network, data: st.DataObject) -> None:
     """Ports go down and come up, hosts come and interfaces fail: after each plan, a switch holds
     what the last of its steps that names it gives."""
     routing, told, standing = Routing(), dict[str, RuleSet](), None
