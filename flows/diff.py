@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from flows.rules import (
     LEARNT_COOKIE,
@@ -34,6 +35,7 @@ from flows.rules import (
     GroupType,
     Key,
     Learn,
+    Match,
     Meter,
     Rule,
     RuleSet,
@@ -142,26 +144,44 @@ def apply_all(held: RuleSet, changes: Iterable[Change]) -> RuleSet:
     that deletes a meter likewise (section 6.8).
     """
     rules, groups, meters = dict(held.rules), dict(held.groups), dict(held.meters)
-    for change in changes:
-        match change:
-            case AddRule(rule):
-                rules[rule.key] = rule
-            case DeleteRule(rule):
-                if rules.get(rule.key, rule).cookie == rule.cookie:
-                    rules.pop(rule.key, None)
-            case AddGroup(group) | ModifyGroup(group):
-                groups[group.id] = group
-            case DeleteGroup(group):
-                groups.pop(group.id, None)
-                rules = {k: r for k, r in rules.items() if group.id not in _rule_groups(r)}
-            case AddMeter(meter) | ModifyMeter(meter):
-                meters[meter.id] = meter
-            case DeleteMeter(meter):
-                meters.pop(meter.id, None)
-                rules = {k: r for k, r in rules.items() if r.meter != meter.id}
-            case FlushLearnt():
-                pass
+    for _, alike in groupby(changes, type):
+        run = tuple(alike)
+        for change in run:
+            _carry_out(change, rules, groups, meters)
+        no_groups = {change.group.id for change in run if isinstance(change, DeleteGroup)}
+        no_meters = {change.meter.id for change in run if isinstance(change, DeleteMeter)}
+        if no_groups or no_meters:
+            rules = {
+                key: rule
+                for key, rule in rules.items()
+                if rule.meter not in no_meters and no_groups.isdisjoint(_rule_groups(rule))
+            }
     return RuleSet(rules, groups, meters)
+
+
+def _carry_out(
+    change: Change,
+    rules: dict[tuple[int, int, Match], Rule],
+    groups: dict[int, Group],
+    meters: dict[int, Meter],
+) -> None:
+    """What does not follow from it."""
+    match change:
+        case AddRule(rule):
+            rules[rule.key] = rule
+        case DeleteRule(rule):
+            if rules.get(rule.key, rule).cookie == rule.cookie:
+                rules.pop(rule.key, None)
+        case AddGroup(group) | ModifyGroup(group):
+            groups[group.id] = group
+        case DeleteGroup(group):
+            groups.pop(group.id, None)
+        case AddMeter(meter) | ModifyMeter(meter):
+            meters[meter.id] = meter
+        case DeleteMeter(meter):
+            meters.pop(meter.id, None)
+        case FlushLearnt():
+            pass
 
 
 def missing(held: RuleSet) -> frozenset[int]:
@@ -235,7 +255,10 @@ def _flushes(installed: RuleSet, wanted: RuleSet) -> list[Change]:
     any longer, or when this switch floods to other ports."""
     if _floods(installed) != _floods(wanted):
         return [FlushLearnt(LEARNT_COOKIE, LEARNT_MASK)]
-    gone = _learning(installed) - _learning(wanted)
+    changed = (r for key, r in installed.rules.items() if wanted.rules.get(key) is not r)
+    gone = _learning(changed)
+    if gone:
+        gone -= _learning(wanted.rules.values())
     return [FlushLearnt(cookie, (1 << 64) - 1) for cookie in sorted(gone)]
 
 
@@ -243,10 +266,10 @@ def _floods(held: RuleSet) -> dict[int, Group]:
     return {g.id: g for g in held.groups.values() if g.type is GroupType.ALL}
 
 
-def _learning(held: RuleSet) -> frozenset[int]:
+def _learning(rules: Iterable[Rule]) -> frozenset[int]:
     return frozenset(
         action.cookie
-        for rule in held.rules.values()
+        for rule in rules
         for action in (*rule.apply, *rule.write)
         if isinstance(action, Learn)
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import accumulate
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from flows.diff import (
     ModifyGroup,
     ModifyMeter,
     apply,
+    apply_all,
     diff,
     missing,
 )
@@ -80,6 +83,15 @@ def states(installed: RuleSet, wanted: RuleSet) -> list[RuleSet]:
 @given(rule_sets(), rule_sets())
 def test_all_changes_together_give_what_is_wanted(installed: RuleSet, wanted: RuleSet) -> None:
     assert states(installed, wanted)[-1] == wanted
+
+
+@given(rule_sets(), rule_sets(), st.randoms(use_true_random=False))
+def test_changes_together_give_what_they_give_one_by_one_in_whatever_order(
+    installed: RuleSet, wanted: RuleSet, random: Random
+) -> None:
+    changes = [*every_change(installed, wanted), *every_change(wanted, installed)]
+    random.shuffle(changes)
+    assert apply_all(installed, changes) == reduce(apply, changes, installed)
 
 
 @given(rule_sets())
