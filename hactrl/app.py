@@ -120,6 +120,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             name,
             wire,
             lambda wanted: self._assembly.installed(name, wanted),
+            lambda counts: self._assembly.answers.counted(name, counts),
             self._assembly.counters(name),
         )
         self._connections[name] = (wire, session)
@@ -163,7 +164,8 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         switch = self._names.get(message.datapath.id, "")
         if self._of(message.datapath) and switch in self._backbones:
             port, frame = openflow.frame_in(message)
-            self._assembly.backbone.frame_in(Attachment(switch, port), frame)
+            if openflow.is_plugged(port):  # not what the switch's own system sends
+                self._assembly.backbone.frame_in(Attachment(switch, port), frame)
 
     @handles(
         [
@@ -176,10 +178,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     )
     def _statistics(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
-            wire, session = connection
-            if (counts := wire.take_counts(event.msg)) is not None:
-                self._assembly.answers.counted(session.switch, counts)
-            session.replied(event.msg)
+            connection[1].replied(event.msg)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:

@@ -96,6 +96,11 @@ class Rulebook:
             del self._unconfirmed[switch]
             self._confirmed.put(None)
 
+    def lost(self) -> None:
+        """A switch is no longer connected, and need not be waited for. Safe from every greenlet,
+        never blocks."""
+        self._confirmed.put(None)
+
     def hand_out(self, switch: str) -> None:
         """Hand one switch what it should hold now, as when it has just connected."""
         if switch in self._wanted:

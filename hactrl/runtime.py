@@ -38,7 +38,7 @@ from hactrl.engine.effects import (
     StorePlacement,
     Wake,
 )
-from hactrl.engine.events import Event, Requested, RulesInstalled, Tick, Verdict
+from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick, Verdict
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
 from hactrl.routing import Routing
@@ -143,6 +143,9 @@ class Runtime:
         self.state, effects = decide(self.state, event, now)
         for effect in effects:
             self._carry_out(effect, now)
+        if isinstance(event, SwitchLost):
+            for rulebook in self.rulebooks:
+                rulebook.lost()
         if self.state.version != version or (not self._settled and self._has_settled(now)):
             for rulebook in self.rulebooks:
                 rulebook.outdate()

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 from eventlet.queue import Empty, LightQueue
 
 from flows.diff import Change, apply_all, diff
+from flows.openflow import Counts
 from flows.rules import RuleSet
 
 LOG = logging.getLogger(__name__)
@@ -60,6 +61,10 @@ class Wire(Protocol):
         """Take a part of an answer, which may send for the next part; the answer once it is
         whole."""
 
+    def question_failed(self, xid: int) -> bool:
+        """Whether an error with this transaction id answers `read` or `count`; no other answer
+        comes then."""
+
     def emit(self, frame: bytes, port: int) -> None:
         """See `hactrl.backbone.Emitter`."""
 
@@ -68,6 +73,10 @@ class Wire(Protocol):
 
     def count_answers(self) -> None:
         """See `hactrl.answers.Switch`."""
+
+    def take_counts(self, message: Any) -> Counts | None:
+        """Take a part of the answer to `count_answers`, which may send for the next part; all
+        of it once it is whole."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +93,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class _Reply:
-    """To a reading, or to a count."""
+    """To whatever was asked."""
 
     message: Any
 
@@ -129,7 +138,8 @@ class Session:
     """One switch's connection; also a `hactrl.backbone.Emitter` and a `hactrl.answers.Switch`,
     which keep nobody waiting who must not wait for a switch.
 
-    `installed` is called with what was wanted when the switch has confirmed all of it.
+    `installed` is called with what was wanted when the switch has confirmed all of it, `counted`
+    with what it has counted.
     """
 
     def __init__(
@@ -137,6 +147,7 @@ class Session:
         switch: str,
         wire: Wire,
         installed: Callable[[Wanted], None],
+        counted: Callable[[Counts], None],
         counters: Counters,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -147,6 +158,7 @@ class Session:
         self._wire = wire
         self._clock = clock
         self._confirm = installed
+        self._counted = counted
         self._audit_interval = audit_interval
         self._inbox: LightQueue = LightQueue()
         self._wanted: Wanted | None = None
@@ -155,6 +167,7 @@ class Session:
         self._counts_left = 0
         self._audit_at = 0.0
         self._refused = 0  # since the last reading
+        self._complaints = 0  # likewise
         self._refusal_pause = REFUSAL_PAUSE
         self._pending: dict[int, Wanted] = {}  # by the barrier's xid
         self._sent: dict[int, tuple[int, Change]] = {}  # xid: (barrier's xid after it, change)
@@ -166,7 +179,7 @@ class Session:
         self._inbox.put(wanted)
 
     def replied(self, message: Any) -> None:
-        """What the switch says to `Wire.read` or `Wire.count`."""
+        """What the switch says to `Wire.read`, `Wire.count` or `Wire.count_answers`."""
         self._inbox.put(_Reply(message))
 
     def barrier_done(self, xid: int) -> None:
@@ -218,7 +231,9 @@ class Session:
     def _read(self) -> None:
         if self._refused > 1:
             LOG.error("switch %s refused %d more changes", self.switch, self._refused - 1)
-        self._refused = 0
+        if self._complaints > 1:
+            LOG.error("switch %s sent %d more errors", self.switch, self._complaints - 1)
+        self._refused = self._complaints = 0
         self._counts_left = COUNTS_BETWEEN_READINGS
         self._audit_at = self._clock() + self._audit_interval
         self._asked = self._wire.read()
@@ -249,7 +264,9 @@ class Session:
         are read at once, as after a start, none would be read to its end."""
         if self._asked is not None:
             self._audit_at = self._clock() + self._audit_interval
-        if answer := self._wire.take_reply(message):
+        if (counts := self._wire.take_counts(message)) is not None:
+            self._counted(counts)
+        elif answer := self._wire.take_reply(message):
             self._take_answer(*answer)
 
     def _take_answer(self, number: int, found: RuleSet | int) -> None:
@@ -296,12 +313,29 @@ class Session:
     def _take_refusal(self, refusal: _Refused) -> None:
         """What the switch holds is now unknown: nothing after it is confirmed, and it is read
         again after a pause. Of many refusals in a row the first one is told, and their number."""
+        if refusal.xid not in self._sent:
+            self._take_complaint(refusal)
+            return
         self.counters.refusals += 1
         self._refused += 1
         if self._refused == 1:
-            _, change = self._sent.get(refusal.xid, (0, "a message that changes nothing"))
+            _, change = self._sent[refusal.xid]
             LOG.error("switch %s refused %s: %s", self.switch, change, refusal.error)
-            self._audit_at = self._clock() + self._refusal_pause
-            self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL_PAUSE)
+            self._pause()
         self._pending.clear()
         self._installed = self._asked = None
+
+    def _take_complaint(self, complaint: _Refused) -> None:
+        """An error that answers no change. A question that failed is asked again after a pause."""
+        self._complaints += 1
+        if self._complaints == 1:
+            said = "switch %s answers an error to a message that changes no rule: %s"
+            LOG.error(said, self.switch, complaint.error)
+        if self._wire.question_failed(complaint.xid):
+            self._asked = None
+            self._pause()
+
+    def _pause(self) -> None:
+        """Before the switch is asked the next time."""
+        self._audit_at = self._clock() + self._refusal_pause
+        self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL_PAUSE)

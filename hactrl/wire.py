@@ -22,6 +22,7 @@ class DatapathWire:
         self._number = 0
         self._role_request: int | None = None
         self._question: Reading | Count | None = None
+        self._question_xid: int | None = None
         self._counting: Counting | None = None
 
     def take_master_role(self, generation_id: int) -> None:
@@ -55,10 +56,18 @@ class DatapathWire:
         """See `Wire.take_reply`."""
         if self._question is None or not self._question.take(message):
             return None
-        if self._send_next(self._question):
+        self._question_xid = self._send_next(self._question)
+        if self._question_xid is not None:
             return None
         found, self._question = self._question.found(), None
         return self._number, found
+
+    def question_failed(self, xid: int) -> bool:
+        """See `Wire.question_failed`."""
+        if self._question is None or xid != self._question_xid:
+            return False
+        self._question = None
+        return True
 
     def count_answers(self) -> None:
         """See `hactrl.answers.Switch`."""
@@ -66,11 +75,10 @@ class DatapathWire:
         self._send_next(self._counting)
 
     def take_counts(self, message: Any) -> Counts | None:
-        """Take a part of the answer to `count_answers`, which may send for the next part; all
-        of it once it is whole."""
+        """See `Wire.take_counts`."""
         if self._counting is None or not self._counting.take(message):
             return None
-        if self._send_next(self._counting):
+        if self._send_next(self._counting) is not None:
             return None
         found, self._counting = self._counting.found(), None
         return found
@@ -86,14 +94,13 @@ class DatapathWire:
     def _ask(self, question: Reading | Count) -> int:
         self._number += 1
         self._question = question
-        self._send_next(question)
+        self._question_xid = self._send_next(question)
         return self._number
 
-    def _send_next(self, question: Reading | Count | Counting) -> bool:
+    def _send_next(self, question: Reading | Count | Counting) -> int | None:
+        """The transaction id of its next part; None where there is none."""
         request = question.next_request()
-        if request is not None:
-            self._send(request)
-        return request is not None
+        return None if request is None else self._send(request)
 
     def _send(self, message: Any) -> int:
         self.datapath.set_xid(message)

@@ -7,7 +7,8 @@ This package is, beside the application's shell, the only place that imports Ryu
 - `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts;
   `Counting(datapath)` reads what rules have counted.
 - `ports_up`, `port_change`: which ports are up, from a port description or a port-status.
-- `frame_in`, `frame_out`, `frame_again`: whole frames from and to a switch.
+- `frame_in`, `frame_out`, `frame_again`: whole frames from and to a switch; `is_plugged`: whether
+  one came from outside.
 - `error_text`: what a switch complains of, in words. An error has the transaction id of the
   message that it refuses, so whoever sends keeps `xid: change`.
 
@@ -15,7 +16,7 @@ Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_m
 """
 
 from flows.openflow.counting import Counting, Counts
-from flows.openflow.frames import frame_again, frame_in, frame_out
+from flows.openflow.frames import frame_again, frame_in, frame_out, is_plugged
 from flows.openflow.messages import messages
 from flows.openflow.replies import Count, Reading, error_text, port_change, ports_up, rule_set
 
@@ -28,6 +29,7 @@ __all__ = [
     "frame_again",
     "frame_in",
     "frame_out",
+    "is_plugged",
     "messages",
     "port_change",
     "ports_up",

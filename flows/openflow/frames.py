@@ -14,6 +14,12 @@ def frame_in(message: Any) -> tuple[int, bytes]:
     return port, bytes(message.data)
 
 
+def is_plugged(port: int) -> bool:
+    """Whether it is a port that something can be plugged into, and none of those that stand for
+    something else, as LOCAL does for the switch itself (OpenFlow 1.3.5, section 4.5)."""
+    return bool(port <= ofproto.OFPP_MAX)
+
+
 def frame_out(datapath: Any, frame: bytes, port: int) -> Any:
     """The message that sends a frame out of a port."""
     return _packet_out(datapath, frame, ofproto.OFPP_CONTROLLER, port)

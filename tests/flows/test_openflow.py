@@ -17,7 +17,16 @@ from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.diff import AddGroup, AddRule, FlushLearnt
 from flows.numbers import CookieKind
-from flows.openflow import Count, Reading, error_text, messages, port_change, ports_up, rule_set
+from flows.openflow import (
+    Count,
+    Reading,
+    error_text,
+    is_plugged,
+    messages,
+    port_change,
+    ports_up,
+    rule_set,
+)
 from flows.openflow.actions import decode_instructions
 from flows.openflow.fields import decode_match, encode_match
 from flows.openflow.ryu_mended import MalformedError, ofproto, parser
@@ -347,3 +356,9 @@ def test_a_message_with_a_length_of_zero_is_refused_and_not_read_for_ever(
     assert parsed(message) is None
     assert caplog.records[-1].exc_info is not None
     assert caplog.records[-1].exc_info[0] is MalformedError
+
+
+@pytest.mark.parametrize("port", [ofproto.OFPP_LOCAL, ofproto.OFPP_CONTROLLER, ofproto.OFPP_ANY])
+def test_nothing_is_plugged_into_a_port_that_stands_for_something_else(port: int) -> None:
+    assert not is_plugged(port)
+    assert is_plugged(ofproto.OFPP_MAX)

@@ -127,6 +127,21 @@ def test_nobody_waits_for_a_switch_that_is_out_of_reach() -> None:
         assert world.seen[-1] == ("c", rules(2), True)
 
 
+def test_a_switch_that_is_lost_is_waited_for_no_longer() -> None:
+    world = World([step(1), step(2)])
+    with running(world):
+        for switch, wanted in tuple(world.given):
+            if switch != "b":
+                world.book.confirm(switch, wanted)
+        let_run()
+        assert world.seen[-1] == ("c", rules(1), False)
+        lost = world.state.switches | {"b": SwitchState(connected=False)}
+        world.state = replace(world.state, switches=lost)
+        world.book.lost()
+        let_run()
+        assert world.seen[-1] == ("c", rules(2), True)
+
+
 def test_a_switch_that_never_confirms_is_not_waited_for_any_longer_than_the_timeout() -> None:
     with running(World([step(1), step(2)], timeout=0.001)) as world, eventlet.Timeout(5.0):
         while world.seen[-1] != ("c", rules(2), True):

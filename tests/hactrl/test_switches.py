@@ -16,6 +16,7 @@ import pytest
 from eventlet.event import Event
 
 from flows.diff import AddRule, Change, DeleteRule, ModifyGroup, apply_all
+from flows.openflow import Counts
 from flows.rules import (
     COOKIE_PREFIX,
     OWN_IDS,
@@ -42,14 +43,21 @@ def group(*ports: int) -> Group:
 ONE = RuleSet.of([rule(1, 2), rule(2, 1)], [group(1, 2)])
 
 
+#: What the fake switch answers, and the transaction id of what it was asked.
+COUNTS: Counts = {(1, 2): 3}
+QUESTION = 1 << 30
+
+
 class FakeSwitch:
     """Implements `Wire`; answers everything at once, unless `silent`."""
 
     def __init__(self, holds: RuleSet) -> None:
         self.holds = holds
         self.sent: list[Change] = []
+        self.counts: list[Counts] = []
         self.refuses: type[Change] | None = None
         self.reads = 0
+        self.fails_to_tell = False
         self.taken = 0
         self.session: Session | None = None
         self._xids = count(1)
@@ -73,7 +81,10 @@ class FakeSwitch:
     def read(self) -> int:
         self.reads += 1
         assert self.session is not None
-        self.session.replied((self.reads, self.holds))
+        if self.fails_to_tell:
+            self.session.refused(QUESTION, "OFPBRC_BAD_LEN")
+        else:
+            self.session.replied((self.reads, self.holds))
         return self.reads
 
     def count(self) -> int:
@@ -86,13 +97,20 @@ class FakeSwitch:
         number, found = message
         return number, found
 
+    def question_failed(self, xid: int) -> bool:
+        return xid == QUESTION
+
     def emit(self, _frame: bytes, _port: int) -> None:
         raise NotImplementedError
 
     resubmit = emit
 
     def count_answers(self) -> None:
-        raise NotImplementedError
+        assert self.session is not None
+        self.session.replied(COUNTS)
+
+    def take_counts(self, message: Any) -> Counts | None:
+        return COUNTS if message is COUNTS else None
 
 
 class Clock:
@@ -114,6 +132,7 @@ def connected(
         "s1",
         switch,
         lambda wanted: confirmed.append(wanted.version),
+        switch.counts.append,
         Counters(),
         clock=clock or Clock(),
     )
@@ -215,6 +234,43 @@ def test_a_switch_that_refuses_a_change_confirms_nothing_and_is_read_again_after
         let_run()
     assert switch.holds == ONE
     assert confirmed == [1]
+
+
+def test_an_error_to_what_changes_nothing_is_told_and_is_no_refusal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch = FakeSwitch(RuleSet())
+    with connected(switch) as (session, confirmed):
+        session.want(Wanted(ONE, 1, provisional=False))
+        session.refused(QUESTION + 1, "OFPBAC_BAD_OUT_PORT")
+        let_run()
+    assert "OFPBAC_BAD_OUT_PORT" in caplog.text
+    assert (session.counters.refusals, switch.reads, confirmed) == (0, 1, [1])
+
+
+def test_a_switch_that_fails_to_tell_what_it_holds_is_asked_again_after_a_pause(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch, clock = FakeSwitch(ONE), Clock()
+    switch.fails_to_tell = True
+    with connected(switch, clock) as (session, confirmed):
+        session.want(Wanted(ONE, 1, provisional=False))
+        let_run()
+        assert (switch.reads, confirmed) == (1, [])
+        assert "OFPBRC_BAD_LEN" in caplog.text
+        switch.fails_to_tell = False
+        clock.now += 2 * REFUSAL_PAUSE
+        session.barrier_done(0)  # any note wakes it
+        let_run()
+    assert (switch.reads, confirmed, session.counters.refusals) == (2, [1], 0)
+
+
+def test_what_a_switch_has_counted_is_taken_and_told_by_its_own_session() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, _):
+        session.count_answers()
+        let_run()
+    assert switch.counts == [COUNTS]
 
 
 def test_a_switch_that_goes_on_refusing_is_tried_less_and_less_often(

@@ -111,6 +111,19 @@ def test_an_answer_in_parts_is_not_there_before_its_last() -> None:
     assert len(datapath.sent) == 2
 
 
+def test_only_an_error_to_its_last_request_ends_a_question() -> None:
+    datapath = Datapath()
+    wire = DatapathWire(datapath)
+    assert not wire.question_failed(1)
+    wire.read()
+    wire.take_reply(answer(datapath.sent[0]))
+    assert not wire.question_failed(datapath.sent[0].xid)
+    assert wire.question_failed(datapath.sent[1].xid)
+    assert wire.take_reply(answer(datapath.sent[1])) is None
+    number = wire.read()
+    assert answer_all(wire, datapath) == [(number, RuleSet())]
+
+
 def test_a_count_is_one_question() -> None:
     datapath = Datapath()
     wire = DatapathWire(datapath)
