@@ -121,7 +121,11 @@ class Store(Protocol):
         """Add to the journal. Never waits."""
 
     def hosts(self) -> tuple[Host, ...]:
-        """Those kept last, the oldest first."""
+        """Those kept last, the oldest first.
+
+        Raises:
+            StoreError: one of them cannot be read.
+        """
 
     def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
         """These are all that there are now; `flush` writes them. Never waits."""
@@ -160,10 +164,10 @@ class SqliteStore:
         try:
             self._placements = self._open("FULL")
             self._journal = self._open("NORMAL")
+            self._written = {host.mac: host for host in self.hosts()}
         except StoreError:
             self._lock.close()
             raise
-        self._written = {host.mac: host for host in self.hosts()}
         self._kept = dict(self._written)
 
     def _open(self, synchronous: str) -> sqlite3.Connection:
@@ -222,10 +226,17 @@ class SqliteStore:
         rows = self._journal.execute(
             "SELECT mac, switch, port, number, addresses FROM hosts ORDER BY rowid"
         )
-        return tuple(
-            Host(mac, Attachment(switch, port), number, tuple(map(ip_address, json.loads(known))))
-            for mac, switch, port, number, known in rows
-        )
+        return tuple(self._host(*row) for row in rows)
+
+    def _host(self, mac: str, switch: str, port: int, number: int, known: str) -> Host:
+        try:
+            addresses = tuple(map(ip_address, json.loads(known)))
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"{self._path}: the addresses of host {mac} cannot be read ({error}); delete its"
+                " row from table hosts: a host is learnt again when it sends"
+            ) from error
+        return Host(mac, Attachment(switch, port), number, addresses)
 
     def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
         self._kept = {host.mac: host for host in hosts}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from topology import repairs
-from topology.model import Attachment, Network
+from topology.model import Attachment, Link, Network
 from topology.repairs import Means
 from topology.ways import Way, Ways
 
@@ -16,7 +16,8 @@ FORMS = "link:SWITCH-SWITCH, link:SWITCH:PORT-SWITCH:PORT, switch:NAME or interf
 
 
 class UnknownFailureError(ValueError):
-    """Nothing in the network is called so. `choices` are the names that something has."""
+    """Nothing in the network is called so, or more than one thing. `choices` are the names that
+    something has."""
 
     def __init__(self, message: str, name: str, choices: tuple[str, ...] = ()) -> None:
         super().__init__(message)
@@ -101,13 +102,17 @@ def _same(one: Way, other: Way) -> bool:
 
 def _link(network: Network, name: str) -> frozenset[Attachment]:
     """The ends of the link of this name, or of all links between two switches."""
-    found: dict[str, set[Attachment]] = {}
+    found: dict[str, set[Link]] = {}
     for link in network.links:
         for one, other in ((link.a, link.b), (link.b, link.a)):
             for called in (f"{one}-{other}", f"{one.switch}-{other.switch}"):
-                found.setdefault(called, set()).update((one, other))
+                found.setdefault(called, set()).add(link)
     _among(f"no link is named {name}", name, tuple(found))
-    return frozenset(found[name])
+    if len({frozenset((link.a.switch, link.b.switch)) for link in found[name]}) > 1:
+        several = ", ".join(sorted(map(str, found[name])))
+        message = f"{name} may be any of {several}: name the link with its ports"
+        raise UnknownFailureError(message, name)
+    return frozenset(end for link in found[name] for end in (link.a, link.b))
 
 
 def _switch(network: Network, name: str) -> frozenset[Attachment]:

@@ -41,6 +41,11 @@ def connected(url: str, token: str = "") -> Iterator[Client]:
     try:
         with Client(url, token) as opened:
             yield opened
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":  # how Python passes bytes that are no text
+            raise
+        err.print(f"[red]wrong usage:[/] an argument is not UTF-8: {escape(ascii(error.object))}")
+        raise typer.Exit(Exit.USAGE) from error
     except RefusedError as error:
         err.print(f"[red]refused:[/] {escape(str(error))}")
         raise typer.Exit(Exit.REFUSED) from error

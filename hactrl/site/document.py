@@ -79,6 +79,9 @@ def parse(text: str, file: str) -> Document:
     except (YAMLError, ValueError) as error:
         message = f"not YAML: {' '.join(str(error).split())}"
         raise SiteError(file, [Problem(file, 0, "", message)]) from error
+    except RecursionError as error:
+        message = "nested too deeply"
+        raise SiteError(file, [Problem(file, 0, "", message, "a few levels, no more")]) from error
     if not isinstance(root, MappingNode) or not isinstance(data, dict):
         message = "the file is empty" if root is None else "not a site file"
         raise SiteError(file, [Problem(file, 1, "", message, "a mapping that begins with 'site:'")])

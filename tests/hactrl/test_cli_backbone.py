@@ -172,3 +172,9 @@ def test_check_counts_file_servers_and_their_interfaces() -> None:
     )
     result = hactl("", "check", str(EXAMPLE))
     assert result.stdout.strip().endswith(", 2 servers, 8 interfaces, 3 roles")
+
+
+def test_an_argument_that_is_no_text_is_wrong_usage(url: str) -> None:
+    result = hactl(url, "paths", "fil\udce9")
+    assert result.exit_code == Exit.USAGE
+    assert r"'fil\udce9'" in result.stderr.replace("\n", "")

@@ -670,6 +670,7 @@ def test_the_listing_shows_file_line_path_expectation_and_suggestion() -> None:
         ("site: &x a\nsegments: *x\n", "an alias (*name) stands here"),
         ("site: x\0", "not YAML"),
         ("a: &a [*a]\n", "an alias (*name) stands here"),
+        ("a: " + 2000 * "[" + 2000 * "]", "nested too deeply"),
     ],
 )
 def test_what_is_no_site_file_is_refused(text: str, message: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -319,6 +320,20 @@ def test_hosts_are_read_back_after_reopening_the_oldest_first(path: Path) -> Non
     second = SqliteStore(path)
     assert second.hosts() == (moved, ANN)
     second.close()
+
+
+@pytest.mark.parametrize("damaged", ["", "7", '["10.0.0"]', "{"])
+def test_a_host_that_cannot_be_read_is_named_and_the_store_not_opened(
+    path: Path, damaged: str
+) -> None:
+    first = SqliteStore(path)
+    first.keep_hosts((ANN,))
+    first.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE hosts SET addresses = ?", (damaged,))
+        connection.commit()
+    with pytest.raises(StoreError, match=rf"host {ANN.mac} cannot be read .* delete its row"):
+        SqliteStore(path)
 
 
 def test_a_host_that_is_kept_no_more_is_forgotten(path: Path) -> None:

@@ -226,6 +226,14 @@ def test_all_parallel_links_or_exactly_one() -> None:
     assert failure(network, "link:b-a").down == network.trunk_ports
 
 
+def test_a_link_whose_switches_could_be_several_is_named_by_its_ports() -> None:
+    network = campus([("a-b", "c"), ("a", "b-c")], ["a"])
+    one, other = network.links
+    with pytest.raises(UnknownFailureError, match=f"{one}, {other}: name the link with its ports"):
+        failure(network, "link:a-b-c")
+    assert failure(network, f"link:{one}").down == {one.a, one.b}
+
+
 @pytest.mark.parametrize(
     "text", ["", "a-b", "lnk:a-b", "link:a-d", "link:a:1-b:1", "switch:z", "interface:files", "::"]
 )
