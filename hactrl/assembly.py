@@ -48,12 +48,16 @@ class Connection(Emitter, Switch, Protocol):
     """What is asked of a connected switch."""
 
 
+class StartError(Exception):
+    """A controller cannot be started; the message names the file and what is wrong with it."""
+
+
 class Assembly:
     """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `connection`
     gives it, None while there is none.
 
     Raises:
-        StoreError, OSError, ValueError: the store, or a file of tokens, cannot be used.
+        StartError: the store, or a file of tokens, cannot be used.
     """
 
     def __init__(
@@ -63,13 +67,17 @@ class Assembly:
         want: Callable[[str, Wanted], None],
         connection: Callable[[str], Connection | None],
     ) -> None:
-        store = SqliteStore(site.controller.store)
+        try:
+            store = SqliteStore(site.controller.store)
+            tokens = read_tokens(Path(site.controller.agent_tokens))
+            operator = operator_token(Path(site.controller.operator_token))
+        except (StoreError, OSError, ValueError) as error:
+            raise StartError(str(error)) from error
         self.generation_id = store.next_generation()
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
         state = initial(site, store.placements(), clock(), store.hosts())
-        tokens = read_tokens(Path(site.controller.agent_tokens))
         events = LightQueue()
         self._agents = AgentServer(site, tokens, events.put)
         self._power = PowerFencer(site.power_fences, events.put)
@@ -100,7 +108,7 @@ class Assembly:
             tables=lambda: self.runtime.rule_sets,
             counters=lambda: self._counters,
             looking_round=lambda: self.runtime.looking_round,
-            token=operator_token(Path(site.controller.operator_token)),
+            token=operator,
             aside=few_at_a_time(tpool.execute),
         )
 

@@ -67,8 +67,8 @@ class SiteNotNamedError(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run Ryu with these command line arguments (the process's own, if None).
 
-    Returns the exit code: 1 if the site file or a configuration file is missing or wrong, with
-    the reason on stderr.
+    Returns the exit code: 1 if the site file, a configuration file or one that the site file names
+    is missing or wrong, with the reason on stderr.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     manager = ryu_manager()
@@ -90,7 +90,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             use_site(options, configured_site(options))
         except (SiteError, SiteNotNamedError, OSError) as error:
             return refuse(error)
+        return run(manager, arguments)
     manager.main(args=arguments, prog="ryu-manager")
+    return 0
+
+
+def run(manager: Any, arguments: list[str]) -> int:
+    """Run Ryu with hactrl; returns the exit code."""
+    from hactrl.assembly import StartError
+
+    try:
+        manager.main(args=arguments, prog="ryu-manager")
+    except StartError as error:
+        return refuse(error)
     return 0
 
 

@@ -115,6 +115,16 @@ def test_a_wrong_site_file_ends_the_program_with_its_errors(tmp_path: Path) -> N
     assert "loading app" not in done.stderr
 
 
+def test_a_store_that_is_none_ends_the_program_with_its_name(tmp_path: Path) -> None:
+    store, file = tmp_path / "hactrl.sqlite", tmp_path / "site.yaml"
+    store.write_text("no database, and long enough to be looked at as one" * 20)
+    file.write_text(FRONTIER.read_text().replace("/run/hactrl", str(tmp_path)))
+    done = run_manager("hactrl", "--hactrl-site", str(file))
+    assert done.returncode == 1
+    assert f"ryu-manager: {store}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_site_file_that_does_not_exist_ends_the_program_with_its_name(tmp_path: Path) -> None:
     done = run_manager("hactrl", "--hactrl-site", str(tmp_path / "absent.yaml"))
     assert done.returncode == 1
