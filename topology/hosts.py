@@ -202,17 +202,19 @@ def seen(
 
 
 def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple[Decision, ...]]:
-    """Grant the claims whose holders have not answered in time."""
+    """Grant the claims whose holders have not answered in time, or cannot any longer, because
+    their port has gone down."""
     decisions = []
     for claim in tuple(table.claims.values()):
-        if now < claim.deadline or table.claims.get(claim.holding) is not claim:
+        up = around.port_up(claim.holder.attachment)
+        if (up and now < claim.deadline) or table.claims.get(claim.holding) is not claim:
             continue
         claims = {h: c for h, c in table.claims.items() if h != claim.holding}
         table = table.with_same_hosts(claims=claims)
         holder = table.hosts.get(claim.holding.mac)
         former = won = None
         if holder is not None and holder.attachment == claim.holder.attachment:
-            if not around.reached(holder.attachment.switch):
+            if up and not around.reached(holder.attachment.switch):
                 refused = Decision(
                     Verdict.REFUSED, claim.sighting, refusal=Refusal.CANNOT_ASK, claim=claim
                 )

@@ -117,6 +117,13 @@ def test_a_host_that_does_not_answer_at_its_old_port_moves_when_its_time_is_over
     assert table.hosts[ANN].attachment == P3
 
 
+def test_a_host_that_was_asked_moves_at_once_when_its_old_port_goes_down() -> None:
+    table, _ = see(knowing((ANN, P1, "10.0.1.1")), ANN, P3, "10.0.1.1", 1.0)
+    table, (moved,) = expire(table, 1.0, around(frozenset({P1})))
+    assert (moved.verdict, moved.former) == (Verdict.MOVED, P1)
+    assert table.hosts[ANN].attachment == P3
+
+
 def test_whoever_claims_what_an_answering_host_holds_is_unmasked_and_refused() -> None:
     table, _ = see(knowing((ANN, P1, "10.0.1.1")), EVE, P2, "10.0.1.1", 1.0)
     table, answer = see(table, ANN, P1, "10.0.1.1", 1.1)
