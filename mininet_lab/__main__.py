@@ -12,7 +12,7 @@ import typer
 
 from mininet_lab import evaluations, scenarios
 from mininet_lab.evaluations import UnknownEvaluationError
-from mininet_lab.isolate import LabBusyError, LabLeftoverError, Workplace, run_isolated
+from mininet_lab.isolate import LabBusyError, Workplace, run_isolated
 from mininet_lab.report import Story
 from mininet_lab.scenarios import Options, UnknownScenarioError
 
@@ -81,7 +81,7 @@ def clean() -> None:
     try:
         with workplace.locked():
             workplace.remove_leftovers()
-    except (LabBusyError, LabLeftoverError) as error:
+    except LabBusyError as error:
         _refuse(str(error))
 
 
@@ -90,7 +90,7 @@ def _run_inside(name: str, options: Options) -> None:
         _refuse("the lab makes network namespaces and mounts: run it as root")
     try:
         status = run_isolated(Workplace.default(), [name, json.dumps(asdict(options))])
-    except (LabBusyError, LabLeftoverError) as error:
+    except LabBusyError as error:
         _refuse(str(error))
     sys.exit(status)
 

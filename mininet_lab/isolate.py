@@ -6,8 +6,7 @@
            └ the run                      switches, servers, controller, mail
 
 However a run ends, also by SIGKILL of any of these, the kernel ends all processes inside, and
-with the last of them every network namespace, bridge and mount. Loop devices alone live outside
-of namespaces: those whose file lies in the run's directory are ours, and are detached.
+with the last of them every network namespace, bridge, mount and loop device (loop_device).
 """
 
 from __future__ import annotations
@@ -32,10 +31,6 @@ _INSIDE_MOUNTS = (("tmpfs", "/run"), ("sysfs", "/sys"))
 
 class LabBusyError(Exception):
     """Another run of the lab has not ended yet."""
-
-
-class LabLeftoverError(Exception):
-    """Something of ours could not be removed."""
 
 
 @dataclass(frozen=True)
@@ -79,36 +74,12 @@ class Workplace:
             os.close(lock)
 
     def remove_leftovers(self, *, keep_logs: bool = False) -> None:
-        """Detach loop devices on files of the last run and remove its directory; with
-        `keep_logs` only what is large: the disks.
-
-        Raises:
-            LabLeftoverError: a loop device is still in use.
-        """
-        for device in loop_devices(self.run):
-            detached = subprocess.run(
-                ["losetup", "--detach", device], capture_output=True, text=True, check=False
-            )
-            if detached.returncode and device in loop_devices(self.run):
-                raise LabLeftoverError(f"{device} cannot be detached: {detached.stderr.strip()}")
+        """Remove the directory of the last run; with `keep_logs` only what is large: the disks."""
         if keep_logs:
             for disk in self.run.rglob("*.img"):
                 disk.unlink()
         else:
             shutil.rmtree(self.run, ignore_errors=False) if self.run.exists() else None
-
-
-def loop_devices(below: Path, sys_block: Path = Path("/sys/block")) -> list[str]:
-    """Loop devices whose backing file lies, or lay until it was deleted, below a directory."""
-    found = []
-    for backing in sorted(sys_block.glob("loop*/loop/backing_file")):
-        try:
-            file = Path(backing.read_text().strip().removesuffix(" (deleted)"))
-        except OSError:  # detached at this moment
-            continue
-        if file.is_relative_to(below):
-            found.append(f"/dev/{backing.parent.parent.name}")
-    return found
 
 
 def run_isolated(workplace: Workplace, main: list[str]) -> int:

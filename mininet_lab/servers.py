@@ -6,12 +6,10 @@ A power cut ends all of the latter at once. Switching on again boots anew, with 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import signal
-import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hactrl.site.model import Site
-from mininet_lab import plan, powercut, spool
+from mininet_lab import plan, powercut
+from mininet_lab.loop_device import LoopDevice
 from mininet_lab.mail.description import MailSite
 from mininet_lab.mail.rendering import render
 from mininet_lab.network import Node
@@ -30,13 +29,6 @@ from topology.model import Server
 LAB = Path("/run/lab")
 
 MANAGEMENT_DEVICE = "management"
-
-# Linux, include/uapi/linux/loop.h: struct loop_info64 and its ioctls.
-_LOOP_SET_STATUS64 = 0x4C04
-_LOOP_GET_STATUS64 = 0x4C05
-_LOOP_INFO_SIZE = 232
-_LOOP_FLAGS_OFFSET = 52
-_LO_FLAGS_AUTOCLEAR = 4
 
 
 class ServerError(Exception):
@@ -57,8 +49,7 @@ class _Power:
 
     holder: subprocess.Popen[str]
     init: int
-    device: Path | None
-    device_handle: int | None
+    disk: LoopDevice | None
     agent: subprocess.Popen[bytes] | None = None
 
 
@@ -114,9 +105,13 @@ class LabServer:
                 self.chassis.set_link(device, up=True)
             self._remove_stale()
             owns = any(role.owns and self.name in role.servers for role in self.site.roles.values())
-            block = spool.attach(self.image) if owns else None
-            handle = _clear_when_unused(block) if block else None
-            self._power = self._boot(block, handle)
+            disk = LoopDevice.attach(self.image) if owns else None
+            try:
+                self._power = self._boot(disk)
+            except BaseException:
+                if disk is not None:
+                    disk.detach()
+                raise
             self._install_roles()
             self.start_agent()
 
@@ -137,11 +132,11 @@ class LabServer:
             if power.agent is not None:
                 # nsenter(1) has stopped if the agent was, and would then never collect it.
                 power.agent.kill()
-            devices = (power.device,) if power.device else ()
+            devices = (power.disk.path,) if power.disk else ()
             powercut.cut((power.init, *_users(devices)), devices)
             self._power = None
-            if power.device_handle is not None:
-                os.close(power.device_handle)  # the last user: the kernel detaches the device
+            if power.disk is not None:
+                power.disk.detach()
             for process in (power.agent, power.holder):
                 if process is not None:
                     process.wait()
@@ -257,7 +252,7 @@ class LabServer:
             os.close(handle)
         self._stale = []
 
-    def _boot(self, block: Path | None, handle: int | None) -> _Power:
+    def _boot(self, disk: LoopDevice | None) -> _Power:
         lines = boot_script(self.name, self.directory)
         for role in self._roles():
             lines += plan.role_script(self.site, self.site.roles[role], self.name)
@@ -279,10 +274,11 @@ class LabServer:
             holder.kill()
             _, errors = holder.communicate()
             raise ServerError(f"{self.name} does not boot: {errors.strip()}")
-        return _Power(holder, _children(holder.pid)[0], block, handle)
+        return _Power(holder, _children(holder.pid)[0], disk)
 
     def _install_roles(self) -> None:
-        device = self._require_power().device
+        disk = self._require_power().disk
+        device = disk.path if disk else None
         tables: dict[str, object] = {}
         for role in self._roles():
             rendered = render(self.site, self.mail, role, self.name, self.directory, spool=device)
@@ -337,18 +333,6 @@ def toml(table: Mapping[str, object], path: str = "") -> str:
 
 def new_token() -> str:
     return secrets.token_hex(16)
-
-
-def _clear_when_unused(device: Path) -> int:
-    """Have the kernel detach a loop device when its last user goes, and be one. So it goes even
-    when the lab is killed."""
-    handle = os.open(device, os.O_RDWR | os.O_CLOEXEC)
-    info = bytearray(_LOOP_INFO_SIZE)
-    fcntl.ioctl(handle, _LOOP_GET_STATUS64, info)
-    (flags,) = struct.unpack_from("I", info, _LOOP_FLAGS_OFFSET)
-    struct.pack_into("I", info, _LOOP_FLAGS_OFFSET, flags | _LO_FLAGS_AUTOCLEAR)
-    fcntl.ioctl(handle, _LOOP_SET_STATUS64, bytes(info))
-    return handle
 
 
 def _users(devices: tuple[Path, ...]) -> list[int]:

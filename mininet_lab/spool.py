@@ -3,7 +3,7 @@
 Each server has a loop device of its own on the one image, as it would have a port of its own
 on a shared disk. (`mount -o loop` would give both servers the same device, and the guard
 against a second mount would not see the second.) A device is attached while its server has
-power. All functions need root.
+power (loop_device). All functions need root.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from mininet_lab.loop_device import LoopDevice, attached
 from mininet_lab.mail.description import MAIL_UID
 from mininet_lab.mail.files import Directory, install, queue_directories
-
-_BLOCK_DEVICES = Path("/sys/block")
 
 # Linux, fs/ext4/ext4.h: offsets in struct ext4_super_block, and a value of mmp_seq, which is the
 # second word of struct mmp_struct. The kernel writes that block past the page cache of others.
@@ -47,43 +46,8 @@ def create(image: Path, mebibytes: int = 256) -> None:
     # After a crash a mount waits for twice 2 × 5 + 1 s; with the default interval for twice 21 s.
     options = "lazy_itable_init=0,lazy_journal_init=0,mmp_update_interval=1"
     _run("mkfs.ext4", "-q", "-O", "mmp", "-E", options, image)
-    device = attach(image)
-    try:
-        _lay_out(device)
-    finally:
-        detach(device)
-
-
-def attach(image: Path) -> Path:
-    """A loop device of its own on the image; the server's way to the disk.
-
-    Raises:
-        SpoolError: there is no image, or no loop device.
-    """
-    return Path(_run("losetup", "--find", "--show", image).strip())
-
-
-def detach(device: Path) -> None:
-    """Take the device away. One that is still mounted goes with its last user.
-
-    Raises:
-        SpoolError: there is no such device.
-    """
-    _run("losetup", "--detach", device)
-
-
-def attached(image: Path) -> tuple[Path, ...]:
-    """The loop devices on this image, or on any image below, if it is a directory."""
-    wanted = image.resolve()
-    found = []
-    for entry in sorted(_BLOCK_DEVICES.glob("loop*/loop/backing_file")):
-        try:
-            backing = Path(entry.read_text().rstrip("\n").removesuffix(" (deleted)"))
-        except OSError:  # detached since we looked
-            continue
-        if backing == wanted or wanted in backing.parents:
-            found.append(Path("/dev") / entry.parts[-3])
-    return tuple(found)
+    with LoopDevice.attach(image) as device:
+        _lay_out(device.path)
 
 
 def in_use(device: Path) -> bool:

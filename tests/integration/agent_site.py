@@ -32,6 +32,7 @@ from hactrl.engine.events import (
     Proof,
 )
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
+from mininet_lab.loop_device import LoopDevice
 from topology.model import Network
 
 ROOT = Path(__file__).parents[2]
@@ -238,10 +239,5 @@ def loop_device(directory: Path) -> Iterator[str]:
     with image.open("wb") as file:
         file.truncate(8 * 1024 * 1024)
     subprocess.run(["mkfs.ext4", "-q", image], check=True)
-    device = subprocess.run(
-        ["losetup", "--find", "--show", image], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    try:
-        yield device
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=True)
+    with LoopDevice.attach(image) as device:
+        yield str(device.path)

@@ -25,6 +25,7 @@ from mail_machines import Fabric, Machine
 
 from hactrl.site import load
 from mininet_lab import spool
+from mininet_lab.loop_device import LoopDevice
 from mininet_lab.mail import ledger
 from mininet_lab.mail.description import Fsync, MailSite, all_addresses
 from mininet_lab.mail.ledger import Kind
@@ -46,7 +47,6 @@ class Site:
         self.root, self.mail, self._stack = root, mail, stack
         self.image = root / "spool.img"
         spool.create(self.image)
-        stack.callback(self._detach)
         self.fabric = Fabric(OURS)
         stack.callback(self.fabric.close)
         wan = render_wan(mail.wan, root / "wan")
@@ -56,7 +56,8 @@ class Site:
 
     def smtp_pop_on(self, server: str) -> Machine:
         """A warm standby."""
-        machine = self._machine("smtp_pop", server, spool.attach(self.image))
+        disk = self._stack.enter_context(LoopDevice.attach(self.image))
+        machine = self._machine("smtp_pop", server, disk.path)
         machine.stand_by()
         return machine
 
@@ -110,10 +111,6 @@ class Site:
         mac = SITE.roles[role].addresses[0].mac
         self.fabric.plug(machine, mac, addresses)
         return machine
-
-    def _detach(self) -> None:
-        for device in spool.attached(self.image):
-            spool.detach(device)
 
 
 def flags(name: str, values: Sequence[str]) -> list[str]:

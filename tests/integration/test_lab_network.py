@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mininet_lab.isolate import loop_devices
+from mininet_lab.loop_device import attached
 
 pytestmark = pytest.mark.integration
 
@@ -116,7 +116,7 @@ def test_power_fence_proves_a_server_off_and_a_boot_is_a_new_one(tmp_path: Path)
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert loop_devices(tmp_path) == []
+    assert attached(tmp_path) == ()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -130,7 +130,7 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_works(
     run.send_signal(number)
     run.wait(timeout=20)
     assert eventually(lambda: not processes_that_mention(str(tmp_path)))
-    assert eventually(lambda: loop_devices(tmp_path) == [])
+    assert eventually(lambda: attached(tmp_path) == ())
     run.stdout.close()
     clean = lab(tmp_path, "clean")
     output, _ = clean.communicate(timeout=30)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mininet_lab.isolate import loop_devices
+from mininet_lab.loop_device import attached
 
 # Half a minute on an idle machine with two cores.
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -45,4 +45,4 @@ def test_a_takeover_under_mail_loses_nothing_and_writes_its_figures(tmp_path: Pa
     assert values["acknowledged mails lost"] == [0]
     assert values["acknowledged mails"][0] >= 100
 
-    assert loop_devices(workplace) == []
+    assert attached(workplace) == ()

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from mininet_lab import scenarios
 from mininet_lab.connections import Attempt, split_target, summarize
-from mininet_lab.isolate import LabBusyError, Workplace, loop_devices
+from mininet_lab.isolate import LabBusyError, Workplace
+from mininet_lab.loop_device import attached
 from mininet_lab.ovs import count_changes, flow_key
 from mininet_lab.report import Story
 from mininet_lab.results import Results
@@ -100,7 +101,7 @@ def test_a_loop_device_is_ours_only_if_its_file_is_below_our_directory(tmp_path:
         entry = tmp_path / f"loop{number}" / "loop"
         entry.mkdir(parents=True)
         (entry / "backing_file").write_text(f"{file}\n")
-    assert loop_devices(Path("/lab/run"), tmp_path) == ["/dev/loop0", "/dev/loop1"]
+    assert attached(Path("/lab/run"), tmp_path) == (Path("/dev/loop0"), Path("/dev/loop1"))
 
 
 def test_a_second_run_is_refused_and_told_who_runs(tmp_path: Path) -> None:
