@@ -16,6 +16,7 @@ from hactrl.wanted import intents, ports_up
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Interface, Link
+from topology.pauses import Pause, no_pause
 from topology.rounds import rounds
 from topology.routes import Destination, Routes, differing
 from topology.trees import Trees
@@ -28,11 +29,13 @@ class Routing:
     """The plan of the backbones' rulebook. It keeps nothing that could not be computed from the
     state alone: only how it is computed faster (law 2).
 
-    `changes` grows whenever routes or live interfaces of file servers have changed.
+    `changes` grows whenever routes or live interfaces of file servers have changed, and before
+    anything that `nearest` depends on does: others may look between, in a pause.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pause: Pause = no_pause) -> None:
         self.changes = 0
+        self._pause = pause
         self._latest: tuple[Routes, tuple[Nearest, ...]] | None = None
         self._trees: Trees | None = None
         self._links: Mapping[Attachment, Link] = {}
@@ -55,20 +58,30 @@ class Routing:
         assert self._trees is not None  # `routes` made them
         steps: list[Step] = []
         latest = standing
-        for then in rounds(self._trees.graph, standing, routes) or (routes,):
-            changed = frozenset(_differing(latest, then)) if same or steps else None
+        planned = rounds(self._trees.graph, standing, routes, self._pause)
+        for then in planned or (routes,):
+            changed = frozenset(self._differing(latest, then)) if same or steps else None
             steps.append(Step(rules_of(then), then, changed))
             latest = then
         return steps
 
     def routes(self, graph: LiveGraph, wishes: Intents) -> Routes:
         """Those of a live graph, from the trees of the one before."""
+        former, self._links = self._links, backbones.links(graph)
+        self._pause()
+        gone, come = _missing(former, self._links), _missing(self._links, former)
+        latest = self._latest
+        if latest is None or gone or come:
+            self.changes += 1
+            tree: Mapping[str, tuple[int, ...]] = backbones.flood_tree(graph, self._pause)
+        else:
+            self.changes += latest[1] != wishes.nearest
+            tree = latest[0].tree
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
-        self._trees = self._followed(graph, live)
-        found = self._trees.routes(backbones.flood_tree(graph))
-        latest, self._latest = self._latest, (found, wishes.nearest)
+        self._trees = self._followed(graph, live, gone, come)
+        self._latest = self._trees.routes(tree), wishes.nearest
         self.changes += latest != self._latest
-        return found
+        return self._latest[0]
 
     def nearest(self, server: str, switch: str) -> frozenset[str]:
         """The live interfaces of a file server that no other is nearer to a switch than, offsets
@@ -79,23 +92,38 @@ class Routing:
         near = self._trees.ends(Destination.file_server(server), switch)
         return frozenset(card.name for card in live if card.attachment.switch in near)
 
-    def _followed(self, graph: LiveGraph, live: Mapping[str, tuple[Interface, ...]]) -> Trees:
+    def _followed(
+        self,
+        graph: LiveGraph,
+        live: Mapping[str, tuple[Interface, ...]],
+        gone: Sequence[Link],
+        come: Sequence[Link],
+    ) -> Trees:
         """The trees, after all that has changed."""
-        former, self._links = self._links, backbones.links(graph)
         trees = self._trees
-        gone, come = _missing(former, self._links), _missing(self._links, former)
         many = len(gone) + len(come) > 1 + _MANY * len(self._links)
         if trees is None or many or set(trees.graph) != backbones.members(graph):
-            return backbones.trees(graph, live)
+            return backbones.trees(graph, live, self._pause)
         for link in gone:
+            self._pause()
             trees.remove_link(link.a.switch, link.b.switch, str(link))
         for link in come:
+            self._pause()
             a, b = link.a, link.b
             ports = {a.switch: a.port, b.switch: b.port}
             trees.add_link(a.switch, b.switch, str(link), link.cost, ports)
         for destination, offsets in backbones.sources(graph.network, live).items():
+            self._pause()
             trees.set_sources(destination, offsets)
         return trees
+
+    def _differing(self, one: Routes, other: Routes) -> set[str]:
+        """The switches whose routes are not the same."""
+        switches = {s for s in {**one.tree, **other.tree} if one.tree.get(s) != other.tree.get(s)}
+        for destination in {**one.hops, **other.hops}:
+            self._pause()
+            switches |= differing(one.toward(destination), other.toward(destination))
+        return switches
 
 
 def _missing(one: Mapping[Attachment, Link], other: Mapping[Attachment, Link]) -> list[Link]:
@@ -110,11 +138,3 @@ def _surroundings(compiler: Compiler) -> tuple[object, ...]:
     network, graph = compiler.network, compiler.graph
     host_ports = {name: graph.host_ports(name) for name in backbones.backbone_switches(network)}
     return network, compiler.intents, host_ports
-
-
-def _differing(one: Routes, other: Routes) -> set[str]:
-    """The switches whose routes are not the same."""
-    switches = {s for s in {**one.tree, **other.tree} if one.tree.get(s) != other.tree.get(s)}
-    for destination in {**one.hops, **other.hops}:
-        switches |= differing(one.toward(destination), other.toward(destination))
-    return switches

@@ -43,6 +43,7 @@ from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
 from hactrl.routing import Routing
 from hactrl.rulebook import Plan, Rulebook, Step
+from hactrl.stretch import Stretch
 from hactrl.switches import Wanted
 from hactrl.wanted import intents, ports_up
 from topology.backbones import backbone_switches
@@ -101,7 +102,7 @@ class Runtime:
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
-        self.routing = Routing()
+        self.routing = Routing(Stretch().pause)
         self.rulebooks = tuple(
             Rulebook(switches, self._current, plan, outlets.want, awaited=outlets.awaited)
             for switches, plan in plans(state.site.network, self.routing)

@@ -43,7 +43,7 @@ from topology.model import (
     Switch,
     derived_mac,
 )
-from topology.paths import flood_tree
+from topology.pauses import Pause, no_pause
 from topology.rounds import rounds
 from topology.routes import Destination, Routes, differing
 
@@ -227,14 +227,15 @@ class World:
 
 class Planner:
     """What the controller does: keeps routes up to date, and compiles what they change. It
-    begins when these links are down."""
+    begins when these links are down; `pause` is called while it works."""
 
-    def __init__(self, site: Site, down: Set[Link] = frozenset()) -> None:
+    def __init__(self, site: Site, down: Set[Link] = frozenset(), pause: Pause = no_pause) -> None:
         self.site = site
+        self._pause = pause
         self._down = frozenset(down)
         servers = site.network.file_servers.values()
         live = {server.name: server.interfaces for server in servers}
-        self.trees = backbones.trees(self._graph(), live)
+        self.trees = backbones.trees(self._graph(), live, pause)
         self.routes = self._routes()
         self._compiler = Compiler.of(site.network, site.graph, site.wishes)
 
@@ -243,11 +244,11 @@ class Planner:
 
     def _routes(self) -> Routes:
         """The flood tree is one of a graph made anew, so that it follows from the links alone."""
-        return self.trees.routes(flood_tree(self._graph().switches))
+        return self.trees.routes(backbones.flood_tree(self._graph(), self._pause))
 
     def begin(self) -> tuple[Routes, ...]:
         """The rounds that come first."""
-        return rounds(self.trees.graph, Routes(), self.routes)
+        return rounds(self.trees.graph, Routes(), self.routes, self._pause)
 
     def turn(self, link: Link, standing: Routes | None = None) -> tuple[Routes, ...]:
         """The rounds that follow when a link has gone, or has come back. `standing`: the routes
@@ -260,7 +261,7 @@ class Planner:
             self.trees.remove_link(a.switch, b.switch, str(link))
         self._down ^= {link}
         old, self.routes = standing or self.routes, self._routes()
-        return rounds(self.trees.graph, old, self.routes)
+        return rounds(self.trees.graph, old, self.routes, self._pause)
 
     def rules(self, routes: Routes) -> Compiler:
         """What each switch should hold when these are its routes."""
@@ -299,7 +300,7 @@ def endings(trace: Trace) -> list[Ending]:
     return found
 
 
-def changes(old: Routes, new: Routes) -> Changes:
+def changes(old: Routes, new: Routes, pause: Pause = no_pause) -> Changes:
     """By switch the destinations toward which it sends otherwise; none where only its flood tree
     is another one."""
     found: dict[str, list[Destination]] = {
@@ -308,6 +309,7 @@ def changes(old: Routes, new: Routes) -> Changes:
         if old.tree.get(switch) != new.tree.get(switch)
     }
     for destination in {**old.hops, **new.hops}:
+        pause()
         for switch in differing(old.toward(destination), new.toward(destination)):
             found.setdefault(switch, []).append(destination)
     return found

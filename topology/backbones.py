@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from topology.graph import LiveGraph
+from topology.graph import LiveGraph, in_order
 from topology.model import Attachment, Interface, Link, Network
+from topology.paths import flood_tree as spanning_tree
 from topology.paths import graph_of
+from topology.pauses import Pause, no_pause
 from topology.routes import Destination, Routes, Sources
 from topology.trees import Trees
 
@@ -43,10 +45,12 @@ def links(graph: LiveGraph) -> dict[Attachment, Link]:
     return {link.a: link for link in graph.links if link.a.switch in there}
 
 
-def trees(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Trees:
+def trees(
+    graph: LiveGraph, live: Mapping[str, Iterable[Interface]], pause: Pause = no_pause
+) -> Trees:
     """The trees of all destinations."""
-    switches = graph_of(sorted(members(graph)), links(graph).values())
-    return Trees(switches, sources(graph.network, live))
+    switches = graph_of(sorted(members(graph)), links(graph).values(), pause)
+    return Trees(switches, sources(graph.network, live), pause)
 
 
 def routes(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Routes:
@@ -54,6 +58,10 @@ def routes(graph: LiveGraph, live: Mapping[str, Iterable[Interface]]) -> Routes:
     return trees(graph, live).routes(flood_tree(graph))
 
 
-def flood_tree(graph: LiveGraph) -> dict[str, tuple[int, ...]]:
+def flood_tree(graph: LiveGraph, pause: Pause = no_pause) -> dict[str, tuple[int, ...]]:
     """Of each backbone, by switch."""
-    return {name: graph.tree_ports(name) for name in sorted(backbone_switches(graph.network))}
+    switches = sorted(backbone_switches(graph.network))
+    ordered = in_order(links(graph).values())
+    there = graph_of((name for name in switches if name not in graph.absent), ordered, pause)
+    found = spanning_tree(there, pause)
+    return {name: found.get(name, ()) for name in switches}

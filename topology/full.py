@@ -15,6 +15,7 @@ import networkx as nx
 from topology.by_scipy import costs_by_scipy, have_scipy
 from topology.costs import Bits, Costs, Queue, put, union
 from topology.paths import SAME_WEIGHT
+from topology.pauses import Pause, no_pause
 from topology.routes import Sources
 
 #: By switch and neighbour, the links between them: networkx's own dictionaries, which are several
@@ -126,7 +127,11 @@ def in_order_of_cost(graph: nx.MultiGraph, begins: Costs) -> Costs:
 
 
 def settle(
-    costs: Costs, queue: Queue, missing: Wave, near: Callable[[str], Iterable[tuple[str, int]]]
+    costs: Costs,
+    queue: Queue,
+    missing: Wave,
+    near: Callable[[str], Iterable[tuple[str, int]]],
+    pause: Pause = no_pause,
 ) -> None:
     """Dijkstra's algorithm, for all destinations at once: the least costs for those who miss
     some, who are then struck out of `missing`.
@@ -140,6 +145,7 @@ def settle(
             news = bits & missing[switch]
             if not news:
                 continue
+            pause()
             missing[switch] ^= news
             put(costs, switch, cost, news)
             for other, weight in near(switch):

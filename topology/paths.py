@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from topology.model import Link
+from topology.pauses import Pause, no_pause
 
 Distances = Mapping[str, Mapping[str, int]]
 
@@ -42,12 +43,15 @@ class Hops:
         return self.equal + self.downstream
 
 
-def graph_of(switches: Iterable[str], links: Iterable[Link]) -> nx.MultiGraph:
+def graph_of(
+    switches: Iterable[str], links: Iterable[Link], pause: Pause = no_pause
+) -> nx.MultiGraph:
     """A graph whose edges have the links' names for keys."""
     graph = nx.MultiGraph()
     graph.add_nodes_from(switches)
     weights = set()
     for link in links:
+        pause()
         a, b = link.a, link.b
         ports = {a.switch: a.port, b.switch: b.port}
         graph.add_edge(a.switch, b.switch, key=str(link), weight=link.cost, ports=ports)
@@ -80,13 +84,14 @@ def hops(graph: nx.MultiGraph, costs: Distances, source: str, target: str) -> Ho
     return Hops(tuple(sorted(equal)), tuple(sorted(downstream)), tuple(sorted(alternates)))
 
 
-def flood_tree(graph: nx.MultiGraph) -> dict[str, tuple[int, ...]]:
+def flood_tree(graph: nx.MultiGraph, pause: Pause = no_pause) -> dict[str, tuple[int, ...]]:
     """For each switch its ports on a minimum spanning tree (of each part, if the graph is torn).
 
     Kruskal; of links with equal cost the one that was added to the graph first.
     """
     ports: dict[str, list[int]] = {switch: [] for switch in graph}
     for a, b, key in nx.minimum_spanning_edges(graph, weight="weight", keys=True, data=False):
+        pause()
         for switch, port in graph.edges[a, b, key]["ports"].items():
             ports[switch].append(port)
     return {switch: tuple(sorted(found)) for switch, found in ports.items()}

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 import networkx as nx
 
 from topology.paths import Hops
+from topology.pauses import Pause, no_pause
 from topology.routes import Destination, Routes, differing
 
 _NONE = Hops()
@@ -37,19 +38,22 @@ _NONE = Hops()
 Neighbours = Mapping[str, Mapping[int, str]]
 
 
-def rounds(graph: nx.MultiGraph, old: Routes, new: Routes) -> tuple[Routes, ...]:
+def rounds(
+    graph: nx.MultiGraph, old: Routes, new: Routes, pause: Pause = no_pause
+) -> tuple[Routes, ...]:
     """The routes to be handed out one after the other, the last of them `new`; nothing if the
     routes are the same.
 
     Args:
         graph: of the switches, with the links that are up now; edges carry `ports`.
     """
-    neighbours = port_neighbours(graph)
-    changes = {
-        destination: orders
-        for destination in {**old.hops, **new.hops}
-        if (orders := order(neighbours, old.toward(destination), new.toward(destination)))
-    }
+    neighbours = port_neighbours(graph, pause)
+    changes: dict[Destination, list[Set[str]]] = {}
+    for destination in {**old.hops, **new.hops}:
+        pause()
+        before, after = old.toward(destination), new.toward(destination)
+        if orders := order(neighbours, before, after, pause):
+            changes[destination] = orders
     common = {
         switch: tuple(port for port in ports if port in new.tree.get(switch, ()))
         for switch, ports in old.tree.items()
@@ -63,13 +67,16 @@ def rounds(graph: nx.MultiGraph, old: Routes, new: Routes) -> tuple[Routes, ...]
         count = max(count, 1)
     middle = common if shrinks else old.tree
     return tuple(
-        new if number == count else _after(old, new, changes, number, middle)
+        new if number == count else _after(old, new, changes, number, middle, pause=pause)
         for number in range(1, count + 1)
     )
 
 
 def order(
-    neighbours: Neighbours, old: Mapping[str, Hops], new: Mapping[str, Hops]
+    neighbours: Neighbours,
+    old: Mapping[str, Hops],
+    new: Mapping[str, Hops],
+    pause: Pause = no_pause,
 ) -> list[Set[str]]:
     """For one destination, the switches that change in each round.
 
@@ -77,7 +84,7 @@ def order(
         neighbours: for each switch who is behind each port whose link is up.
         old, new: its hops by switch.
     """
-    mixture = _Mixture(neighbours, old, new, differing(old, new))
+    mixture = _Mixture(neighbours, old, new, differing(old, new), pause)
     found: list[Set[str]] = []
     while mixture.waiting:
         ready = mixture.ready() or set(mixture.waiting)
@@ -106,6 +113,7 @@ class _Mixture:
     old: Mapping[str, Hops]
     new: Mapping[str, Hops]
     waiting: set[str]
+    pause: Pause
 
     def ready(self) -> set[str]:
         """Whose turn it is."""
@@ -130,6 +138,7 @@ class _Mixture:
         todo = list(self.waiting)
         while todo:
             if (switch := todo.pop()) not in found:
+                self.pause()
                 found[switch] = hops(switch)
                 todo += found[switch]
         return found
@@ -172,10 +181,11 @@ def _reversed(onward: Mapping[str, frozenset[str]]) -> dict[str, list[str]]:
     return found
 
 
-def port_neighbours(graph: nx.MultiGraph) -> Neighbours:
+def port_neighbours(graph: nx.MultiGraph, pause: Pause = no_pause) -> Neighbours:
     """For each switch who is behind each of its ports."""
     found: dict[str, dict[int, str]] = {switch: {} for switch in graph}
     for a, b, data in graph.edges(data=True):
+        pause()
         found[a][data["ports"][a]] = b
         found[b][data["ports"][b]] = a
     return found
@@ -187,11 +197,14 @@ def _after(
     changes: Mapping[Destination, list[Set[str]]],
     number: int,
     tree: Mapping[str, tuple[int, ...]],
+    *,
+    pause: Pause,
 ) -> Routes:
     """The routes after this many rounds, which are not the last."""
     hops = {destination: new.toward(destination) for destination in {**old.hops, **new.hops}}
     for destination, orders in changes.items():
         if number < len(orders):
+            pause()
             waiting = set().union(*orders[number:])
             hops[destination] = _held_back(old.toward(destination), hops[destination], waiting)
     return Routes(hops, tree)

@@ -30,6 +30,7 @@ from topology.costs import Bits, Costs, Queue, between, places, put, take, union
 from topology.full import beginnings, costs_of_all, least_weight, settle
 from topology.next_hops import next_hops
 from topology.paths import SAME_WEIGHT, Hops
+from topology.pauses import Pause, no_pause
 from topology.routes import Destination, Routes, Sources
 
 #: By switch, destinations, which `Trees.destinations` names.
@@ -43,12 +44,15 @@ class Trees:
         graph: of switches; edges carry `weight` (positive) and `ports` ({switch: its port}).
         sources: for each destination the switches at which it is reached, with their offsets.
             Those that are not in the graph are left out.
+        pause: called while an event, or `routes`, is worked on; no other event may come then, and
+            costs are half old, half new.
 
     Events return whose `Hops` may differ from before, and toward which destinations.
     """
 
-    def __init__(self, graph: nx.MultiGraph, sources: Sources) -> None:
+    def __init__(self, graph: nx.MultiGraph, sources: Sources, pause: Pause = no_pause) -> None:
         self.graph = graph
+        self._pause = pause
         self.sources = {destination: self._there(at) for destination, at in sources.items()}
         self._places = list(self.sources)
         self._bits = {destination: 1 << place for place, destination in enumerate(self._places)}
@@ -120,6 +124,7 @@ class Trees:
         for switch, destination, hops in self._anew():
             if fresh.get(destination, self._hops[destination]).get(switch) != hops:
                 if destination not in fresh:
+                    self._pause()
                     fresh[destination] = dict(self._hops[destination])
                 _set(fresh[destination], switch, hops)
         self._hops |= fresh
@@ -129,6 +134,7 @@ class Trees:
     def _anew(self) -> Iterator[tuple[str, Destination, Hops | None]]:
         """The hops of all that is stale; None: it has none."""
         for switch, bits in self._stale.items():
+            self._pause()
             found = self._next_hops(switch, bits)
             none = None, bits & ~union(found.values())
             for hops, those in (*found.items(), none):
@@ -213,6 +219,7 @@ class Trees:
                 news = bits & ~moved.get(switch, 0)
                 if not news:
                     continue
+                self._pause()
                 moved[switch] = moved.get(switch, 0) | news
                 for dearer in [former for former, those in costs[switch].items() if those & news]:
                     take(costs, switch, dearer, news)
@@ -229,7 +236,7 @@ class Trees:
         lost theirs with them: whose costs it moves."""
         lost = self._lost(suspects)
         moved = {switch: union(at.values()) for switch, at in lost.items()}
-        settle(self._costs, self._offers(lost), dict(moved), self._near)
+        settle(self._costs, self._offers(lost), dict(moved), self._near, self._pause)
         return moved
 
     def _lost(self, suspects: Queue) -> Costs:
@@ -238,6 +245,7 @@ class Trees:
         lost: Costs = {}
         for cost, reached in suspects:
             for switch, bits in reached.items():
+                self._pause()
                 near = list(self._near(switch))
                 without = bits & ~self._begins.get(switch, {}).get(cost, 0)
                 for neighbour, weight in near:
@@ -257,6 +265,7 @@ class Trees:
         from what theirs did."""
         found = Queue()
         for switch, at in lost.items():
+            self._pause()
             begins = self._begins.get(switch, {}).items()
             near = list(self._near(switch))
             for former, bits in at.items():
@@ -277,6 +286,7 @@ class Trees:
         every = self._every
         marks = [*moved.items(), *here.items()]
         for switch, bits in moved.items():
+            self._pause()
             for neighbour in self._adjacency[switch]:
                 anywhere = bits & self._own.get(neighbour, 0)
                 marks.append((neighbour, every if anywhere else bits))

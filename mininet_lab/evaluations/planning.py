@@ -1,10 +1,11 @@
 """How long a controller works after a link has failed, until all switches have their rules.
 
-The plan, which nothing else can interrupt: what the failure changes in the trees of all
-destinations, which are all switches and ten file servers, the next hops, and the rounds. Then the
-rules of one changed switch after the other, between which others have their turn. Beside it what
-it takes to compute all routes and compile all switches from nothing, as whoever keeps nothing
-would. That messages are sent, and what switches do with them, is not in it.
+The plan: what the failure changes in the trees of all destinations, which are all switches and ten
+file servers, the next hops, and the rounds. Then the rules of one changed switch after the other.
+Others have their turn between two switches, and where the plan pauses: the longest stretch is what
+they wait for at most. Beside it what it takes to compute all routes and compile all switches from
+nothing, as whoever keeps nothing would. That messages are sent, and what switches do with them, is
+not in it.
 """
 
 from __future__ import annotations
@@ -30,12 +31,31 @@ from topology.model import Link
 SERVERS, INTERFACES = 10, 4
 
 
+class Stretches:
+    """Seconds at which nobody else had a turn."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was, and begin the first one."""
+        self.longest = 0.0
+        self._since = time.perf_counter()
+
+    def end(self) -> None:
+        """One ends, and the next one begins."""
+        self.longest = max(self.longest, time.perf_counter() - self._since)
+        self._since = time.perf_counter()
+
+
 @dataclass
 class Times:
-    """Seconds of one graph: of each failure, of each switch that is compiled (one failure after
-    the other), and the number of those; `anew` of everything from nothing."""
+    """Seconds of one graph: of each failure, of its longest stretch, of each switch that is
+    compiled (one failure after the other), and the number of those; `anew` of everything from
+    nothing."""
 
     plans: list[float] = field(default_factory=list)
+    longest: list[float] = field(default_factory=list)
     compiled: list[float] = field(default_factory=list)
     switches: list[int] = field(default_factory=list)
     whole: list[float] = field(default_factory=list)
@@ -51,6 +71,7 @@ def play(options: Options, story: Story) -> None:
             times = measure(graph, options.seed, options.runs or failures)
         for case, system, values in (
             ("plan", "hactrl", times.plans),
+            ("longest stretch", "hactrl", times.longest),
             ("compile one switch", "hactrl", times.compiled),
             ("all", "hactrl", times.whole),
             ("all", "from nothing", times.anew),
@@ -64,7 +85,8 @@ def play(options: Options, story: Story) -> None:
             f"{name}: a failure takes less than everything from nothing",
             f"{whole * 1e3:,.0f} and {anew * 1e3:,.0f} ms",
         )
-    columns = ("ms: median / most", "plan", "one switch", "switches", "all", "from nothing", "x")
+    measured = "plan", "stretch", "one switch", "switches", "all", "from nothing", "x"
+    columns = ("ms: median / most", *measured)
     story.table("After a link has failed", columns, rows)
     story.tell(f"figures are in {results.write()}")
 
@@ -81,33 +103,39 @@ def graphs(seed: int) -> Iterator[tuple[str, Graph, int]]:
 def measure(graph: Graph, seed: int, failures: int) -> Times:
     """Random links fail, one at a time, and come back."""
     site, times = Site(network_of(graph, SERVERS, INTERFACES, seed)), Times()
-    planner = Planner(site)
+    stretches = Stretches()
+    planner = Planner(site, pause=stretches.end)
     compiler = planner.rules(planner.routes)
     for switch in graph:
         compiler(switch)
     gc.freeze()  # as `hactrl.rulebook` does
     for link in random.Random(seed).sample(site.network.links, failures):
         gc.collect()
-        failed(planner, compiler, link, times)
+        failed(planner, compiler, link, times, stretches)
         planner.turn(link)
     times.anew.append(from_nothing(site, link))
     gc.unfreeze()
     return times
 
 
-def failed(planner: Planner, compiler: Compiler, link: Link, times: Times) -> None:
+def failed(
+    planner: Planner, compiler: Compiler, link: Link, times: Times, stretches: Stretches
+) -> None:
     """What is done, from the moment at which the failure is known."""
     former, begun = planner.routes, time.perf_counter()
+    stretches.begin()
     steps = (former, *planner.turn(link))
-    changed = [(after, set(changes(before, after))) for before, after in pairwise(steps)]
+    changed = [(b, set(changes(a, b, stretches.end))) for a, b in pairwise(steps)]
     times.plans.append(time.perf_counter() - begun)
     for routes, switches in changed:
         rules_of = compiler.with_routes(routes)
         for switch in switches:
             start = time.perf_counter()
             rules_of(switch)
+            stretches.end()
             times.compiled.append(time.perf_counter() - start)
     times.whole.append(time.perf_counter() - begun)
+    times.longest.append(stretches.longest)
     times.switches.append(sum(len(switches) for _, switches in changed))
 
 
@@ -127,6 +155,7 @@ def row(times: Times) -> Sequence[str]:
     whole, anew = statistics.median(times.whole), statistics.median(times.anew)
     return (
         milliseconds(times.plans),
+        milliseconds(times.longest),
         milliseconds(times.compiled),
         f"{statistics.median(times.switches):g} / {max(times.switches)}",
         milliseconds(times.whole),

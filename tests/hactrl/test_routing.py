@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address
@@ -132,6 +133,66 @@ def test_changes_of_ways_and_of_live_interfaces_are_counted_and_nothing_else() -
     routing.routes(LiveGraph.of(network), replace(everything, hosts=()))
     assert routing.changes == before
     routing.routes(graph, intents(network, cards[1:]))
-    assert routing.changes == before + 1
+    without_card = routing.changes
+    assert without_card > before
     routing.routes(LiveGraph.of(network, {network.links[0].a}), intents(network, cards[1:]))
+    assert routing.changes > without_card
+
+
+def test_a_change_of_ways_is_counted_before_it_is_seen_and_again_when_it_is_done() -> None:
+    network = campus([("a", "b"), ("b", "c"), ("a", "d"), ("d", "c")], ["a", "c"])
+    cards = network.file_servers["files"].interfaces
+    seen: list[tuple[int, frozenset[str]]] = []
+
+    def look() -> None:
+        seen.append((routing.changes, routing.nearest("files", "b")))
+
+    routing = Routing(look)
+    routing.routes(LiveGraph.of(network), intents(network, cards))
+    look()
+    before, ways = seen[-1]
+    seen.clear()
+    routing.routes(LiveGraph.of(network, {network.links[0].a}), intents(network, cards))
+    assert routing.nearest("files", "b") != ways
+    assert {changes for changes, there in seen if there != ways} == {before + 1}
     assert routing.changes == before + 2
+
+
+def test_a_plan_pauses_so_often_that_no_stretch_grows_with_all_that_it_does() -> None:
+    """A stretch is measured in calls of functions, a machine's speed aside."""
+    side = range(8)
+    across = [(f"{row}{at}", f"{row}{at + 1}") for row in side for at in side[:-1]]
+    down = [(f"{row}{at}", f"{row + 1}{at}") for row in side[:-1] for at in side]
+    network = campus(across + down, ["00", "77"])
+    stretches = Stretches()
+    routing = Routing(stretches.end)
+    state = initial(site_of(network), {}, 0.0)
+    for switch in network.switches:
+        trunks = {end.port for end in network.trunk_ports if end.switch == switch}
+        state, _ = decide(state, SwitchConnected(switch, frozenset(trunks)), 0.0)
+    standing = routing.plan(state, None)[-1].routes
+    state, _ = decide(state, PortChanged(network.links[30].a, up=False), 1.0)
+    with stretches:
+        steps = routing.plan(state, standing)
+    assert len(steps) > 1
+    assert max(stretches.calls) < sum(stretches.calls) / 20
+
+
+class Stretches:
+    """Counts the calls of functions between two pauses, in Python and in C."""
+
+    def __init__(self) -> None:
+        self.calls = [0]
+
+    def end(self) -> None:
+        self.calls.append(0)
+
+    def __enter__(self) -> None:
+        self.calls = [0]
+        sys.setprofile(self._count)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+    def _count(self, _frame: object, event: str, _argument: object) -> None:
+        self.calls[-1] += event in {"call", "c_call"}

@@ -133,7 +133,7 @@ def test_links_that_turn_in_the_middle_of_a_repair_make_no_loop_and_all_is_right
 
 
 def test_without_rounds_a_repair_would_lose_packets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "rounds", lambda _graph, _old, new: (new,))
+    monkeypatch.setattr(simulation, "rounds", lambda _graph, _old, new, _pause: (new,))
     faults = watched_ring(6, 5).faults
     assert faults["lost in rounds"]
     assert not faults["holes"]
