@@ -18,11 +18,21 @@ from flows.rules import OWN_IDS, RuleSet
 from flows.tables import onward
 from hactrl import wanted
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.events import Event, HostSighted, PortChanged, SwitchConnected
+from hactrl.engine.events import (
+    Event,
+    HostSighted,
+    LinkHeard,
+    PortChanged,
+    ProbeChanged,
+    SwitchConnected,
+    Tick,
+    Verdict,
+)
+from hactrl.engine.reach import network_now
 from hactrl.routing import Routing
 from topology import backbones
 from topology.graph import LiveGraph
-from topology.hosts import Sighting
+from topology.hosts import PATIENCE, REMEMBERED, Sighting
 from topology.model import Attachment, Network
 
 NAMES = tuple("abcdef")
@@ -33,7 +43,9 @@ def networks(draw: st.DrawFn) -> Network:
     name = st.sampled_from(NAMES)
     edges = draw(st.lists(st.tuples(name, name), min_size=1, max_size=10))
     homes = draw(st.lists(name, min_size=1, max_size=3, unique=True))
-    return campus([("a", "b"), *((a, b) for a, b in edges if a != b)], homes)
+    network = campus([("a", "b"), *((a, b) for a, b in edges if a != b)], homes)
+    segment = replace(network.segments["campus"], discover=draw(st.booleans()))
+    return replace(network, segments={"campus": segment})
 
 
 @settings(deadline=None)
@@ -74,39 +86,54 @@ def test_so_they_are_where_digests_of_groups_fall_together(
 
 
 def told_what_a_fresh_compiler_makes(network: Network, data: st.DataObject) -> None:
-    """Ports go down and come up, hosts come and interfaces fail: after each plan, a switch holds
-    what the last of its steps that names it gives."""
+    """Ports go down and come up, hosts come, move and are forgotten, links lead elsewhere,
+    interfaces and what they serve fail: after each plan, a switch holds what the last of its steps
+    that names it gives."""
     routing, told, standing = Routing(), dict[str, RuleSet](), None
-    state = initial(site_of(network), {}, 0.0)
-    ports = sorted(network.trunk_ports | {c.attachment for c in network.file_interfaces.values()})
-    for moment in range(5):
-        for event in data.draw(st.lists(events(ports), max_size=2)):
-            state, _ = decide(state, event, float(moment))
+    state, now = initial(site_of(network), {}, 0.0), 0.0
+    for _ in range(5):
+        now += data.draw(st.sampled_from((1.0, 2 * PATIENCE, 2 * REMEMBERED)))
+        for event in itertools.chain.from_iterable(
+            data.draw(st.lists(events(network), max_size=2))
+        ):
+            state, _ = decide(state, event, now)
         for step in routing.plan(state, standing):
             for switch in network.switches if step.changed is None else step.changed:
                 told[switch] = step.rules_of(switch)
             standing = step.routes
         wishes = wanted.intents(state.site, state)
-        graph = LiveGraph.of(network, ports_up=wanted.ports_up(state))
+        usable = network_now(network, state.cabling)
+        graph = LiveGraph.of(usable, ports_up=wanted.ports_up(state))
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
-        assert told == compile(network, graph, wishes, backbones.routes(graph, live))
+        assert told == compile(usable, graph, wishes, backbones.routes(graph, live))
 
 
-def events(ports: list[Attachment]) -> st.SearchStrategy[Event]:
-    """Of a few ports and hosts."""
-    port = st.sampled_from(ports)
+def events(network: Network) -> st.SearchStrategy[tuple[Event, ...]]:
+    """Of a few ports and hosts; what belongs together comes together."""
+    trunks, cards = sorted(network.trunk_ports), network.file_interfaces.values()
+    plugs = (Attachment("a", 1), Attachment("b", 1))
+    spare = (Attachment("a", 5), Attachment("b", 5))
+    port = st.sampled_from((*trunks, *(card.attachment for card in cards), *plugs))
+    trunk = st.sampled_from((*trunks, *spare))
     hosts = st.builds(
         Sighting,
         st.sampled_from(("00:16:3e:00:00:01", "00:16:3e:00:00:02")),
-        st.builds(Attachment, st.sampled_from("ab"), st.just(1)),
+        st.sampled_from(plugs),
         st.sampled_from((ip_address("10.0.1.1"), ip_address("10.0.1.2"))),
     )
-    connected = st.builds(
-        SwitchConnected, st.sampled_from("ab"), st.frozensets(st.integers(1, 3), max_size=3)
+    up = st.frozensets(st.integers(1, 3), max_size=3)
+    card = st.sampled_from(sorted(card.name for card in cards))
+    verdict = st.sampled_from((Verdict.HEALTHY, Verdict.UNHEALTHY))
+    found = tuple(LinkHeard(*ends) for ends in (spare, spare[::-1]))
+    alone = (
+        st.builds(PortChanged, port, st.booleans()),
+        st.builds(HostSighted, hosts),
+        st.builds(SwitchConnected, st.sampled_from("ab"), up),
+        st.builds(LinkHeard, trunk, st.none() | trunk),
+        st.builds(ProbeChanged, st.just("files"), st.just("smb"), card, verdict),
+        st.just(Tick()),
     )
-    return st.one_of(
-        st.builds(PortChanged, port, st.booleans()), st.builds(HostSighted, hosts), connected
-    )
+    return st.one_of(*map(st.tuples, alone), st.just(found))
 
 
 def test_the_nearest_interfaces_are_those_of_least_cost_that_are_live() -> None:
