@@ -35,6 +35,9 @@ SIZE = 2_000_000
 #: What counts as carrying it: all else on a link (probes, discovery, questions) is far less.
 _NOISE = 200_000
 
+#: The part of a file that may cross a link twice, because TCP sends it again.
+_SENT_AGAIN = 0.1
+
 #: Seconds that a client waits for its first answer.
 _PATIENCE = 20.0
 
@@ -242,7 +245,9 @@ def show(placement: Placement, counted: Mapping[str, Counted], story: Story) -> 
 
 def judge(counted: Mapping[str, Counted], story: Story) -> None:
     """What must hold. Without offsets `spread` has the rules of `nearest`, and the two differ by
-    what each switch's hash makes of equal ways: nothing is promised of that."""
+    what each switch's hash makes of equal ways: nothing is promised of that. With offsets the hash
+    may still send the whole crowd by one of its ways (about once in 500 times), whose link then
+    carries what the crowd's only one carries with `nearest`."""
     broken = {system: found.broken for system, found in counted.items() if found.broken}
     story.expect(not broken, "every file arrived whole", f"not those of {broken}")
     nearest, spread = counted[NEAREST], counted[SPREAD]
@@ -259,7 +264,7 @@ def judge(counted: Mapping[str, Counted], story: Story) -> None:
         )
         return
     story.expect(
-        spread.heaviest <= nearest.heaviest + _NOISE,
+        spread.heaviest <= nearest.heaviest * (1 + _SENT_AGAIN),
         f"{SPREAD} loads no link more than {NEAREST} its most loaded one:"
         f" {spread.heaviest / nearest.heaviest:.2f} of its bytes,"
         f" for {spread.total / nearest.total:.2f} of the bytes on all links",
