@@ -195,7 +195,7 @@ def test_a_cleared_guard_lets_the_next_server_mount_at_once(
     begin = time.monotonic()
     spool.mount(attach(), at, clear_guard=True)
     spool.unmount(at)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10  # half of what a guard that is not cleared takes
 
 
 def test_a_server_sees_what_the_other_has_written_since(attach: Attach, at: Path) -> None:
