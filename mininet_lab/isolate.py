@@ -6,7 +6,9 @@
            └ the run                      switches, servers, controller, mail
 
 However a run ends, also by SIGKILL of any of these, the kernel ends all processes inside, and
-with the last of them every network namespace, bridge, mount and loop device (loop_device).
+with the last of them every network namespace, bridge, mount and loop device (loop_device). A link
+of this chain that dies before the next one has asked to die with it ends nobody; so process 1 also
+ends when a pipe tells it that the outer process has.
 """
 
 from __future__ import annotations
@@ -17,12 +19,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mininet_lab.loop_device import attached
+
 CHECKOUT: Path = Path(__file__).resolve().parent.parent
+
+#: Seconds until a disk that is still attached has been attached by somebody else.
+_PATIENCE = 5.0
 
 #: Fresh inside: what programs keep under /run (and /var/run, the same place), and a /sys that
 #: shows the network devices of the new network namespace.
@@ -30,7 +39,7 @@ _INSIDE_MOUNTS = (("tmpfs", "/run"), ("sysfs", "/sys"))
 
 
 class LabBusyError(Exception):
-    """Another run of the lab has not ended yet."""
+    """Another run of the lab has not ended yet, or something uses what one has left."""
 
 
 @dataclass(frozen=True)
@@ -74,33 +83,56 @@ class Workplace:
             os.close(lock)
 
     def remove_leftovers(self, *, keep_logs: bool = False) -> None:
-        """Remove the directory of the last run; with `keep_logs` only what is large: the disks."""
+        """Remove the directory of the last run, whose processes are gone; with `keep_logs` only
+        what is large, the disks.
+
+        Raises:
+            LabBusyError: somebody has attached one of its disks.
+        """
         if keep_logs:
             for disk in self.run.rglob("*.img"):
                 disk.unlink()
-        else:
-            shutil.rmtree(self.run, ignore_errors=False) if self.run.exists() else None
+            return
+        self._await_disks()
+        if self.run.exists():
+            shutil.rmtree(self.run)
+
+    def _await_disks(self) -> None:
+        """Mounts are taken down a moment after the last process that could see them."""
+        deadline = time.monotonic() + _PATIENCE
+        while devices := attached(self.run):
+            if time.monotonic() > deadline:
+                names = " ".join(map(str, devices))
+                raise LabBusyError(
+                    f"a disk of the last run is still in use: unmount {names}, and detach it with"
+                    f" losetup --detach {names}"
+                )
+            time.sleep(0.01)
 
 
 def run_isolated(workplace: Workplace, main: list[str]) -> int:
-    """Run `python -m mininet_lab.isolate DIRECTORY MODULE ARGUMENTS...` inside; its exit status.
+    """Run a scenario inside, by the arguments of `runner.main`; its exit status.
 
     Raises:
-        LabBusyError: a run has not ended yet.
+        LabBusyError: a run has not ended yet, or a disk of one is in use.
     """
     with workplace.locked() as lock:
         workplace.remove_leftovers()
         workplace.run.mkdir(parents=True)
         namespaces = ("--net", "--mount", "--pid", "--ipc", "--uts")
+        alive, only_ours = os.pipe()
         with subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL"),
                 *("unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"),
-                *(sys.executable, "-m", "mininet_lab.isolate", str(workplace.run), *main),
+                *(sys.executable, "-m", "mininet_lab.isolate", str(alive)),
+                *(str(workplace.run), *main),
             ],
-            pass_fds=(lock,),
+            pass_fds=(lock, alive),
         ) as inside:
+            os.close(alive)
             status = _wait(inside)
+        os.close(only_ours)
         workplace.remove_leftovers(keep_logs=True)
         return status
 
@@ -122,8 +154,9 @@ def _wait(inside: subprocess.Popen[bytes]) -> int:
     return status if status >= 0 else 128 - status
 
 
-def process_one(run: Callable[[], int]) -> int:
-    """Be process 1 of the namespaces: prepare them, start the run, collect whoever ends."""
+def process_one(run: Callable[[], int], starter: int | None = None) -> int:
+    """Be process 1 of the namespaces: prepare them, start the run, collect whoever ends. `starter`
+    is a pipe, at whose end all ends."""
     for kind, place in _INSIDE_MOUNTS:
         subprocess.run(["mount", "-t", kind, kind, place], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
@@ -132,6 +165,8 @@ def process_one(run: Callable[[], int]) -> int:
         return run()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    if starter is not None:
+        threading.Thread(target=_end_with, args=(starter,), daemon=True).start()
     while True:
         ended, status = os.wait()
         if ended == child:
@@ -139,7 +174,12 @@ def process_one(run: Callable[[], int]) -> int:
             return code if code >= 0 else 128 - code
 
 
+def _end_with(starter: int) -> None:
+    os.read(starter, 1)  # nobody ever writes
+    os._exit(128 + signal.SIGKILL)
+
+
 if __name__ == "__main__":
     from mininet_lab.runner import main
 
-    sys.exit(process_one(lambda: main(Path(sys.argv[1]), sys.argv[2:])))
+    sys.exit(process_one(lambda: main(Path(sys.argv[2]), sys.argv[3:]), int(sys.argv[1])))

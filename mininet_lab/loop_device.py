@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,9 @@ _LOOP_CTL_GET_FREE = 0x4C82
 _CONFIGURATION_SIZE = 304
 _FLAGS_OFFSET = 8 + 52
 _LO_FLAGS_AUTOCLEAR = 4
+
+#: How often a free device is asked for that somebody else then takes, and the seconds between.
+_TRIES, _PAUSE = 100, 0.01
 
 
 @dataclass
@@ -43,17 +47,19 @@ class LoopDevice:
         """
         backing = os.open(image, os.O_RDWR | os.O_CLOEXEC)
         try:
-            while True:
+            for left in reversed(range(_TRIES)):
                 path = _free_device()
                 handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
                     _configure(handle, backing)
                 except OSError as error:
                     os.close(handle)
-                    if error.errno != errno.EBUSY:  # somebody took it since we asked
+                    if error.errno != errno.EBUSY or not left:
                         raise
+                    time.sleep(_PAUSE)  # somebody took it since we asked, or keeps it open
                 else:
                     return cls(path, handle)
+            raise AssertionError("the last try returns or raises")
         finally:
             os.close(backing)
 

@@ -96,6 +96,7 @@ class LabServer:
 
         Raises:
             ServerError: it did not come up; with what it wrote.
+            OSError: there is no loop device for its disk.
         """
         with self._lock:
             if self._power is not None:

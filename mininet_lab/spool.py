@@ -36,6 +36,7 @@ def create(image: Path, mebibytes: int = 256) -> None:
 
     Raises:
         SpoolError: the image is attached somewhere, or cannot be formatted.
+        OSError: there is no loop device to be had.
     """
     if users := attached(image):
         raise SpoolError(f"{image} is attached to {', '.join(map(str, users))}; detach it first")

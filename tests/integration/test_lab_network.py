@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mininet_lab.loop_device import attached
+from mininet_lab.loop_device import LoopDevice, attached
 
 pytestmark = pytest.mark.integration
 
@@ -136,6 +136,45 @@ def test_a_killed_run_leaves_nothing_and_the_next_one_works(
     output, _ = clean.communicate(timeout=30)
     assert clean.returncode == 0, output
     assert not (tmp_path / "run").exists()
+
+
+#: Takes the place of the first program that a run starts, and waits before it is that.
+LATE = """#!/bin/sh
+touch "$0.begun"
+while [ ! -e "$0.go" ]; do sleep 0.01; done
+exec /usr/bin/setpriv "$@"
+"""
+
+
+def test_a_run_whose_outer_process_dies_before_anybody_could_die_with_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "bin" / "setpriv"
+    late.parent.mkdir()
+    late.write_text(LATE)
+    late.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{late.parent}:{os.environ['PATH']}")
+    run = lab(tmp_path / "lab", "run", "takeover")  # goes on for longer than is waited for
+    assert eventually(late.with_name("setpriv.begun").exists)
+    run.kill()
+    run.wait()
+    late.with_name("setpriv.go").touch()
+    assert eventually(lambda: not processes_that_mention(str(tmp_path)))
+    output, _ = lab(tmp_path / "lab", "clean").communicate(timeout=30)
+    assert "not ended" not in output
+
+
+def test_a_disk_that_somebody_has_attached_is_named_and_not_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    disk = tmp_path / "run" / "spool.img"
+    disk.write_bytes(bytes(2**20))
+    with LoopDevice.attach(disk) as device:
+        clean = lab(tmp_path, "clean")
+        output, _ = clean.communicate(timeout=30)
+        assert clean.returncode == 2
+        assert f"losetup --detach {device.path}" in output.replace("\n", " ")
+    assert lab(tmp_path, "clean").wait(timeout=30) == 0
+    assert not disk.exists()
 
 
 def test_only_one_run_at_a_time(tmp_path: Path) -> None:
