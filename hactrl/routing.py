@@ -49,9 +49,12 @@ class Routing:
         wishes = intents(state.site, state)
         routes = self.routes(graph, wishes)
         former = self._compiler
+        self._pause()
         compiler = Compiler.of(network, graph, wishes, former=former)
+        self._pause()
         same = former is not None and _surroundings(former) == _surroundings(compiler)
         self._compiler = former if former is not None and same else compiler
+        self._pause()
         rules_of = self._compiler.with_routes
         if standing is None or former is None:
             return (Step(rules_of(routes), routes),)
@@ -71,16 +74,16 @@ class Routing:
         self._pause()
         gone, come = _missing(former, self._links), _missing(self._links, former)
         latest = self._latest
+        touched = latest is None or bool(gone or come) or latest[1] != wishes.nearest
+        self.changes += touched
         if latest is None or gone or come:
-            self.changes += 1
             tree: Mapping[str, tuple[int, ...]] = backbones.flood_tree(graph, self._pause)
         else:
-            self.changes += latest[1] != wishes.nearest
             tree = latest[0].tree
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
         self._trees = self._followed(graph, live, gone, come)
         self._latest = self._trees.routes(tree), wishes.nearest
-        self.changes += latest != self._latest
+        self.changes += touched
         return self._latest[0]
 
     def nearest(self, server: str, switch: str) -> frozenset[str]:

@@ -131,23 +131,25 @@ class Rulebook:
     def _bring_up_to_date(self) -> None:
         """When the state changes meanwhile, it begins again, where a step is whole."""
         state, provisional = self._current()
+        awaited = frozenset(self._awaited())  # as now: who comes later is not in the plan
         *steps, last = self._plan(state, self._standing)
         for step in steps:
             self._await_confirmations()
-            self._give(step, state, provisional=provisional, final=False)
+            self._give(step, state, awaited, provisional=provisional, final=False)
             if self._current()[0].version != state.version:
                 return  # the queue has a note of it
         if last.routes is not None:
             self._await_confirmations()
-        self._give(last, state, provisional=provisional, final=True)
+        self._give(last, state, awaited, provisional=provisional, final=True)
 
-    def _give(self, step: Step, state: State, *, provisional: bool, final: bool) -> None:
+    def _give(
+        self, step: Step, state: State, awaited: Set[str], *, provisional: bool, final: bool
+    ) -> None:
         """Compile a step, one switch at a time, those first that somebody waits for, and then the
         one that has waited longest. Others run between two switches. Where no routes must stay
         together, a change of the state ends it.
         """
         self._standing = None if provisional else step.routes
-        awaited = self._awaited()
         order = sorted(self.switches, key=self._version_of)
         first = [switch for switch in order if switch in awaited]
         rest = [switch for switch in order if switch not in awaited]

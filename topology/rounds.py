@@ -150,14 +150,19 @@ class _Mixture:
         left = {switch: len(hops) for switch, hops in onward.items()}
         ends = [switch for switch, count in left.items() if not count]
         for switch in ends:  # who sends only to those from whom nothing comes back: on no cycle
+            self.pause()
             del left[switch]
             for sender in coming[switch]:
                 left[sender] -= 1
                 if not left[sender]:
                     ends.append(sender)
+        self.pause()
         graph = nx.DiGraph((switch, hop) for switch in left for hop in onward[switch] & left.keys())
-        parts = nx.strongly_connected_components(graph)
-        return {switch for part in parts if len(part) > 1 for switch in part}
+        found: set[str] = set()
+        for part in nx.strongly_connected_components(graph):
+            self.pause()
+            found |= part if len(part) > 1 else set()
+        return found
 
     def _toward_settled(self) -> set[str]:
         """Those who wait and whose new hops reach, by new hops, nobody who waits."""

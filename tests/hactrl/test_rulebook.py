@@ -45,6 +45,7 @@ class World:
         self.standing: list[Routes | None] = []
         self.given: list[tuple[str, Wanted]] = []
         self.on_want: Callable[[str], None] = lambda _switch: None
+        self.on_plan: Callable[[], None] = lambda: None
         self.awaited: set[str] = set()
         self.book = Rulebook(
             NAMES,
@@ -60,6 +61,7 @@ class World:
 
     def _plan(self, _state: State, standing: Routes | None) -> Sequence[Step]:
         self.standing.append(standing)
+        self.on_plan()
         return self.steps
 
     def _want(self, switch: str, wanted: Wanted) -> None:
@@ -205,6 +207,13 @@ def test_the_switch_that_a_host_waits_at_is_served_before_all_others() -> None:
         assert [switch for switch, _ in world.given] == ["b"]
         world.confirm()
         assert [switch for switch, _ in world.given] == ["b", "a", "c"]
+
+
+def test_nobody_waits_for_who_came_while_the_plan_was_made_and_is_not_in_it() -> None:
+    world = World([step(1)])
+    world.on_plan = lambda: world.awaited.add("b")
+    with running(world):
+        assert [switch for switch, _ in world.given] == ["a", "b", "c"]
 
 
 def test_a_switch_that_does_not_confirm_keeps_no_other_one_waiting(
