@@ -141,11 +141,11 @@ def settle(
         near: gives the neighbours of a switch, each with the weight of the link to it.
     """
     for cost, reached in queue:
+        pause()
         for switch, bits in reached.items():
             news = bits & missing[switch]
             if not news:
                 continue
-            pause()
             missing[switch] ^= news
             put(costs, switch, cost, news)
             for other, weight in near(switch):
