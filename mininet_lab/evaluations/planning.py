@@ -108,12 +108,15 @@ def measure(graph: Graph, seed: int, failures: int) -> Times:
     compiler = planner.rules(planner.routes)
     for switch in graph:
         compiler(switch)
-    gc.freeze()  # as `hactrl.rulebook` does
+    thresholds = gc.get_threshold()
+    gc.freeze()  # as `hactrl.rulebook` does, and so often
+    gc.set_threshold(700, 100, 10)
     for link in random.Random(seed).sample(site.network.links, failures):
         gc.collect()
         failed(planner, compiler, link, times, stretches)
         planner.turn(link)
     times.anew.append(from_nothing(site, link))
+    gc.set_threshold(*thresholds)
     gc.unfreeze()
     return times
 

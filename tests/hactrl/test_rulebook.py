@@ -15,7 +15,7 @@ from flows.rules import Match, Rule, RuleSet
 from hactrl import rulebook
 from hactrl.engine.decide import initial
 from hactrl.engine.state import State, SwitchState
-from hactrl.rulebook import Rulebook, Step
+from hactrl.rulebook import COLLECTOR_THRESHOLDS, Rulebook, Step
 from hactrl.switches import Wanted
 from topology.routes import Destination, Routes
 
@@ -258,9 +258,19 @@ def test_a_switch_that_never_confirms_is_waited_for_once() -> None:
         assert world.seen[-1] == ("c", rules(1), False)  # "b" is waited for again
 
 
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """Python's own, as it was when it is done."""
+    thresholds = gc.get_threshold()
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.mark.usefixtures("collector")
 def test_what_all_switches_hold_is_not_looked_at_by_the_garbage_collector() -> None:
     """Nothing is provisional any more: what there is by then stays."""
-    gc.unfreeze()
     world = World([step(1)])
     world.provisional = True
     with running(world):
@@ -269,4 +279,4 @@ def test_what_all_switches_hold_is_not_looked_at_by_the_garbage_collector() -> N
         world.change()
         let_run()
         assert gc.get_freeze_count() > 0
-    gc.unfreeze()
+        assert gc.get_threshold() == COLLECTOR_THRESHOLDS
