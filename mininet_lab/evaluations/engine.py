@@ -8,7 +8,7 @@ with those from nothing.
 Fifty times networkx is reached where the search that carries all file servers at once has many to
 carry. With ten it is not, and not on the small graphs of the zoo. How much was there to be had?
 `floor` only walks the graph once and copies the finished answer, which no search can do without
-that begins and ends with dictionaries: with ten file servers it is itself but 44 to 70 times as
+that begins and ends with dictionaries: with ten file servers it is itself but 44 to 82 times as
 fast as networkx on the zoo and on random graphs. Where links cost differently, `scipy alone` has
 its matrix made before and does not turn its answer into ours: with ten file servers on the zoo that
 is less than nine times, too.
