@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
+from itertools import pairwise
 from typing import Any
 
 import eventlet
@@ -359,6 +360,17 @@ def test_it_looks_round_for_as_long_as_the_slowest_probe_needs() -> None:
 
 
 # Compiling
+
+
+@pytest.mark.usefixtures("alarms")
+def test_others_run_while_routes_of_many_switches_are_planned() -> None:
+    names = [f"s{number:03}" for number in range(100)]
+    controller = Controller(site_of(campus(list(pairwise((*names, names[0]))), names[:1])))
+    ran: list[str] = []
+    eventlet.spawn_n(ran.append, "ran")
+    controller.runtime.routing.plan(controller.runtime.state, None)
+    assert ran
+    controller.end()
 
 
 def settle(controller: Controller) -> None:
