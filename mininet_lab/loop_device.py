@@ -47,19 +47,19 @@ class LoopDevice:
         """
         backing = os.open(image, os.O_RDWR | os.O_CLOEXEC)
         try:
-            for left in reversed(range(_TRIES)):
+            for _ in range(_TRIES):
                 path = _free_device()
                 handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:
                     _configure(handle, backing)
                 except OSError as error:
                     os.close(handle)
-                    if error.errno != errno.EBUSY or not left:
+                    if error.errno != errno.EBUSY:
                         raise
-                    time.sleep(_PAUSE)  # somebody took it since we asked, or keeps it open
                 else:
                     return cls(path, handle)
-            raise AssertionError("the last try returns or raises")
+                time.sleep(_PAUSE)  # somebody took it since we asked, or keeps it open
+            raise OSError(errno.EBUSY, f"somebody else always has the free device {path}")
         finally:
             os.close(backing)
 
