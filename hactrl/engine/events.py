@@ -190,6 +190,16 @@ class AnswersCounted:
     ways: tuple[AnswerWays, ...]
 
 
+@dataclass(frozen=True)
+class Noticed:
+    """Something for the journal that no decision depends on: a stranger at the door, a rule that
+    was put back. `kind` and `details` are those of a `Record`."""
+
+    kind: str
+    role: str = ""
+    details: tuple[tuple[str, str | int | float], ...] = ()
+
+
 class RequestKind(Enum):
     FAILOVER = "failover"
     FAILBACK = "failback"
@@ -231,6 +241,7 @@ Event = (
     | HostSighted
     | LinkHeard
     | AnswersCounted
+    | Noticed
     | Requested
     | Tick
 )

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from hactrl.engine import answers, learning, ownership
+from hactrl.engine.effects import Record
 from hactrl.engine.events import (
     AgentAnswered,
     AgentConnected,
@@ -22,6 +23,7 @@ from hactrl.engine.events import (
     HostSighted,
     LeaseAsked,
     LinkHeard,
+    Noticed,
     Outcome,
     PortChanged,
     PowerFenced,
@@ -186,6 +188,10 @@ def epoch_stored(turn: Turn, event: EpochStored) -> None:
         fail_ask(turn, event.operation, ask, event.outcome)
 
 
+def noticed(turn: Turn, event: Noticed) -> None:
+    turn.do(Record(event.kind, event.role, event.details))
+
+
 def fail_ask(turn: Turn, operation: int, ask: Ask, outcome: Outcome) -> None:
     """Keep it for a pause, so that it is not asked again at once."""
     until = turn.now + turn.state.site.timers.retry_pause
@@ -242,4 +248,5 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     HostSighted: learning.host_sighted,
     LinkHeard: learning.link_heard,
     AnswersCounted: answers.counted,
+    Noticed: noticed,
 }
