@@ -54,7 +54,8 @@ class Accepted:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One journal entry. `at` is seconds since 1970; `words` is for people."""
+    """One journal entry; it stands for `count` of the same, the first `at`, the last at `last`.
+    Both are seconds since 1970; `words` is for people."""
 
     number: int
     at: float
@@ -62,6 +63,8 @@ class HistoryEntry:
     role: str
     details: Json
     words: str
+    count: int = 1
+    last: float = 0.0
 
 
 @dataclass(frozen=True)

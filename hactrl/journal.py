@@ -69,6 +69,10 @@ class Entry:
         object.__setattr__(self, "last", max(self.at, self.last))
 
 
+#: As it is written.
+Row = tuple[int, float, str, str, str, int, float]
+
+
 @dataclass(slots=True)
 class _Line:
     """A row; `said` is kind, role, and details as JSON."""
@@ -79,7 +83,7 @@ class _Line:
     count: int
     last: float
 
-    def row(self) -> tuple[object, ...]:
+    def row(self) -> Row:
         return self.number, self.at, *self.said, self.count, self.last
 
 
@@ -131,14 +135,23 @@ class Journal:
             del self._unwritten[number]
 
     def read(self, role: str | None, before: int | None, limit: int) -> list[Entry]:
-        """See `Store.history`.
+        """See `Store.history`; those that wait, too.
 
         Raises:
             sqlite3.Error: it cannot be read.
             ValueError: the details of an entry are no JSON.
         """
         asked = {"role": role, "before": before, "limit": limit}
-        return [
-            Entry(number, at, kind, of, json.loads(details), count, last)
-            for number, at, kind, of, details, count, last in self._connection.execute(_READ, asked)
-        ]
+        rows = self._connection.execute(_READ, asked).fetchall()
+        waiting = (
+            line.row()
+            for line in self._unwritten.values()
+            if role in (None, line.said[1]) and (before is None or line.number < before)
+        )
+        newest = {row[0]: row for row in (*rows, *waiting)}
+        return [_entry(newest[number]) for number in sorted(newest, reverse=True)[:limit]]
+
+
+def _entry(row: Row) -> Entry:
+    number, at, kind, role, details, count, last = row
+    return Entry(number, at, kind, role, json.loads(details), count, last)

@@ -60,8 +60,7 @@ class Keeper:
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
-        """See `Store.history`; holds also what has been appended just now."""
-        self.flush()
+        """See `Store.history`."""
         with self._writing:
             return self._in_thread(lambda: self._store.history(role, before, limit))
 

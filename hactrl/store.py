@@ -115,7 +115,8 @@ class Store(Protocol):
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
-        """The newest entries first; of one role, and with numbers below `before`, if given."""
+        """The newest entries first; of one role, and with numbers below `before`, if given. What
+        was appended and could not be written yet is among them."""
 
     def close(self) -> None:
         """Flush, and give the store back, even if it cannot be flushed."""
@@ -249,13 +250,8 @@ class SqliteStore:
         return self._journalist.run(self._flush)
 
     def _flush(self) -> int:
+        self._take()
         self._file.check()
-        for _ in range(len(self._waiting)):
-            self._journal.take(*self._waiting.popleft())
-        if refused := self._refused - self._told:
-            details = json.dumps({"entries": refused})
-            self._journal.take(self._clock(), ("journal.refused", "", details))
-            self._told += refused
         written = 0
         while self._journal.unwritten or self._kept != self._written:
             if self._placer.busy:
@@ -264,6 +260,14 @@ class SqliteStore:
         if written:
             self._file.check()
         return written
+
+    def _take(self) -> None:
+        for _ in range(len(self._waiting)):
+            self._journal.take(*self._waiting.popleft())
+        if refused := self._refused - self._told:
+            details = json.dumps({"entries": refused})
+            self._journal.take(self._clock(), ("journal.refused", "", details))
+            self._told += refused
 
     def _write_portion(self) -> int:
         kept, records = self._kept, self._records
@@ -291,6 +295,7 @@ class SqliteStore:
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
         def read() -> list[Entry]:
+            self._take()
             with self._explained("cannot read the journal"):
                 return self._journal.read(role, before, limit)
 

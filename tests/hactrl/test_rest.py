@@ -13,7 +13,9 @@ from webob import Request, Response
 
 from hactrl.engine.effects import Record
 from hactrl.engine.events import PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.journal import Entry
 from hactrl.rest.router import LARGEST_BODY, Permission, Router
+from hactrl.store_file import StoreError
 from topology.model import Attachment
 
 
@@ -333,6 +335,25 @@ def test_history_gives_the_newest_first_with_words(controller: Controller) -> No
     words = [entry["words"] for entry in page]
     assert "operator's disable smtp_pop (new disk) accepted" in words
     assert "switch o1 has connected" in words
+
+
+@pytest.mark.reported("A6")
+def test_history_says_how_often_and_when_last(controller: Controller) -> None:
+    controller.journal = [Entry(1, 5.0, "switch.lost", "", {"switch": "o1"}, 12, 9.0)]
+    (entry,) = ask(controller, "GET", "/v1/history").json["entries"]
+    assert (entry["at"], entry["count"], entry["last"]) == (5.0, 12, 9.0)
+
+
+@pytest.mark.reported("C7")
+def test_a_journal_that_cannot_be_read_is_a_problem_of_the_store(controller: Controller) -> None:
+    def history(*_asked: object) -> list[Entry]:
+        raise StoreError("/var/lib/hactrl: cannot read the journal: disk I/O error")
+
+    controller.api._history = history
+    document = problem(ask(controller, "GET", "/v1/history"))
+    assert document["type"] == "urn:hactrl:problem:store-unusable"
+    assert document["status"] == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "disk I/O error" in document["detail"]
 
 
 def test_history_by_role_and_by_pages(controller: Controller) -> None:
