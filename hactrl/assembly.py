@@ -22,6 +22,7 @@ from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
 from hactrl.engine.events import EpochStored, Outcome
+from hactrl.engine.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
 from hactrl.power import PowerFencer
@@ -69,15 +70,16 @@ class Assembly:
     ) -> None:
         try:
             store = SqliteStore(site.controller.store)
+            self.generation_id = store.next_generation()
+            placements, hosts, floor = store.placements(), store.hosts(), store.epoch_floor()
             tokens = read_tokens(Path(site.controller.agent_tokens))
             operator = operator_token(Path(site.controller.operator_token))
         except (StoreError, OSError, ValueError) as error:
             raise StartError(str(error)) from error
-        self.generation_id = store.next_generation()
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
-        state = initial(site, store.placements(), clock(), store.hosts())
+        state = forgetful(initial(site, placements, clock(), hosts), floor)
         events = LightQueue()
         self._agents = AgentServer(site, tokens, events.put)
         self._power = PowerFencer(site.power_fences, events.put)
@@ -131,13 +133,15 @@ class Assembly:
             self.backbone.installed(switch, wanted.version)
 
     def _store_placement(self, effect: StorePlacement) -> None:
+        """Answers whatever happens."""
+        outcome = Outcome.FAILED
         try:
             self._keeper.place(effect.role, effect.server, effect.epoch)
             outcome = Outcome.DONE
         except StoreError as error:
             LOG.error("%s", error)
-            outcome = Outcome.FAILED
-        self.runtime.post(EpochStored(effect.operation, outcome))
+        finally:
+            self.runtime.post(EpochStored(effect.operation, outcome))
 
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time."""

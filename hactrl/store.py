@@ -30,11 +30,12 @@ from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TypeVar
+from zlib import crc32
 
 from hactrl import journal
 from hactrl.engine.effects import Record
 from hactrl.journal import Entry, Journal
-from hactrl.store_file import StoreError, StoreFile
+from hactrl.store_file import StoreError, StoreFile, damaged
 from hactrl.worker import Worker
 from topology.model import Attachment, Host
 
@@ -54,7 +55,8 @@ ON CONFLICT (only) DO UPDATE SET value = max(value + 1, excluded.value) RETURNIN
 """
 
 _REMEMBER = """
-INSERT INTO memory VALUES (1, ?) ON CONFLICT (only) DO UPDATE SET text = excluded.text
+INSERT INTO memory VALUES (1, ?, ?)
+ON CONFLICT (only) DO UPDATE SET text = excluded.text, checksum = excluded.checksum
 """
 
 # The oldest keeps its place.
@@ -92,6 +94,10 @@ class Store(Protocol):
     def next_generation(self) -> int:
         """A number for the role requests of this run, above those of all runs before
         (`generation_id`, OpenFlow 1.3.5, section 6.3.7)."""
+
+    def epoch_floor(self) -> int:
+        """Above all epochs that were given before the store was restored from a copy; 0 if it
+        never was. See `hactrl.engine.ownership.forgetful`."""
 
     def memory(self) -> str:
         """What was given to `remember` last; empty if nothing ever was."""
@@ -182,16 +188,29 @@ class SqliteStore:
         rows = self._write_now("generation not written", _GENERATION, (floor,))
         return int(rows[0][0])
 
+    def epoch_floor(self) -> int:
+        def read() -> int:
+            with self._explained("cannot read the epoch of its restoration"):
+                rows = self._placements.execute("SELECT value FROM epoch_floor").fetchall()
+                return int(rows[0][0]) if rows else 0
+
+        return self._placer.run(read)
+
     def memory(self) -> str:
         def read() -> str:
             with self._explained("cannot read the engine's memory"):
-                rows = self._placements.execute("SELECT text FROM memory").fetchall()
-                return str(rows[0][0]) if rows else ""
+                rows = self._placements.execute("SELECT text, checksum FROM memory").fetchall()
+            for text, checksum in rows:
+                # SQLite sees no zeroed page that holds nothing but the middle of a long text.
+                if _checksum(text) != checksum:
+                    raise damaged(self._file.path, "the engine's memory")
+                return str(text)
+            return ""
 
         return self._placer.run(read)
 
     def remember(self, text: str) -> None:
-        self._write_now("the engine's memory not written", _REMEMBER, (text,))
+        self._write_now("the engine's memory not written", _REMEMBER, (text, _checksum(text)))
 
     def _write_now(
         self, failed: str, statement: str, values: Mapping[str, object] | tuple[object, ...]
@@ -214,6 +233,7 @@ class SqliteStore:
         try:
             yield
         except (sqlite3.Error, OverflowError, ValueError) as error:
+            self._file.check()
             raise StoreError(f"{self._file.path}: {failed}: {error}") from error
 
     def append(self, record: Record) -> None:
@@ -313,6 +333,10 @@ class SqliteStore:
         self._placer.end()
         self._journalist.end()
         self._file.close()
+
+
+def _checksum(text: str) -> int:
+    return crc32(text.encode())
 
 
 def _row(host: Host) -> tuple[str, str, int, int, str]:

@@ -28,6 +28,9 @@ BUSY_TIMEOUT = 5.0
 #: carried over, so that one is as much of the store as the file itself.
 COMPANIONS = ("-wal", "-shm")
 
+#: Bytes of the smallest page that SQLite writes.
+SMALLEST = 512
+
 #: Statements that make each layout out of the one before; `PRAGMA user_version` says which a store
 #: has. The first are those of the version that knew no other, which could end amid them.
 LAYOUTS = (
@@ -49,7 +52,10 @@ LAYOUTS = (
     CREATE INDEX IF NOT EXISTS journal_by_role ON journal (role, number);
     """,
     """
-    CREATE TABLE memory (only INTEGER PRIMARY KEY CHECK (only = 1), text TEXT NOT NULL);
+    CREATE TABLE memory (
+        only INTEGER PRIMARY KEY CHECK (only = 1), text TEXT NOT NULL, checksum INTEGER NOT NULL
+    );
+    CREATE TABLE epoch_floor (only INTEGER PRIMARY KEY CHECK (only = 1), value INTEGER NOT NULL);
     ALTER TABLE journal ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
     ALTER TABLE journal ADD COLUMN last REAL NOT NULL DEFAULT 0;
     UPDATE journal SET last = at;
@@ -75,11 +81,11 @@ class StoreFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = str(Path(path).resolve())
+        self.path = os.path.realpath(path)
         self._hold = Hold(self.path)
         try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            for name in self._names():
+            _make(self.path)
+            for name in names(self.path):
                 tighten(name)
         except OSError as error:
             self._hold.close()
@@ -108,7 +114,7 @@ class StoreFile:
 
     def remember(self) -> None:
         """From now on `check` compares with what is there now: all connections are made."""
-        self._known = {name: _identity(name) for name in self._names()}
+        self._known = {name: _identity(name) for name in names(self.path)}
 
     def check(self) -> None:
         """What is written still gets into the files that stand there.
@@ -128,8 +134,19 @@ class StoreFile:
         """Let others have it."""
         self._hold.close()
 
-    def _names(self) -> tuple[str, ...]:
-        return (self.path, *(self.path + suffix for suffix in COMPANIONS))
+
+def names(path: str) -> tuple[str, ...]:
+    """All files of a store, but its lock."""
+    return (path, *(path + suffix for suffix in COMPANIONS))
+
+
+def _make(path: str) -> None:
+    """The file, empty if there is none."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if 0 < size < SMALLEST:  # SQLite would write over it
+        raise StoreError(f"{path}: no database; is it a store of hactrl?")
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -165,11 +182,16 @@ def layout_of(connection: sqlite3.Connection, path: str) -> int:
         raise StoreError(f"{path}: a database of something else; is it a store of hactrl?")
     for (fault,) in connection.execute("PRAGMA quick_check(1)").fetchall():
         if fault != "ok":
-            raise StoreError(
-                f"{path} is damaged ({' '.join(fault.split())}): restore a copy, or move it away:"
-                " epochs are then learnt from the agents"
-            )
+            raise damaged(path, " ".join(fault.split()))
     return int(layout)
+
+
+def damaged(path: str, fault: str) -> StoreError:
+    """The error for a store in which something cannot be as it was written."""
+    return StoreError(
+        f"{path} is damaged ({fault}): restore a copy, or move it away: epochs are then learnt"
+        " from the agents"
+    )
 
 
 class Hold:
@@ -196,7 +218,10 @@ class Hold:
         except BlockingIOError as error:
             os.close(self._lock)
             raise _taken(path) from error
-        except (OSError, StoreError):
+        except OSError as error:
+            os.close(self._lock)
+            raise StoreError(f"{name}: {error.strerror}") from error
+        except StoreError:
             os.close(self._lock)
             raise
 

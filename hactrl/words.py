@@ -73,6 +73,7 @@ _KINDS: Mapping[str, str] = {
     "role.waiting": "not served well, and stays where it is",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
+    "store.restored": "what is before this comes from a copy that was restored here",
     "store.failed": "epoch not stored: {outcome}",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",

@@ -173,7 +173,8 @@ class State:
     """`version` grows with every change that could change the wanted rules.
 
     Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
-    the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
+    the highest known of each role, `epoch_floor` one that none of any role was above when the
+    store was restored from a copy; `asks` by operation; `ready_since` when the preferred server of
     a role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
     `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
@@ -188,6 +189,7 @@ class State:
     placements: Mapping[str, Placement] = field(default_factory=dict)
     takeovers: Mapping[str, Takeover] = field(default_factory=dict)
     epochs: Mapping[str, int] = field(default_factory=dict)
+    epoch_floor: int = 0
     holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict)
     asks: Mapping[int, Ask] = field(default_factory=dict)
     switches: Mapping[str, SwitchState] = field(default_factory=dict)
