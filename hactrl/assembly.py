@@ -21,7 +21,7 @@ from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
-from hactrl.engine.events import EpochStored, Outcome
+from hactrl.engine.events import EpochStored, Noticed, Outcome
 from hactrl.engine.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
@@ -36,6 +36,9 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two tries to write a journal that cannot be written.
 JOURNAL_PAUSE = 1.0
+
+#: Seconds after which the log says again why the journal cannot be written.
+SAID_AGAIN = 600.0
 
 #: Requests that are worked on in threads at a time. The threads are the store's too, which must
 #: always find a free one, and more of them would only share one interpreter.
@@ -144,12 +147,17 @@ class Assembly:
             self.runtime.post(EpochStored(effect.operation, outcome))
 
     def _keep_journal(self) -> None:
-        """A full disk ends no failover; what could not be written stays for the next time."""
+        """A full disk ends no failover; what could not be written stays for the next time. That it
+        could not be is an entry itself, which can be read meanwhile, and counts."""
+        said, when = "", 0.0
         while True:
             try:
                 self._keeper.run()
             except StoreError as error:
-                LOG.error("%s; trying again in %s s", error, JOURNAL_PAUSE)
+                if str(error) != said or self._clock() > when + SAID_AGAIN:
+                    said, when = str(error), self._clock()
+                    LOG.error("%s; trying again every %s s", error, JOURNAL_PAUSE)
+                self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
             eventlet.sleep(JOURNAL_PAUSE)
 
     def _probe_eagerly(self, effect: ProbeEagerly) -> None:

@@ -45,6 +45,11 @@ class Happenings:
         self._requests = Counter(
             "hactrl_requests", "Operators' requests", ["kind", "result"], registry=registry
         )
+        self._unwritable = Counter(
+            "hactrl_store_unwritable",
+            "How often the store could not be written, which is tried every second",
+            registry=registry,
+        )
 
     def observe(self, record: Record) -> None:
         details = dict(record.details)
@@ -53,6 +58,8 @@ class Happenings:
             self._takeovers.labels(record.role, result).inc()
         if record.kind == "takeover.finished" and "total" in details:
             self._seconds.labels(record.role).observe(float(details["total"]))
+        if record.kind == "store.unwritable":
+            self._unwritable.inc()
         if subject == "request":
             self._requests.labels(str(details["kind_of_request"]), result).inc()
 

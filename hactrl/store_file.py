@@ -2,9 +2,10 @@
 
 One controller at a time has a store. Two things say so, because each alone has a gap: a lock
 (flock) on a file beside it, which holds in every network namespace and container, but goes when
-somebody deletes that file; and an abstract Unix socket named after the store's path, which nobody
-can delete, but others in the same network namespace only see. Both end with the process, however
-it ends.
+somebody deletes that file; and an abstract Unix socket, which nobody can delete, but others in the
+same network namespace only see. Both end with the process, however it ends. The socket is named
+after the store's folder, by device and inode, and not by its path: two containers may each have a
+store of their own there, and one store may have two paths.
 """
 
 from __future__ import annotations
@@ -255,13 +256,13 @@ def _user() -> str:
 
 
 def _claim(path: str) -> socket.socket | None:
-    """The abstract socket of this path; None if a stranger has taken its name, who shall not keep
+    """The abstract socket of this store; None if a stranger has taken its name, who shall not keep
     a controller from starting.
 
     Raises:
         StoreError: another controller has it.
     """
-    name = b"\0hactrl-store-" + sha256(os.fsencode(path)).hexdigest().encode()
+    name = claim_name(path)
     claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         claim.bind(name)
@@ -280,6 +281,15 @@ def _claim(path: str) -> socket.socket | None:
         )
         return None
     return claim
+
+
+def claim_name(path: str) -> bytes:
+    """Of the abstract socket: of a fixed length, because a file's name may be longer than that of a
+    socket."""
+    folder, name = os.path.split(path)
+    found = os.stat(folder)
+    what = f"{found.st_dev} {found.st_ino} ".encode() + os.fsencode(name)
+    return b"\0hactrl-store-" + sha256(what).hexdigest().encode()
 
 
 def _owner(name: bytes) -> int | None:

@@ -74,6 +74,7 @@ _KINDS: Mapping[str, str] = {
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
     "store.restored": "what is before this comes from a copy that was restored here",
+    "store.unwritable": "the store cannot be written: {why}",
     "store.failed": "epoch not stored: {outcome}",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",

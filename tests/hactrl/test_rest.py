@@ -12,7 +12,7 @@ from rest_fixture import TOKEN, Controller
 from webob import Request, Response
 
 from hactrl.engine.effects import Record
-from hactrl.engine.events import PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
 from hactrl.journal import Entry
 from hactrl.rest.router import LARGEST_BODY, Permission, Router
 from hactrl.store_file import StoreError
@@ -354,6 +354,14 @@ def test_a_journal_that_cannot_be_read_is_a_problem_of_the_store(controller: Con
     assert document["type"] == "urn:hactrl:problem:store-unusable"
     assert document["status"] == HTTPStatus.SERVICE_UNAVAILABLE
     assert "disk I/O error" in document["detail"]
+
+
+@pytest.mark.reported("C7")
+def test_metrics_count_how_often_the_store_could_not_be_written(controller: Controller) -> None:
+    for _ in range(2):
+        controller.tell(Noticed("store.unwritable", details=(("why", "full"),)))
+    metrics = ask(controller, "GET", "/metrics", token=None).text
+    assert "hactrl_store_unwritable_total 2.0" in metrics
 
 
 def test_history_by_role_and_by_pages(controller: Controller) -> None:
