@@ -94,11 +94,11 @@ def _prepare(copy: Path, store: Path, unfinished: Path, clock: float) -> None:
             " copy that `hactl store backup` made: make one of it first"
         )
     shutil.copyfile(copy, unfinished)
-    generation, *epochs = _highest(store)
     with closing(_opened(unfinished)) as connection:
         if not layout_of(connection, str(copy)):
             raise StoreError(f"{copy}: nothing is in it; is it a copy of a store?")
         migrate(connection, str(copy))
+        generation, *epochs = _highest(store)
         connection.execute(_RAISE.format("generation"), (generation,))
         connection.execute(_RAISE.format("epoch_floor"), (max(int(clock), *epochs),))
         connection.execute(
@@ -137,7 +137,7 @@ def _highest(store: Path) -> list[int]:
     damage is why one restores."""
     if not store.exists():
         return [0] * len(_HIGHEST)
-    with closing(_opened(store)) as connection:
+    with closing(_opened(store, "ro")) as connection:  # what is put aside is left as it is
         return [_number(connection, question) for question in _HIGHEST]
 
 
@@ -149,11 +149,11 @@ def _number(connection: sqlite3.Connection, question: str) -> int:
     return int(number or 0)
 
 
-def _opened(file: Path) -> sqlite3.Connection:
+def _opened(file: Path, mode: str = "rw") -> sqlite3.Connection:
     """Of a file that is there; none is made."""
     if not file.is_file():
         raise StoreError(f"{file}: there is no such file")
-    name = f"file:{quote(str(file.absolute()))}?mode=rw"
+    name = f"file:{quote(str(file.absolute()))}?mode={mode}"
     return sqlite3.connect(name, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
 
 

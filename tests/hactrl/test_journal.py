@@ -150,9 +150,9 @@ def test_nothing_is_counted_across_a_takeover_or_a_request(journal: Journal, lan
 def test_a_clock_that_was_set_back_counts_on_within_the_pause_and_no_further(
     journal: Journal,
 ) -> None:
-    for journal.at in (5000.0, 4990.0, 0.0):
+    for journal.at in (5000.0, 5010.0, 4990.0, 0.0):
         journal.tell("stranger", by="one")
-    assert journal.read() == [("stranger", 2, 5000.0, 5000.0), ("stranger", 1, 0.0, 0.0)]
+    assert journal.read() == [("stranger", 3, 5000.0, 5010.0), ("stranger", 1, 0.0, 0.0)]
 
 
 def test_a_new_run_begins_with_entries_of_its_own_and_higher_numbers(journal: Journal) -> None:

@@ -162,13 +162,28 @@ def test_what_a_killed_controller_had_in_its_log_is_kept_with_what_is_replaced(
     for name in (path.name, f"{path.name}-wal"):
         shutil.copy(path.with_name(name), killed)
     restore(copy, killed / path.name)
-    assert sorted(f.name for f in killed.iterdir() if not f.name.endswith(("lock", "-shm"))) == [
-        path.name,
-        *(f"{path.name}.replaced{end}" for end in ("", "-wal") if end == ""),
-    ]
     old = SqliteStore(killed / f"{path.name}.replaced")
     assert old.placements() == {"mail": ("alpha", 8)}
     old.close()
+
+
+def test_the_log_of_a_damaged_store_is_not_taken_for_that_of_the_copy(
+    running: SqliteStore, path: Path, copy: Path
+) -> None:
+    backup(path, copy)
+    running.place("mail", "alpha", 8)
+    other = path.parent / "other"
+    other.mkdir()
+    damaged = other / path.name
+    damaged.write_bytes(b"a text, and a long one " * 99)
+    log = damaged.with_name(f"{damaged.name}-wal")
+    shutil.copy(path.with_name(f"{path.name}-wal"), log)
+    restore(copy, damaged)
+    assert not log.exists()
+    assert log.with_name(f"{damaged.name}.replaced-wal").exists()
+    store = SqliteStore(damaged)
+    assert store.placements() == {"mail": ("beta", 7)}
+    store.close()
 
 
 def test_a_store_that_a_controller_uses_is_not_replaced(

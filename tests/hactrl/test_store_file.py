@@ -314,14 +314,15 @@ def test_nothing_is_stored_into_a_file_that_was_deleted_or_replaced(
 
 
 @pytest.mark.reported("C7")
+@pytest.mark.parametrize("suffix", ["", *COMPANIONS])
 def test_a_store_that_goes_while_a_placement_is_written_has_not_stored_it(
-    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     check, calls = store._file.check, []
 
     def check_and_delete() -> None:
         check()
-        calls.append(path.unlink(missing_ok=True))
+        calls.append(path.with_name(path.name + suffix).unlink(missing_ok=True))
 
     monkeypatch.setattr(store._file, "check", check_and_delete)
     with pytest.raises(StoreError, match="deleted or replaced"):
