@@ -21,11 +21,14 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._jobs = _queue.SimpleQueue()
-        self._working = False
+        self._working = self._ended = False
         _threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def run(self, call: Callable[[], Result]) -> Result:
-        """The result of `call`, after all that was asked before. Raises what it raises."""
+        """The result of `call`, after all that was asked before. Raises what it raises, and
+        RuntimeError after `end`, because nobody would answer."""
+        if self._ended:
+            raise RuntimeError("this thread has been ended")
         answer = _queue.SimpleQueue()
         self._jobs.put((call, answer))
         result, error = answer.get()
@@ -40,6 +43,7 @@ class Worker:
 
     def end(self) -> None:
         """After what was asked before. Nothing may be asked afterwards."""
+        self._ended = True
         self._jobs.put(None)
 
     def _work(self) -> None:

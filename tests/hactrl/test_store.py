@@ -198,6 +198,31 @@ def test_a_placement_does_not_wait_for_entries_that_nobody_has_flushed(
     assert store.placements()["smtp_pop"] == ("mailrelay", 1)
 
 
+@pytest.mark.reported("C8")
+def test_a_placement_waits_for_one_portion_of_the_journal_at_most(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "PORTION", 10)
+    for number in range(30):
+        store.append(Record("event", "web", (("number", number),)))
+    placing = threading.Thread(target=store.place, args=("smtp_pop", "mailrelay", 1))
+    write, found = store._journal.write, list[int]()
+
+    def place_amid_the_first() -> list[int]:
+        if not found:
+            placing.start()
+            while not store._placer.busy:
+                time.sleep(0.001)
+        ((placements,),) = store._records.execute("SELECT count(*) FROM placements").fetchall()
+        found.append(placements)
+        return write()
+
+    monkeypatch.setattr(store._journal, "write", place_amid_the_first)
+    assert store.flush() == 30
+    placing.join()
+    assert found == [0, 1, 1]
+
+
 def test_placements_are_synced_and_the_journal_is_not(store: SqliteStore) -> None:
     full, normal = 2, 1
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -57,6 +57,15 @@ def running(path: Path) -> Iterator[SqliteStore]:
     store.append(Record("takeover.finished", "mail", (("epoch", 7),)))
     store.flush()
     yield store
+    with suppress(RuntimeError):  # the test has closed it
+        store.close()
+
+
+@contextmanager
+def opened(path: Path, now: float = 1000.0) -> Iterator[SqliteStore]:
+    """The store of the controller that is started next."""
+    store = SqliteStore(path, clock=lambda: now)
+    yield store
     store.close()
 
 
@@ -78,15 +87,12 @@ def test_a_copy_is_made_while_a_controller_runs_and_holds_all(
     result = backup(path, copy)
     assert (result.exit_code, result.stdout) == (Exit.DONE, f"{copy}: a copy of {path}\n")
     running.place("mail", "alpha", 8)  # goes on
-    running.close()
-    running.__init__(path)  # type: ignore[misc]
     assert running.placements() == {"mail": ("alpha", 8)}
-    other = SqliteStore(copy)
-    assert other.placements() == {"mail": ("beta", 7)}
-    assert other.memory() == "disabled: alpha"
-    assert other.hosts() == (HOST,)
-    assert [e.kind for e in other.history()] == ["takeover.finished"]
-    other.close()
+    with opened(copy) as other:
+        assert other.placements() == {"mail": ("beta", 7)}
+        assert other.memory() == "disabled: alpha"
+        assert other.hosts() == (HOST,)
+        assert [e.kind for e in other.history()] == ["takeover.finished"]
 
 
 def test_a_copy_is_its_owners_alone_and_nothing_else_is_left(
@@ -140,16 +146,16 @@ def test_a_copy_is_restored_with_all_that_is_in_it_and_says_so_in_the_journal(
         Exit.DONE,
         f"{path}: restored from {copy}; what was there is {path}.replaced\n",
     )
-    running.__init__(path)  # type: ignore[misc]
-    assert running.placements() == {"mail": ("beta", 7)}
-    assert running.memory() == "disabled: alpha"
-    assert running.hosts() == (HOST,)
-    newest, before = running.history()
+    with opened(path) as restored:
+        assert restored.placements() == {"mail": ("beta", 7)}
+        assert restored.memory() == "disabled: alpha"
+        assert restored.hosts() == (HOST,)
+        newest, before = restored.history()
     assert (newest.kind, before.kind) == ("store.restored", "takeover.finished")
     assert words.entry(newest.kind, newest.details) != newest.kind
-    old = SqliteStore(path.with_name(f"{path.name}.replaced"))
-    assert (old.placements(), old.memory()) == ({"mail": ("alpha", 8)}, "disabled: nobody")
-    old.close()
+    with opened(path.with_name(f"{path.name}.replaced")) as old:
+        assert old.placements() == {"mail": ("alpha", 8)}
+        assert old.memory() == "disabled: nobody"
 
 
 def test_what_a_killed_controller_had_in_its_log_is_kept_with_what_is_replaced(
@@ -162,9 +168,8 @@ def test_what_a_killed_controller_had_in_its_log_is_kept_with_what_is_replaced(
     for name in (path.name, f"{path.name}-wal"):
         shutil.copy(path.with_name(name), killed)
     restore(copy, killed / path.name)
-    old = SqliteStore(killed / f"{path.name}.replaced")
-    assert old.placements() == {"mail": ("alpha", 8)}
-    old.close()
+    with opened(killed / f"{path.name}.replaced") as old:
+        assert old.placements() == {"mail": ("alpha", 8)}
 
 
 def test_the_log_of_a_damaged_store_is_not_taken_for_that_of_the_copy(
@@ -181,9 +186,8 @@ def test_the_log_of_a_damaged_store_is_not_taken_for_that_of_the_copy(
     restore(copy, damaged)
     assert not log.exists()
     assert log.with_name(f"{damaged.name}.replaced-wal").exists()
-    store = SqliteStore(damaged)
-    assert store.placements() == {"mail": ("beta", 7)}
-    store.close()
+    with opened(damaged) as store:
+        assert store.placements() == {"mail": ("beta", 7)}
 
 
 def test_a_store_that_a_controller_uses_is_not_replaced(
@@ -212,9 +216,8 @@ def test_a_copy_of_an_older_layout_is_migrated(path: Path, copy: Path) -> None:
     before = copy.read_bytes()
     assert restore(copy, path).exit_code == Exit.DONE
     assert copy.read_bytes() == before
-    store = SqliteStore(path)
-    assert store.placements() == {"mail": ("beta", 7)}
-    store.close()
+    with opened(path) as store:
+        assert store.placements() == {"mail": ("beta", 7)}
 
 
 def newer(copy: Path) -> None:
@@ -302,9 +305,8 @@ def test_switches_are_told_a_higher_generation_than_before_after_an_old_copy(
     told = store.next_generation()
     store.close()
     restore(copy, path)
-    store = SqliteStore(path, clock=lambda: 1000.0)
-    assert store.next_generation() == told + 1
-    store.close()
+    with opened(path) as store:
+        assert store.next_generation() == told + 1
 
 
 def test_a_generation_that_nobody_can_read_any_more_begins_at_the_clock(
@@ -313,9 +315,8 @@ def test_a_generation_that_nobody_can_read_any_more_begins_at_the_clock(
     first_layout(copy)
     path.write_bytes(b"a text, and a long one " * 99)
     assert restore(copy, path).exit_code == Exit.DONE
-    store = SqliteStore(path, clock=lambda: 4e9)
-    assert store.next_generation() == int(4e9)
-    store.close()
+    with opened(path, now=4e9) as store:
+        assert store.next_generation() == int(4e9)
 
 
 def test_root_restores_for_the_user_who_owned_the_store(path: Path, copy: Path) -> None:
@@ -351,14 +352,13 @@ def test_epochs_go_on_above_any_that_may_have_been_given_since_the_copy(
     running.place("mail", "beta", 9_000_000_000)  # what a clock that was wrong once has led to
     running.close()
     store_copies.restore(copy, path, clock=5000.5)
-    running.__init__(path)  # type: ignore[misc]
-    assert running.placements() == {"mail": ("beta", 7)}
-    assert running.epoch_floor() == 9_000_000_000
-    running.close()
+    with opened(path) as restored:
+        assert restored.placements() == {"mail": ("beta", 7)}
+        assert restored.epoch_floor() == 9_000_000_000
     path.unlink()
     store_copies.restore(copy, path, clock=5000.5)
-    running.__init__(path)  # type: ignore[misc]
-    assert running.epoch_floor() == 5000
+    with opened(path) as restored:
+        assert restored.epoch_floor() == 5000
 
 
 # What an old copy means to the engine.

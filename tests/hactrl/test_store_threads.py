@@ -90,3 +90,10 @@ def test_a_worker_does_things_in_the_order_in_which_they_were_asked_for() -> Non
     asking.join()
     assert done == [1, 2]
     worker.end()
+
+
+def test_a_worker_that_has_ended_refuses_work_instead_of_keeping_who_asks_waiting() -> None:
+    worker = Worker("test")
+    worker.end()
+    with pytest.raises(RuntimeError, match="ended"):
+        worker.run(lambda: 7)
