@@ -147,7 +147,8 @@ class Runtime:
         if isinstance(event, SwitchLost):
             for rulebook in self.rulebooks:
                 rulebook.lost()
-        if self.state.version != version or (not self._settled and self._has_settled(now)):
+        settles = not self._settled and self._has_settled(now)
+        if settles or self.state.version != version:
             for rulebook in self.rulebooks:
                 rulebook.outdate()
 

@@ -31,6 +31,11 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_CANDIDATE: "no other server can take {}",
     Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
+    Reason.NOT_BETTER: "{} could take it, and shows no sign that it would serve any better",
+    Reason.FAILED_BEFORE: (
+        "{} failed to serve this role before, and shows no better: hactl retry tries it again"
+    ),
+    Reason.RESTS: "{} could take it, but the role has moved too often to go back yet: hactl retry",
     Reason.DEADLINE: "the step {} took too long",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
 }
@@ -69,6 +74,7 @@ _KINDS: Mapping[str, str] = {
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
+    "role.failed": "{server} has failed at it ({standing}), time {count}; {pause:.0f} s of pause",
     "role.waiting": "not served well, and stays where it is",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",

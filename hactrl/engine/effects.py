@@ -123,6 +123,9 @@ class Reason(Enum):
     NO_CANDIDATE = "no_candidate"
     HELD_DOWN = "held_down"
     AWAITS_PREFERRED = "awaits_preferred"
+    NOT_BETTER = "not_better"
+    FAILED_BEFORE = "failed_before"
+    RESTS = "rests"
     DEADLINE = "deadline"
     STORE_FAILED = "store_failed"
 

@@ -41,7 +41,7 @@ class Takeover:
     `step_times` holds when each finished step ended; `waiting_for` what the engine waits for
     now, for status and journal. `entered` is when the step began, `deadline` when it ends.
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
-    of the rules that STEER waits for.
+    of the rules that STEER waits for. `left` is the standing of the origin when this began.
     """
 
     role: str
@@ -61,6 +61,7 @@ class Takeover:
     step_times: tuple[tuple[Step, float], ...] = ()
     waiting_for: tuple[Obstacle, ...] = ()
     request: str | None = None
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,31 @@ class HoldDown:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A server has failed at a role, `count` times: it was left because it served ill, or a move
+    to it did not succeed. It counts as `standing` until `until`, when it may be tried once more,
+    or until there is a better sign; see `engine.failures`. `pause` led to `until`; `boot` is the
+    one that the server had. `at` is when it failed last."""
+
+    count: int
+    standing: int
+    at: float
+    until: float
+    pause: float
+    boot: str = ""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A role has changed its server by itself `moves` times, without an hour's quiet between.
+    Before `until` it moves only where it has no bad memory of, or away from a server that is
+    gone."""
+
+    moves: int
+    until: float
+
+
+@dataclass(frozen=True)
 class SwitchState:
     """`ports_up` keeps its last value while the switch is away. `installed` is the version of
     the state whose rules it confirmed last."""
@@ -173,8 +199,9 @@ class State:
     """`version` grows with every change that could change the wanted rules.
 
     Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
-    the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
-    a role with automatic failback became able to take it; `waiting` why a role that nobody serves
+    the highest known of each role; `asks` by operation; `failures` by role and server; `served`
+    the roles that have been served since the start; `ready_since` when the preferred server of a
+    role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
     `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
     journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by
@@ -196,6 +223,9 @@ class State:
     fenced: Mapping[str, Fenced] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
     hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)
+    failures: Mapping[tuple[str, str], Failure] = field(default_factory=dict)
+    rests: Mapping[str, Rest] = field(default_factory=dict)
+    served: frozenset[str] = frozenset()
     ready_since: Mapping[str, float] = field(default_factory=dict)
     waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
     host_table: Table = field(default_factory=Table)

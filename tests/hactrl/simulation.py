@@ -821,6 +821,8 @@ class World:
                 record.kind == "takeover.started"
                 and record.role == role.name
                 and when > self.now - quiet
+                # Who has failed gets its role back after a pause that may end only now.
+                and ("cause", "failback") not in record.details
                 for when, record in self.journal
             )
             if starts > (0 if able else 1 + quiet / self.site.timers.failback_hold):
