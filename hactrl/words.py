@@ -63,6 +63,7 @@ _KINDS: Mapping[str, str] = {
     "host.learnt": "host {host} is at {port}",
     "host.moved": "host {host} moved from {former} to {port}",
     "host.refused": "{host} {address} at {port} is refused ({reason})",
+    "journal.refused": "{entries} entries are missing before this: they could not be written",
     "link.miscabled": "link {link}: {listener} should lead to {expected}, and leads to {speaker}",
     "link.one_way": "link {link} is heard at one end only",
     "link.undeclared": "link {link} is seen and not declared",
