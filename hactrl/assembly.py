@@ -20,8 +20,8 @@ from hactrl.agents import AgentServer, read_tokens
 from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
-from hactrl.engine.events import EpochStored, Outcome
+from hactrl.engine.effects import ProbeEagerly, Record, Remember, StorePlacement
+from hactrl.engine.events import EpochStored, Outcome, Remembered
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
 from hactrl.power import PowerFencer
@@ -77,7 +77,7 @@ class Assembly:
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
-        state = initial(site, store.placements(), clock(), store.hosts())
+        state = initial(site, store.placements(), clock(), store.hosts(), store.memory())
         events = LightQueue()
         self._agents = AgentServer(site, tokens, events.put)
         self._power = PowerFencer(site.power_fences, events.put)
@@ -90,6 +90,7 @@ class Assembly:
             ask_agent=self._agents.ask,
             fence_power=self._power.fence,
             store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
+            remember=lambda effect: eventlet.spawn_n(self._remember, effect),
             grant_lease=self._agents.grant,
             probe_eagerly=self._probe_eagerly,
             ask_host=self.backbone.ask,
@@ -138,6 +139,15 @@ class Assembly:
             LOG.error("%s", error)
             outcome = Outcome.FAILED
         self.runtime.post(EpochStored(effect.operation, outcome))
+
+    def _remember(self, effect: Remember) -> None:
+        try:
+            self._keeper.remember(effect.text)
+            outcome = Outcome.DONE
+        except StoreError as error:
+            LOG.error("%s", error)
+            outcome = Outcome.FAILED
+        self.runtime.post(Remembered(effect.operation, outcome))
 
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time."""

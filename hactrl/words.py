@@ -38,6 +38,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.RESTS: "{} could take it, but the role has moved too often to go back yet: hactl retry",
     Reason.DEADLINE: "the step {} took too long",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
+    Reason.NOT_WRITTEN: "the request to {} could not be stored, so it does not count",
 }
 
 STEPS: Mapping[Step, str] = {
@@ -72,6 +73,7 @@ _KINDS: Mapping[str, str] = {
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
     "probe.changed": "{service} through {interface} is {verdict}",
+    "remember.failed": "what a restart must not forget was not written: {outcome}",
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",

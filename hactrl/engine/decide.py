@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import failures, learning, ownership
+from hactrl.engine import failures, learning, memory, ownership
 from hactrl.engine.candidates import (
     confirmed_at,
     failings,
@@ -68,7 +68,7 @@ from hactrl.engine.effects import (
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
-from hactrl.engine.requests import requested
+from hactrl.engine.requests import requested, settle_pending
 from hactrl.engine.standing import Standing, standing_of_candidate, standing_of_owner
 from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
 from hactrl.engine.takeover import advance, start
@@ -89,10 +89,15 @@ def initial(
     stored: Mapping[str, tuple[str, int]],
     now: float,
     hosts: Iterable[Host] = (),
+    remembered: str = "",
 ) -> State:
     """The state of a controller that starts. `stored`: server and epoch of each role's last
     placement, as far as the store knows any that the site still has; `hosts`: those that were
-    known."""
+    known; `remembered`: what `Remember` carried last.
+
+    Raises:
+        ValueError: what was remembered cannot be read.
+    """
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         server, epoch = stored.get(role.name, (None, 0))
@@ -106,6 +111,7 @@ def initial(
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
     state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
     state = replace(state, host_table=learning.remembered(state, hosts))
+    state = memory.restored(state, remembered, now)
     return replace(state, outlook=outlook(state))
 
 
@@ -120,6 +126,7 @@ def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect,
     _look_round(turn)
     if turn.state.host_table.hosts is not state.host_table.hosts:
         turn.do(KeepHosts(tuple(turn.state.host_table.hosts.values())))
+    memory.keep(turn)
     turn.refresh_version()
     _set_wake(turn, isinstance(event, Tick))
     return turn.state, tuple(turn.effects)
@@ -129,6 +136,7 @@ def _look_round(turn: Turn) -> None:
     for _ in range(MOST_ROUNDS):
         before = turn.state
         turn.moments.clear()
+        settle_pending(turn)
         expire_asks(turn)
         ownership.expire_leases(turn)
         learning.expire(turn)

@@ -49,6 +49,14 @@ class StorePlacement:
 
 
 @dataclass(frozen=True)
+class Remember:
+    """Write the engine's memory durably, in place of the one before; `Remembered` follows."""
+
+    operation: int
+    text: str
+
+
+@dataclass(frozen=True)
 class GrantLease:
     """Answer a guard's renewal. `granted` false: it must give up at once."""
 
@@ -128,6 +136,7 @@ class Reason(Enum):
     RESTS = "rests"
     DEADLINE = "deadline"
     STORE_FAILED = "store_failed"
+    NOT_WRITTEN = "not_written"
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,7 @@ Effect = (
     AskAgent
     | FencePower
     | StorePlacement
+    | Remember
     | GrantLease
     | ProbeEagerly
     | AskHost

@@ -155,6 +155,14 @@ class EpochStored:
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """The memory that `Remember` carried is on disk."""
+
+    operation: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
 class HostSighted:
     """A packet entered a backbone that no rule knew the sender of. `packet`: the frame, empty
     where it needs not go on."""
@@ -205,12 +213,14 @@ class RequestKind(Enum):
     FAILBACK = "failback"
     ENABLE = "enable"
     DISABLE = "disable"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True)
 class Requested:
     """An operator's request. `target`: a server, None for the best. ENABLE and DISABLE are of
-    the server `target`, in every role, and leave `role` empty."""
+    the server `target`, in every role, and leave `role` empty. RETRY forgets what has failed
+    before with a role."""
 
     request: str
     kind: RequestKind
@@ -238,6 +248,7 @@ Event = (
     | PowerFenced
     | LeaseAsked
     | EpochStored
+    | Remembered
     | HostSighted
     | LinkHeard
     | AnswersCounted

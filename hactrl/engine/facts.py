@@ -29,6 +29,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     Proof,
+    Remembered,
     RulesInstalled,
     SwitchConnected,
     SwitchLost,
@@ -179,13 +180,21 @@ def power_fenced(turn: Turn, event: PowerFenced) -> None:
 
 
 def epoch_stored(turn: Turn, event: EpochStored) -> None:
-    ask = turn.state.asks.get(event.operation)
-    if ask is None or ask.kind is not AskKind.STORE or ask.outcome is not None:
+    _written(turn, event.operation, AskKind.STORE, event.outcome)
+
+
+def remembered(turn: Turn, event: Remembered) -> None:
+    _written(turn, event.operation, AskKind.REMEMBER, event.outcome)
+
+
+def _written(turn: Turn, operation: int, kind: AskKind, outcome: Outcome) -> None:
+    ask = turn.state.asks.get(operation)
+    if ask is None or ask.kind is not kind or ask.outcome is not None:
         return
-    if event.outcome is Outcome.DONE:
-        turn.update(asks=without(turn.state.asks, event.operation))
+    if outcome is Outcome.DONE:
+        turn.update(asks=without(turn.state.asks, operation))
     else:
-        fail_ask(turn, event.operation, ask, event.outcome)
+        fail_ask(turn, operation, ask, outcome)
 
 
 def noticed(turn: Turn, event: Noticed) -> None:
@@ -244,6 +253,7 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     AgentAnswered: agent_answered,
     PowerFenced: power_fenced,
     EpochStored: epoch_stored,
+    Remembered: remembered,
     LeaseAsked: ownership.answer_lease,
     HostSighted: learning.host_sighted,
     LinkHeard: learning.link_heard,

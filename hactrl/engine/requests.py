@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hactrl.engine import ownership
+from hactrl.engine import memory, ownership
 from hactrl.engine.candidates import best, failings, obstacles
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
@@ -14,24 +14,39 @@ from hactrl.engine.turn import Turn
 
 
 def requested(turn: Turn, event: Requested) -> None:
-    """Answer a request, and unless it is refused or a dry run, begin what it asks for."""
-    if event.kind in (RequestKind.ENABLE, RequestKind.DISABLE):
-        _set_enabled(turn, event)
-    else:
+    """Answer a request, and unless it is refused or a dry run, begin what it asks for. What is
+    only remembered is answered when it is on disk."""
+    if event.kind not in memory.KEPT_REQUESTS:
         _move(turn, event)
+    elif reasons := _misnamed(turn.state, event):
+        _refuse(turn, event, reasons)
+    elif event.dry_run:
+        _accept(turn, event, steps=(event.kind.value,))
+    else:
+        memory.pend(turn, event)
 
 
-def _set_enabled(turn: Turn, event: Requested) -> None:
+def _misnamed(state: State, event: Requested) -> tuple[Obstacle, ...]:
+    if event.kind is RequestKind.RETRY:
+        known = event.role in state.site.roles
+        return () if known else (Obstacle(Reason.UNKNOWN_ROLE, event.role),)
     server = event.target or ""
-    if server not in turn.state.site.network.servers:
-        _refuse(turn, event, (Obstacle(Reason.UNKNOWN_SERVER, server),))
-        return
-    _accept(turn, event, steps=(event.kind.value,))
-    if event.dry_run:
-        return
-    others = turn.state.disabled - {server}
-    disable = event.kind is RequestKind.DISABLE
-    turn.update(disabled=others | {server} if disable else others)
+    known = server in state.site.network.servers
+    return () if known else (Obstacle(Reason.UNKNOWN_SERVER, server),)
+
+
+def settle_pending(turn: Turn) -> None:
+    """Carry out and answer what is on disk now; refuse what could not be written."""
+    for each in turn.state.pending:
+        ask = turn.state.asks.get(each.operation)
+        if each.operation == 0 or (ask is not None and ask.outcome is None):
+            continue
+        turn.update(pending=tuple(p for p in turn.state.pending if p is not each))
+        if ask is not None:
+            _refuse(turn, each.request, (Obstacle(Reason.NOT_WRITTEN, each.request.kind.value),))
+            continue
+        turn.state = memory.wished(turn.state, each.request)
+        _accept(turn, each.request, steps=(each.request.kind.value,))
 
 
 def _move(turn: Turn, event: Requested) -> None:

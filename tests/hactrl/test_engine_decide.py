@@ -20,6 +20,7 @@ from hactrl.engine.effects import (
     ProbeEagerly,
     Reason,
     Record,
+    Remember,
     StorePlacement,
     Verb,
     Wake,
@@ -39,6 +40,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     Proof,
+    Remembered,
     Requested,
     RequestKind,
     RulesInstalled,
@@ -126,7 +128,13 @@ class Engine:
         self, kind: RequestKind, role: str, target: str | None, dry: bool = False
     ) -> Answer:
         self.tell(Requested("r1", kind, role, target, "because", dry))
+        if not self.all(Answer):
+            self.written()
         return self.last(Answer)
+
+    def written(self, outcome: Outcome = Outcome.DONE) -> Engine:
+        """What the engine wants remembered is on disk, or could not be put there."""
+        return self.tell(Remembered(self.last(Remember).operation, outcome))
 
     def stored(self) -> Engine:
         return self.tell(EpochStored(self.last(StorePlacement).operation, Outcome.DONE))
