@@ -120,6 +120,12 @@ def _roles(state: State) -> Iterator[GaugeMetricFamily]:
         ["role"],
         [([name], float(bool(state.waiting.get(name)))) for name in state.site.roles],
     )
+    yield _gauge(
+        "role_failures",
+        "How often a server has failed at a role, as far as that is held against it",
+        ["role", "server"],
+        [([role, server], known.count) for (role, server), known in state.failures.items()],
+    )
 
 
 def _servers(state: State) -> Iterator[GaugeMetricFamily]:

@@ -14,13 +14,14 @@ when a service answers on none of its live cards; when it is fenced; when it has
 role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
 or a switch, is losing sight, not the server. One bad card only changes the order of cards.
 
-**When it moves.** At once, to the first server in order of preference that has no obstacles
-(`candidates.obstacles`). What only probes have seen must last one probe interval: by then a
-fault of the prober or of a whole segment shows on the other candidates too, and a role stays
-where it is when nobody could do better. Then `State.waiting` says why. A server that has only
-lost its resource gets it again. After an automatic move, and after a failed one, the role is
-held down for a pause that doubles up to `failback_hold`, so that flapping settles. An operator's
-move that succeeds ends that: somebody has looked, and the next fault is a new one.
+**When it moves.** At once, to the server that would serve it best (`standing`), and only to one
+that would do better than its own: it stays where it is when nobody could. Then `State.waiting`
+says why. Who has failed is expected to fail again (`failures`), until there is a reason to think
+better of it. What only probes have seen must last one probe interval: by then a fault of the
+prober or of a whole segment shows on the other candidates too. A server that has only lost its
+resource gets it again. After an automatic move, and after a failed one, the role is held down for
+a pause that doubles up to `failback_hold`, so that flapping settles. An operator's move that
+succeeds ends all that: somebody has looked, and the next fault is a new one.
 
 **How it moves.** Step by step (`takeover.STEPS`), each with its deadline and way back:
 

@@ -11,7 +11,7 @@ deadline; `STEPS` is the table. The ways back:
             which is first of all the origin if the change was planned
     ASSUME  the target is asked to release (as a suspect, in the next FENCE); another target,
     SERVE   at last the origin again; when all have been tried: give up, and begin anew after a
-            pause
+            pause. Who has the resource and is only slow keeps it if nobody would do better
     STEER   finish: who is not yet steered is told by its switch's own `installed`
 
 Another target means a new epoch, and so begins at STORE.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from webob import Request, Response
 
 from hactrl.engine.effects import Record
 from hactrl.engine.events import PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.state import Failure
 from hactrl.rest.router import LARGEST_BODY, Permission, Router
 from topology.model import Attachment
 
@@ -82,6 +84,7 @@ def test_every_route_that_changes_something_is_refused_without_the_token(
     assert {route.pattern for route in refused} == {
         "/v1/roles/{role}/failover",
         "/v1/roles/{role}/failback",
+        "/v1/roles/{role}/retry",
         "/v1/servers/{server}/enable",
         "/v1/servers/{server}/disable",
     }
@@ -482,3 +485,18 @@ def test_a_disabled_server_is_enabled_again(controller: Controller) -> None:
     assert controller.state.disabled == {"smtp_pop"}
     assert ask(controller, "POST", "/v1/servers/smtp_pop/enable", MOVE).status_int == 202
     assert controller.state.disabled == frozenset()
+
+
+@pytest.mark.reported("A2")
+def test_what_failed_at_a_role_is_counted_and_forgotten_when_an_operator_says_so(
+    controller: Controller,
+) -> None:
+    failure = Failure(3, 2, controller.now - 10, controller.now + 47, 120.0)
+    controller.state = replace(controller.state, failures={("web", "smtp_pop"): failure})
+    failed = ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"]
+    assert failed == {
+        "smtp_pop": {"times": 3, "standing": "silent", "ago": 10.0, "counts_for": 47.0}
+    }
+    response = ask(controller, "POST", "/v1/roles/web/retry", {"reason": "mended"})
+    assert response.status_int == HTTPStatus.ACCEPTED
+    assert ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"] == {}
