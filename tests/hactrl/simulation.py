@@ -228,6 +228,7 @@ class World:
         self.cables_down: set[str] = set()
         self.switches_away: set[str] = set()
         self.prober_broken = False
+        self.lasting: tuple[object, ...] = ()
         self.common_cause = ""  # the reason why whoever has the mail is unhealthy, wherever it is
         self.power_broken = False
         self.store_broken = False
