@@ -8,9 +8,16 @@ from hactrl.engine import memory, ownership
 from hactrl.engine.candidates import best, failings, obstacles
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.standing import (
+    best_that_is_there,
+    standing_of_candidate,
+    standing_of_owner,
+)
 from hactrl.engine.state import State
 from hactrl.engine.takeover import path, start
 from hactrl.engine.turn import Turn
+
+_MISNAMED = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER, Reason.NOT_A_CANDIDATE})
 
 
 def requested(turn: Turn, event: Requested) -> None:
@@ -70,7 +77,9 @@ def _target(state: State, event: Requested) -> str | None:
     if event.kind is RequestKind.FAILBACK:
         return role.servers[0]
     live = state.placements[event.role].server
-    return best(state, event.role, frozenset({live} if live else ()))
+    others = frozenset({live} if live else ())
+    found = best(state, event.role, others) or best_that_is_there(state, event.role, others)
+    return found if found and not _hindrances(state, event.role, found) else None
 
 
 def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obstacle, ...]:
@@ -85,7 +94,18 @@ def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obsta
         return (Obstacle(Reason.BUSY, event.role),)
     if target == live and not failings(state, event.role, target):
         return (Obstacle(Reason.ALREADY_THERE, target),)
-    return obstacles(state, event.role, target)
+    return _hindrances(state, event.role, target)
+
+
+def _hindrances(state: State, role: str, target: str) -> tuple[Obstacle, ...]:
+    """Obstacles, unless the target would do better, such as it is, than the server that is left."""
+    found = obstacles(state, role, target)
+    misnamed = any(o.reason in _MISNAMED for o in found)
+    live = None if misnamed else state.placements[role].server
+    if live is None or target == live:
+        return found
+    better = standing_of_candidate(state, role, target) > standing_of_owner(state, role, live)
+    return () if better else found
 
 
 def _refuse(turn: Turn, event: Requested, reasons: tuple[Obstacle, ...]) -> None:

@@ -260,7 +260,7 @@ def _is_better_than_nobody(state: State, takeover: Takeover) -> bool:
     """The daemons of a role that owns nothing run everywhere, and nothing that we do makes them
     better: users are sent where they do better than at the server that has the role."""
     role = takeover.role
-    if takeover.planned or state.site.roles[role].needs_fence:
+    if state.site.roles[role].needs_fence:
         return False
     return standing_of_candidate(state, role, takeover.target) > _standing_now(state, role)
 

@@ -284,6 +284,19 @@ def test_the_groups_hold_who_is_there_before_the_controller_has_decided() -> Non
 
 
 @pytest.mark.reported("A4")
+@pytest.mark.parametrize("target", ["alpha", None])
+def test_an_operator_may_move_a_role_from_nobody_to_somebody(target: str | None) -> None:
+    engine = Engine()
+    engine.probe("alpha", RELAY, Verdict.READY, "temporary")
+    assert not engine.request(RequestKind.FAILOVER, RELAY, target).accepted
+    held_down = {RELAY: HoldDown(engine.now + 99, 99.0)}
+    engine.state = replace(engine.state, hold_downs=held_down)
+    engine.ports("beta", up=False)
+    assert engine.request(RequestKind.FAILOVER, RELAY, target).accepted
+    assert engine.stored().state.placements[RELAY].server == "alpha"
+
+
+@pytest.mark.reported("A4")
 def test_a_role_goes_back_to_who_serves_it_well() -> None:
     engine = relay_dies(Engine(), Verdict.READY, "temporary")
     engine.rules_installed().ports("beta", up=True).wait(60.0)
