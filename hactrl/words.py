@@ -36,7 +36,6 @@ REASONS: Mapping[Reason, str] = {
         "{} failed to serve this role before, and shows no better: hactl retry tries it again"
     ),
     Reason.RESTS: "{} could take it, but the role has moved too often to go back yet: hactl retry",
-    Reason.DEADLINE: "the step {} took too long",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
     Reason.NOT_WRITTEN: "the request to {} could not be stored, so it does not count",
 }

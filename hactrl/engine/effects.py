@@ -134,7 +134,6 @@ class Reason(Enum):
     NOT_BETTER = "not_better"
     FAILED_BEFORE = "failed_before"
     RESTS = "rests"
-    DEADLINE = "deadline"
     STORE_FAILED = "store_failed"
     NOT_WRITTEN = "not_written"
 
