@@ -224,8 +224,8 @@ LEARNT = {"kept": Kept.LEARNT}
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
-    the highest known of each role; `asks` by operation; `failures` by role and server; `served`
+    Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
+    guard is connected; `holders` by role, then server; `epochs` the highest known of each role; `asks` by operation; `failures` by role and server; `served`
     the roles that have been served since the start; `ready_since` when the preferred server of a
     role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
@@ -250,6 +250,7 @@ class State:
     switches: Mapping[str, SwitchState] = field(default_factory=dict, metadata=LEARNT)
     health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict, metadata=LEARNT)
     agents: Mapping[str, Agent] = field(default_factory=dict, metadata=LEARNT)
+    guards: frozenset[tuple[str, str]] = field(default_factory=frozenset, metadata=LEARNT)
     fenced: Mapping[str, Fenced] = field(default_factory=dict, metadata=STORED)
     disabled: frozenset[str] = field(default_factory=frozenset, metadata=STORED)
     hold_downs: Mapping[str, HoldDown] = field(default_factory=dict, metadata=STORED)
