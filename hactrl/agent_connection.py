@@ -146,16 +146,18 @@ class Connection:
         """Ask the peer, and wait for its answer, for `PING_TIMEOUT` at most. Somebody else must be
         in `read` meanwhile."""
         self._last_ping += 1
-        answered = self._pings[self._last_ping] = Answered()
+        number = self._last_ping
+        answered = self._pings[number] = Answered()
         patience = PING_TIMEOUT
         if self.version >= 2:
-            self.send(Ping(self._last_ping))
+            self.send(Ping(number))
         else:
             patience = max(patience, HEARTBEATS_MISSED * self._heartbeat)
         for _ in range(PING_LOOKS):
             with eventlet.Timeout(patience / PING_LOOKS, False):
                 answers: bool = answered.wait()
                 return answers
+        del self._pings[number]
         return False
 
     def _settle(self, answers: bool, number: int | None = None) -> None:
