@@ -294,7 +294,6 @@ def test_who_says_too_much_is_read_slowly_and_others_are_served(
         server.stop()
 
 
-@pytest.mark.reported("C6")
 @pytest.mark.parametrize("piece", [b" ", b'{"kind":"Pong","number":1}\n'])
 def test_the_hello_has_a_deadline_however_much_is_said_before_it(
     server: AgentServer, monkeypatch: pytest.MonkeyPatch, piece: bytes
@@ -314,7 +313,6 @@ def test_the_hello_has_a_deadline_however_much_is_said_before_it(
             pass
 
 
-@pytest.mark.reported("C6")
 def test_who_does_not_take_what_it_is_sent_is_lost(server: AgentServer, events: Events) -> None:
     peer = connected(server.port, HELLO)
     events.next()
