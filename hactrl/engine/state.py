@@ -225,10 +225,11 @@ class State:
     """`version` grows with every change that could change the wanted rules.
 
     Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
-    guard is connected; `holders` by role, then server; `epochs` the highest known of each role; `asks` by operation; `failures` by role and server; `served`
-    the roles that have been served since the start; `ready_since` when the preferred server of a
-    role with automatic failback became able to take it; `waiting` why a role that nobody serves
-    well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
+    guard is connected; `holders` by role, then server; `epochs` the highest known of each role;
+    `asks` by operation; `failures` by role and server; `served` the roles that have been served
+    since the start; `ready_since` when the preferred server of a role with automatic failback
+    became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
+    the last moment that was asked for; `outlook` that of `version`.
     `pending` are operators' requests that are being written; `kept` is what the store was given
     last of what it should keep, at `kept_at`. `host_table` of all backbones; `refused_sightings`
     by reason and port: how many, and when the journal was told last; `heard` which port hears
