@@ -20,8 +20,8 @@ from hactrl.agents import AgentServer, read_tokens
 from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
-from hactrl.engine.events import EpochStored, Noticed, Outcome
+from hactrl.engine.effects import ProbeEagerly, Record, Remember, StorePlacement
+from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
 from hactrl.engine.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
@@ -74,7 +74,8 @@ class Assembly:
         try:
             store = SqliteStore(site.controller.store)
             self.generation_id = store.next_generation()
-            placements, hosts, floor = store.placements(), store.hosts(), store.epoch_floor()
+            state = initial(site, store.placements(), clock(), store.hosts(), store.memory())
+            state = forgetful(state, store.epoch_floor())
             tokens = read_tokens(Path(site.controller.agent_tokens))
             operator = operator_token(Path(site.controller.operator_token))
         except (StoreError, OSError, ValueError) as error:
@@ -82,9 +83,10 @@ class Assembly:
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
-        state = forgetful(initial(site, placements, clock(), hosts), floor)
         events = LightQueue()
-        self._agents = AgentServer(site, tokens, events.put)
+        self._agents = AgentServer(
+            site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
+        )
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
         self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
@@ -95,6 +97,7 @@ class Assembly:
             ask_agent=self._agents.ask,
             fence_power=self._power.fence,
             store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
+            remember=lambda effect: eventlet.spawn_n(self._remember, effect),
             grant_lease=self._agents.grant,
             probe_eagerly=self._probe_eagerly,
             ask_host=self.backbone.ask,
@@ -145,6 +148,17 @@ class Assembly:
             LOG.error("%s", error)
         finally:
             self.runtime.post(EpochStored(effect.operation, outcome))
+
+    def _remember(self, effect: Remember) -> None:
+        """Answers whatever happens."""
+        outcome = Outcome.FAILED
+        try:
+            self._keeper.remember(effect.text)
+            outcome = Outcome.DONE
+        except StoreError as error:
+            LOG.error("%s", error)
+        finally:
+            self.runtime.post(Remembered(effect.operation, outcome))
 
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time. That it

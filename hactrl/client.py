@@ -171,6 +171,11 @@ class Client:
         body = {"reason": reason, "dry_run": dry_run}
         return self._change(f"/v1/roles/{quote(role, safe='')}/failback", body)
 
+    def retry(self, role: str, reason: str, dry_run: bool = False) -> Accepted:
+        """Forget which servers failed at a role, and how often it has moved."""
+        body = {"reason": reason, "dry_run": dry_run}
+        return self._change(f"/v1/roles/{quote(role, safe='')}/retry", body)
+
     def enable(self, server: str, reason: str, dry_run: bool = False) -> Accepted:
         """Let a server have roles again."""
         body = {"reason": reason, "dry_run": dry_run}

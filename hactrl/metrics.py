@@ -45,6 +45,12 @@ class Happenings:
         self._requests = Counter(
             "hactrl_requests", "Operators' requests", ["kind", "result"], registry=registry
         )
+        self._refused = Counter(
+            "hactrl_agents_refused",
+            "Journal entries for agents and guards that were refused, one in ten seconds each",
+            ["peer", "refusal"],
+            registry=registry,
+        )
         self._unwritable = Counter(
             "hactrl_store_unwritable",
             "How often the store could not be written, which is tried every second",
@@ -60,6 +66,8 @@ class Happenings:
             self._seconds.labels(record.role).observe(float(details["total"]))
         if record.kind == "store.unwritable":
             self._unwritable.inc()
+        if record.kind == "agent.refused":
+            self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
         if subject == "request":
             self._requests.labels(str(details["kind_of_request"]), result).inc()
 
@@ -126,6 +134,12 @@ def _roles(state: State) -> Iterator[GaugeMetricFamily]:
         "1 while the role needs another server and nobody can take it",
         ["role"],
         [([name], float(bool(state.waiting.get(name)))) for name in state.site.roles],
+    )
+    yield _gauge(
+        "role_failures",
+        "How often a server has failed at a role, as far as that is held against it",
+        ["role", "server"],
+        [([role, server], known.count) for (role, server), known in state.failures.items()],
     )
 
 

@@ -138,6 +138,26 @@ def failback(
 
 
 @app.command()
+def retry(
+    role: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Forget which servers failed at a role: what was wrong with them has been mended."""
+    _change(
+        url,
+        token_file,
+        f"Forget which servers failed at {role}, and let it move again?",
+        yes or dry_run,
+        lambda client: client.retry(role, reason, dry_run),
+    )
+
+
+@app.command()
 def enable(
     server: str,
     *,

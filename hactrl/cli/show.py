@@ -136,6 +136,15 @@ def _roles(document: Json) -> Table:
     return table
 
 
+def _failed(server: str, failed: Json) -> str:
+    how = failed["standing"].replace("_", " ")
+    return (
+        f"{escape(server)} has failed at it {failed['times']} times, last"
+        f" {duration(failed['ago'])} ago ({how}); counts for another"
+        f" {duration(failed['counts_for'])}"
+    )
+
+
 def _going_on(document: Json) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for name, role in document["roles"].items():
@@ -147,6 +156,10 @@ def _going_on(document: Json) -> list[RenderableType]:
             )
             lines += [f"  waits: {escape(w['words'])}" for w in takeover["waiting_for"]]
         lines += [f"[red]{escape(name)}: {escape(w['words'])}[/]" for w in role["waiting"]]
+        lines += [
+            f"[yellow]{escape(name)}: {_failed(server, failed)}[/]"
+            for server, failed in role["failed"].items()
+        ]
         if segments := role["segments_not_steered"]:
             lines.append(f"[yellow]{escape(name)}: not yet steered on {', '.join(segments)}[/]")
     return lines

@@ -141,6 +141,7 @@ class Api:
         add("POST", "/v1/trace", read, self._trace, Walk)
         add("POST", "/v1/roles/{role}/failover", change, self._failover, Move)
         add("POST", "/v1/roles/{role}/failback", change, self._failback, Change)
+        add("POST", "/v1/roles/{role}/retry", change, self._retry, Change)
         add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
         add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
 
@@ -223,6 +224,9 @@ class Api:
 
     def _failback(self, _request: Request, body: Change, role: str) -> Response:
         return self._ask(RequestKind.FAILBACK, role, None, body)
+
+    def _retry(self, _request: Request, body: Change, role: str) -> Response:
+        return self._ask(RequestKind.RETRY, role, None, body)
 
     def _enable(self, _request: Request, body: Change, server: str) -> Response:
         return self._ask(RequestKind.ENABLE, "", server, body)

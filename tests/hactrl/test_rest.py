@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from webob import Request, Response
 
 from hactrl.engine.effects import Record
 from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.state import Failure
 from hactrl.journal import Entry
 from hactrl.rest.router import LARGEST_BODY, Permission, Router
 from hactrl.store_file import StoreError
@@ -84,6 +86,7 @@ def test_every_route_that_changes_something_is_refused_without_the_token(
     assert {route.pattern for route in refused} == {
         "/v1/roles/{role}/failover",
         "/v1/roles/{role}/failback",
+        "/v1/roles/{role}/retry",
         "/v1/servers/{server}/enable",
         "/v1/servers/{server}/disable",
     }
@@ -384,6 +387,8 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
     ask(controller, "POST", "/v1/roles/mailrelay/failover", MOVE)
     finished = Record("takeover.finished", "web", (("total", 0.3),))
     controller.api.happenings.observe(finished)
+    refused = Record("agent.refused", "", (("peer", "agent"), ("refusal", "twin")))
+    controller.api.happenings.observe(refused)
     lines = ask(controller, "GET", "/metrics", token=None).text.splitlines()
     for line in (
         'hactrl_role_active{role="web",server="mailrelay"} 1.0',
@@ -397,6 +402,7 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
         'hactrl_takeovers_total{result="finished",role="web"} 1.0',
         'hactrl_takeover_seconds_sum{role="web"} 0.3',
         'hactrl_requests_total{kind="failover",result="accepted"} 1.0',
+        'hactrl_agents_refused_total{peer="agent",refusal="twin"} 1.0',
     ):
         assert line in lines
     healthy = 'interface="A",role="mailrelay",server="mailrelay",service="smtp"'
@@ -511,3 +517,18 @@ def test_a_disabled_server_is_enabled_again(controller: Controller) -> None:
     assert controller.state.disabled == {"smtp_pop"}
     assert ask(controller, "POST", "/v1/servers/smtp_pop/enable", MOVE).status_int == 202
     assert controller.state.disabled == frozenset()
+
+
+@pytest.mark.reported("A2")
+def test_what_failed_at_a_role_is_counted_and_forgotten_when_an_operator_says_so(
+    controller: Controller,
+) -> None:
+    failure = Failure(3, 2, controller.now - 10, controller.now + 47, 120.0)
+    controller.state = replace(controller.state, failures={("web", "smtp_pop"): failure})
+    failed = ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"]
+    assert failed == {
+        "smtp_pop": {"times": 3, "standing": "silent", "ago": 10.0, "counts_for": 47.0}
+    }
+    response = ask(controller, "POST", "/v1/roles/web/retry", {"reason": "mended"})
+    assert response.status_int == HTTPStatus.ACCEPTED
+    assert ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"] == {}
