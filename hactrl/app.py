@@ -19,6 +19,7 @@ from ryu import cfg
 from ryu.app.wsgi import ControllerBase, WSGIApplication
 from ryu.base import app_manager
 from ryu.controller import ofp_event
+from ryu.controller.event import EventBase
 from ryu.controller.handler import (
     CONFIG_DISPATCHER,
     DEAD_DISPATCHER,
@@ -33,6 +34,7 @@ from hactrl.connections import Connection, Connections
 from hactrl.engine.events import Noticed, PortChanged
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
+from hactrl.watchdog import Watchdog
 from hactrl.wire import DatapathWire
 from topology.backbones import backbone_switches
 from topology.model import Attachment
@@ -52,6 +54,10 @@ def handles(events: Any, states: Any) -> Callable[[Handler], Handler]:
 def boot_time() -> float:
     """Seconds since boot, suspend included: a clock that never jumps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class _AreServed(EventBase):  # type: ignore[misc]
+    """The watchdog's question to the greenlet that serves OpenFlow events."""
 
 
 class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
@@ -88,6 +94,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         for rulebook in self._runtime.rulebooks:
             supervised("rulebook", rulebook.run)
         self._assembly.start(supervised)
+        watchdog = Watchdog(lambda: self._send_event(_AreServed(), None), self.threads[0])
+        self.register_handler(_AreServed, lambda _event: watchdog.answer())
+        supervised("watchdog", watchdog.run)
 
     def _send_event(self, event: Any, state: str | None) -> None:
         """Ryu's, but only what switches say waits for room in the queue. Whoever closes a
