@@ -186,7 +186,7 @@ def test_a_newcomer_that_leaves_while_the_first_is_asked_changes_nothing(door: D
     first = door.arrive(REAL, answering=False)
     newcomer = door.arrive(STRANGER)
     door.connections.left(newcomer)
-    eventlet.sleep(0.2)
+    wait_for(lambda: all(greenlet.dead for greenlet in door.greenlets))
     assert door.is_switch(first)
 
 
