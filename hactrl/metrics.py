@@ -51,6 +51,12 @@ class Happenings:
             ["peer", "refusal"],
             registry=registry,
         )
+        self._strangers = Counter(
+            "hactrl_switch_strangers",
+            "Connections that were no switch of the site, or claimed to be one that is connected",
+            ["reason"],
+            registry=registry,
+        )
         self._unwritable = Counter(
             "hactrl_store_unwritable",
             "How often the store could not be written, which is tried every second",
@@ -68,6 +74,8 @@ class Happenings:
             self._unwritable.inc()
         if record.kind == "agent.refused":
             self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
+        if subject == "switch" and result in ("refused", "unknown"):
+            self._strangers.labels(result).inc()
         if subject == "request":
             self._requests.labels(str(details["kind_of_request"]), result).inc()
 

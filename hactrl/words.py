@@ -88,6 +88,7 @@ _KINDS: Mapping[str, str] = {
     "role.failed": "{server} has failed at it ({standing}), time {count}; {pause:.0f} s of pause",
     "role.check_failed": "the check of the role fails on {server}: {text}",
     "role.waiting": "not served well, and stays where it is",
+    "rules.restored": "switch {switch} held other rules than we sent: {count} put right",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
     "state.unwritable": "{server} cannot write its state: {text}",
@@ -96,6 +97,12 @@ _KINDS: Mapping[str, str] = {
     "store.failed": "epoch not stored: {outcome}",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",
+    "switch.refused": (
+        "{refused} says that it is switch {switch}, which answers at {connected}: refused"
+    ),
+    "switch.unknown": (
+        "a switch with datapath id {datapath_id} at {address} is not in the site file: refused"
+    ),
     "takeover.escalated": "going on by force toward {target}",
     "takeover.failed": "takeover by {target} given up at {step}, epoch {epoch}",
     "takeover.finished": "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",

@@ -30,10 +30,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class SwitchConnected:
-    """With the ports that are up, as read back on connect."""
+    """With the ports that are up, as read back on connect. `replaces`: when it came, another
+    connection was there as this switch, which had not been seen to end and did not answer."""
 
     switch: str
     ports_up: frozenset[int]
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
