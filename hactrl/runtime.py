@@ -31,6 +31,7 @@ from hactrl.engine.effects import (
     Effect,
     FencePower,
     GrantLease,
+    JudgeAnew,
     KeepHosts,
     ProbeEagerly,
     Record,
@@ -69,6 +70,7 @@ class Outlets:
     store_placement: Callable[[StorePlacement], None]
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
+    judge_anew: Callable[[JudgeAnew], None]
     ask_host: Callable[[AskHost], None]
     send_again: Callable[[SendAgain], None]
     announce_host: Callable[[AnnounceHost], None]
@@ -94,6 +96,7 @@ class Runtime:
             StorePlacement: outlets.store_placement,
             GrantLease: outlets.grant_lease,
             ProbeEagerly: outlets.probe_eagerly,
+            JudgeAnew: outlets.judge_anew,
             AskHost: outlets.ask_host,
             SendAgain: outlets.send_again,
             AnnounceHost: outlets.announce_host,

@@ -33,6 +33,14 @@ REASONS: Mapping[Reason, str] = {
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
     Reason.DEADLINE: "the step {} took too long",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
+    Reason.PROBER_SILENT: "the prober of {} cannot ask: its process is silent",
+    Reason.PROBER_PORT_DOWN: "the prober of {} cannot ask: port {detail} is down",
+    Reason.PROBER_HEARS_NOBODY: "the prober of {} hears nobody",
+    Reason.PROBER_NO_ADDRESS: "the prober of {} has no address for {detail}",
+    Reason.PROBER_NO_CARD: "the prober of {} has no card with MAC {detail}",
+    Reason.PROBER_FAULT: "the prober of {} cannot ask {detail}",
+    Reason.NOT_JUDGED: "not judged for too long: {} through {detail}",
+    Reason.JUDGED_ANEW: "everybody on {} is being judged anew, after nobody could be judged",
 }
 
 STEPS: Mapping[Step, str] = {
@@ -65,6 +73,10 @@ _KINDS: Mapping[str, str] = {
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
+    "prober.blind": "on {segment} nobody can be judged",
+    "prober.mute": "on {segment} nobody at all answers the prober",
+    "prober.sees": "on {segment} everybody has been judged anew, after {seconds:.1f} s",
+    "prober.unjudged": "on {segment} not everybody can be judged",
     "probe.changed": "{service} through {interface} is {verdict}",
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
@@ -105,42 +117,52 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def reason(code: str, subject: str) -> str:
+def reason(code: str, subject: str, detail: str = "") -> str:
     """The words for a reason given by its code; the code itself if it is a newer one."""
     try:
-        return REASONS[Reason(code)].format(subject or "it")
+        words = REASONS[Reason(code)]
     except ValueError:
         return f"{code} ({subject})" if subject else code
+    return words.format(subject or "it", detail=detail or "it")
 
 
 def obstacle(value: Obstacle) -> str:
     """The words for one obstacle."""
-    return reason(value.reason.value, value.subject)
+    return reason(value.reason.value, value.subject, value.detail)
 
 
 def obstacles(values: Iterable[Obstacle]) -> str:
     """The words for several obstacles, in one line."""
-    return together((value.reason.value, value.subject) for value in values)
+    return together((value.reason.value, value.subject, value.detail) for value in values)
 
 
-def together(reasons: Iterable[tuple[str, str]]) -> str:
-    """The words for pairs of code and subject, in one line; each reason once, with its subjects."""
-    subjects: dict[str, dict[str, None]] = {}
-    for code, subject in reasons:
-        subjects.setdefault(code, {})[subject] = None
-    return "; ".join(reason(code, ", ".join(of_it)) for code, of_it in subjects.items())
+def together(reasons: Iterable[tuple[str, str, str]]) -> str:
+    """The words for code, subject and detail, in one line; each reason with the same detail once,
+    with its subjects."""
+    subjects: dict[tuple[str, str], dict[str, None]] = {}
+    for code, subject, detail in reasons:
+        subjects.setdefault((code, detail), {})[subject] = None
+    return "; ".join(
+        reason(code, ", ".join(of_it), detail) for (code, detail), of_it in subjects.items()
+    )
 
 
 def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
     """The words for a journal entry; what an unknown kind holds, if it is a newer one."""
     reasons = {r.value for r in Reason}
-    causes = [reason(key, str(value)) for key, value in details.items() if key in reasons]
+    causes = [_cause(key, str(value)) for key, value in details.items() if key in reasons]
     try:
         text = " ".join(_KINDS[kind].format_map(_in_words(details)).split())
     except (KeyError, ValueError):
         rest = {key: value for key, value in details.items() if key not in reasons}
         text = " ".join([kind, *(f"{key}={value}" for key, value in rest.items() if value != "")])
     return "; ".join([text, *causes])
+
+
+def _cause(code: str, subjects: str) -> str:
+    """The words for what `by_reason` has put into one value."""
+    each = (subject.removesuffix(")").partition(" (") for subject in subjects.split(", "))
+    return together((code, subject, detail) for subject, _, detail in each)
 
 
 def _in_words(details: Mapping[str, str | int | float]) -> dict[str, str | int | float]:

@@ -157,7 +157,7 @@ def _hindrances(document: Json) -> Iterator[str]:
     """What keeps a server from its roles, or from taking others."""
     for name, server in document["servers"].items():
         reasons = [
-            (obstacle["reason"], obstacle["subject"])
+            (obstacle["reason"], obstacle["subject"], obstacle.get("detail", ""))
             for candidate in server["roles"].values()
             for obstacle in candidate["obstacles"]
         ]

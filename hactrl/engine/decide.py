@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import learning, ownership
+from hactrl.engine import judging, learning, ownership, sight
 from hactrl.engine.candidates import (
     best,
     confirmed_at,
@@ -103,7 +103,14 @@ def initial(
         if role.needs_fence:
             expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
-    state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
+    state = State(
+        site=site,
+        started=now,
+        placements=placements,
+        epochs=epochs,
+        holders=holders,
+        sights=judging.starting(site, now),
+    )
     state = replace(state, host_table=learning.remembered(state, hosts))
     return replace(state, outlook=outlook(state))
 
@@ -131,6 +138,7 @@ def _look_round(turn: Turn) -> None:
         expire_asks(turn)
         ownership.expire_leases(turn)
         learning.expire(turn)
+        judging.look(turn)
         for role in turn.state.site.roles.values():
             if role.name in turn.state.takeovers:
                 advance(turn, role.name)
@@ -219,7 +227,8 @@ def _fail_back(turn: Turn, role: Role) -> None:
     """Return to the preferred server once it has been able to take the role for long enough."""
     name, preferred = role.name, role.servers[0]
     away = turn.state.placements[name].server != preferred
-    if role.failback != "automatic" or not away or obstacles(turn.state, name, preferred):
+    unfit = sight.unseen(turn.state, name) or obstacles(turn.state, name, preferred)
+    if role.failback != "automatic" or not away or unfit:
         if name in turn.state.ready_since:
             turn.update(ready_since=without(turn.state.ready_since, name))
         return

@@ -142,6 +142,28 @@ class Health:
     verdict: Verdict
     reason: str
     since: float
+    said: str = ""
+
+
+class Phase(Enum):
+    """Why a segment's probes do not count as usual; see `engine.sight`."""
+
+    STARTING = "starting"
+    BLIND = "blind"
+    MUTE = "mute"
+    ANEW = "anew"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A segment whose probes do not count as usual, since `since`. `why` its prober is blind;
+    `until` STARTING or ANEW last at most; `before` what was judged before judging anew."""
+
+    phase: Phase
+    since: float
+    why: tuple[Obstacle, ...] = ()
+    until: float = 0.0
+    before: Mapping[tuple[str, str, str], Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -176,6 +198,8 @@ class State:
     the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
     a role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
+    `sights` by segment, of those that have one; `rounds` how often each was judged anew;
+    `prober_silent` and `late` as the prober told last (`ProberSight`).
     `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
     journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by
     file server.
@@ -192,6 +216,10 @@ class State:
     asks: Mapping[int, Ask] = field(default_factory=dict)
     switches: Mapping[str, SwitchState] = field(default_factory=dict)
     health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict)
+    sights: Mapping[str, Sight] = field(default_factory=dict)
+    rounds: Mapping[str, int] = field(default_factory=dict)
+    prober_silent: bool = False
+    late: frozenset[tuple[str, str, str]] = frozenset()
     agents: Mapping[str, Agent] = field(default_factory=dict)
     fenced: Mapping[str, Fenced] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()

@@ -377,10 +377,12 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
 
 
 def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
-    """Why the target cannot go on; its own earlier server need not be ready, only able."""
+    """Why the target cannot go on; its own earlier server need not be ready, only able. Whom
+    probes have lost sight of for a while is looked at again in SERVE."""
     if takeover.target == takeover.origin:
         return obstacles_again(state, takeover.role, takeover.target)
-    return obstacles(state, takeover.role, takeover.target)
+    found = obstacles(state, takeover.role, takeover.target)
+    return tuple(obstacle for obstacle in found if obstacle.reason is not Reason.SERVICE_UNKNOWN)
 
 
 def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:

@@ -71,11 +71,11 @@ def unready(state: State) -> list[Obstacle]:
 
 
 def obstacle_json(value: Obstacle) -> Json:
-    return {
-        "reason": value.reason.value,
-        "subject": value.subject,
-        "words": words.obstacle(value),
-    }
+    """`detail` only where there is one."""
+    document = {"reason": value.reason.value, "subject": value.subject}
+    if value.detail:
+        document["detail"] = value.detail
+    return document | {"words": words.obstacle(value)}
 
 
 def _ago(now: float, then: float) -> float:
