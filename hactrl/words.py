@@ -40,6 +40,19 @@ REASONS: Mapping[Reason, str] = {
     Reason.PROBER_NO_CARD: "the prober of {} has no card with MAC {detail}",
     Reason.PROBER_FAULT: "the prober of {} cannot ask {detail}",
     Reason.NOT_JUDGED: "not judged for too long: {} through {detail}",
+    Reason.LOOKING_ROUND: "the controller of {} has just started, and looks round",
+    Reason.STANDBY_ANSWERS: (
+        "{}: {detail}; a standby should answer try again later (SMTP 421, POP3 -ERR [SYS/TEMP],"
+        " IMAP * BYE [UNAVAILABLE])"
+    ),
+    Reason.ANSWERS: "{}: {detail}",
+    Reason.NOT_WATCHED: (
+        "no agent on {}: its daemons are not watched, it cannot be asked to release"
+    ),
+    Reason.LEASE_ENDS: "no agent on {}, and no guard: its lease ends in {detail} s",
+    Reason.TRY_AGAIN: "{} asks to try again later ({detail}), though it has the role",
+    Reason.RESTING: "{} has moved too lately to move by itself",
+    Reason.UNPROVABLE: "neither a lease nor a power fence would prove that {} is gone",
     Reason.JUDGED_ANEW: "everybody on {} is being judged anew, after nobody could be judged",
 }
 
@@ -77,7 +90,7 @@ _KINDS: Mapping[str, str] = {
     "prober.mute": "on {segment} nobody at all answers the prober",
     "prober.sees": "on {segment} everybody has been judged anew, after {seconds:.1f} s",
     "prober.unjudged": "on {segment} not everybody can be judged",
-    "probe.changed": "{service} through {interface} is {verdict}",
+    "probe.changed": "{service} through {interface} is {verdict}{why}",
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
@@ -167,6 +180,8 @@ def _cause(code: str, subjects: str) -> str:
 
 def _in_words(details: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
     said = {key: _VALUES.get(key, {}).get(str(value), value) for key, value in details.items()}
+    why = details.get("said") or details.get("reason")
+    said.setdefault("why", f" ({why})" if why else "")
     if details.get("kind_of_request") == "failover" and details.get("target"):
         said["target"] = f"to {details['target']}"
     return said

@@ -142,12 +142,20 @@ class Reason(Enum):
     PROBER_FAULT = "prober_fault"
     NOT_JUDGED = "not_judged"
     JUDGED_ANEW = "judged_anew"
+    LOOKING_ROUND = "looking_round"
+    STANDBY_ANSWERS = "standby_answers"
+    ANSWERS = "answers"
+    NOT_WATCHED = "not_watched"
+    LEASE_ENDS = "lease_ends"
+    TRY_AGAIN = "try_again"
+    RESTING = "resting"
+    UNPROVABLE = "unprovable"
 
 
 @dataclass(frozen=True)
 class Obstacle:
     """A reason, and the name of what it is about (server, segment, interface or service).
-    `detail`: what more there is to say of it, a name or number too."""
+    `detail`: what more there is to say of it, a name, a number, or what somebody answered."""
 
     reason: Reason
     subject: str

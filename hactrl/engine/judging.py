@@ -105,7 +105,7 @@ def _see(turn: Turn, segment: str, sight: Sight) -> None:
     turn.update(sights=without(turn.state.sights, segment))
     if sight.phase is Phase.ANEW:
         turn.record("prober.sees", segment=segment, seconds=turn.now - sight.since)
-    elif missing := tuple(of_segment(turn.state, segment, probed, turn.now)):
+    elif missing := of_segment(turn.state, segment, probed, turn.now):
         turn.record("prober.unjudged", segment=segment, **by_reason(missing))
     _look_for_answers(turn, segment, probed)
 

@@ -99,6 +99,13 @@ def of_role(state: State, role: str, now: float) -> tuple[Obstacle, ...]:
 
 def of_segment(
     state: State, segment: str, probed: tuple[Probed, ...], now: float
+) -> tuple[Obstacle, ...]:
+    """Those of some of a segment's services and cards."""
+    return tuple(dict.fromkeys(_of_segment(state, segment, probed, now)))
+
+
+def _of_segment(
+    state: State, segment: str, probed: tuple[Probed, ...], now: float
 ) -> Iterator[Obstacle]:
     sight = state.sights.get(segment)
     if sight is not None and sight.phase is Phase.BLIND:

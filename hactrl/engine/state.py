@@ -199,7 +199,7 @@ class State:
     a role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
     `sights` by segment, of those that have one; `rounds` how often each was judged anew;
-    `prober_silent` and `late` as the prober told last (`ProberSight`).
+    `guards` (server, role) that are heard; `prober_silent` and `late` as the prober told last.
     `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
     journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by
     file server.
@@ -221,6 +221,7 @@ class State:
     prober_silent: bool = False
     late: frozenset[tuple[str, str, str]] = frozenset()
     agents: Mapping[str, Agent] = field(default_factory=dict)
+    guards: frozenset[tuple[str, str]] = frozenset()
     fenced: Mapping[str, Fenced] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
     hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)
