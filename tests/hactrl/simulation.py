@@ -23,6 +23,7 @@ from random import Random
 from typing import ClassVar, TypeAlias
 
 from hactrl.engine import decide as engine
+from hactrl.engine import readiness
 from hactrl.engine.effects import (
     AskAgent,
     Effect,
@@ -75,6 +76,9 @@ from topology.model import Attachment, Interface, Network, Prober, Segment, Serv
 SEGMENTS = ("outer", "inner")
 SERVERS = ("alpha", "beta", "gamma")
 PROBER_PORT = 9
+
+#: Seconds after which an outage must have been told, whatever was lost.
+NOTICED_WITHIN = 4.0
 
 #: Seconds of silence until the prober calls a service unhealthy: timeout + (fall - 1) * interval.
 SILENT_FOR = 1.5
@@ -256,7 +260,9 @@ class World:
         self.incarnation = 0
         self.controller_up = False
         self.state: State = engine.initial(site, {}, 0.0)
+        self.unserved: dict[str, float] = {}  # since when, by role
         self.start_controller()
+        self.watch()
 
     # The clock.
 
@@ -884,6 +890,29 @@ class World:
             if host.name in self.state.disabled:
                 self.request(RequestKind.ENABLE, host)
 
+    def watch(self) -> None:
+        """A role that is out for long is never called settled, whatever the controller knows."""
+        for role in self.site.roles.values():
+            if self.controller_up and not self.is_served(role):
+                since = self.unserved.setdefault(role.name, self.now)
+                reasons = readiness.unsettled(self.state, self.now)
+                if self.now - since > NOTICED_WITHIN and not reasons:
+                    raise Broken(f"{role.name} is out since {since}, and all is settled")
+            else:
+                self.unserved.pop(role.name, None)
+        self.after(0.5, self.watch)
+
+    def is_served(self, role: Role) -> bool:
+        host = self.hosts.get(self.state.placements[role.name].server or "")
+        if host is None or not host.on or host.frozen or role.name in host.broken:
+            return False
+        plugged = all(
+            any(self.port_up(card) for card in self.site.cards(role, host.name, segment))
+            for segment in role.segments
+        )
+        owned = host.copy.using and host.copy.holding is Holding.HELD
+        return plugged and (owned or not role.needs_fence)
+
     def steered_to(self) -> set[str]:
         wanted = intents(self.site, self.state)
         return {card.server for steer in wanted.steers for card in steer.order}
@@ -893,8 +922,8 @@ class World:
         whoever could be served is. Where nobody can serve, it is tried again, but seldom."""
         if off := self.steered_to() & self.cut:
             raise Broken(f"a group points to {off}, which is fenced")
+        able = not any(host.treacherous for host in self.hosts.values())
         for role in self.site.roles.values():
-            able = not any(host.treacherous for host in self.hosts.values())
             starts = sum(
                 record.kind == "takeover.started"
                 and record.role == role.name
@@ -907,6 +936,8 @@ class World:
                 raise Broken(f"not settled: {self.state.takeovers[role.name]}")
             if able:
                 self.check_served(role)
+        if able and (reasons := readiness.unsettled(self.state, self.now)):
+            raise Broken(f"served, and not settled: {reasons}")
 
     def check_served(self, role: Role) -> None:
         live = self.state.placements[role.name].server
