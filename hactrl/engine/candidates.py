@@ -109,11 +109,12 @@ def probed_services(state: State, role: Role, server: str) -> Iterator[Service]:
     """The services whose verdicts on this server mean something: those on segments whose prober
     sees, and can ask through one of the server's live cards at least."""
     for service in role.services:
-        probed = state.site.probed.get(service.segment, ())
+        probed = state.site.probed_through(role.name, service.name, server)
+        if not probed or sight.blind(state, service.segment):
+            continue
         live = {card.name for card in live_cards(state, role, server, service.segment)}
-        own = [p for p in probed if p.key[:2] == (role.name, service.name) and p.card in live]
-        blind = sight.blind(state, service.segment)
-        if probed and not blind and not (own and all(sight.cannot_ask(state, p) for p in own)):
+        own = [each for each in probed if each.card in live]
+        if not own or not all(sight.cannot_ask(state, each) for each in own):
             yield service
 
 

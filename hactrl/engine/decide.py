@@ -12,7 +12,8 @@ them. The earliest moment at which a rule could answer otherwise becomes the nex
 the role's segments has a live port; when its agent says that a daemon of the role has ended;
 when a service answers on none of its live cards; when it is fenced; when it has lost what the
 role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
-or a switch, is losing sight, not the server. One bad card only changes the order of cards.
+a switch or the prober (`sight`) is losing sight, not the server. One bad card only changes the
+order of cards.
 
 **When it moves.** At once, to the first server in order of preference that has no obstacles
 (`candidates.obstacles`). What only probes have seen must last one probe interval: by then a

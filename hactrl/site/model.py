@@ -197,6 +197,19 @@ class Site:
         probers = {name for name, s in self.network.segments.items() if s.prober is not None}
         return {segment: tuple(all_) for segment, all_ in found.items() if segment in probers}
 
+    def probed_through(self, role: str, service: str, server: str) -> tuple[Probed, ...]:
+        """Of `probed`, a role's service through each card of a server."""
+        return self._probed_through.get((role, service, server), ())
+
+    @cached_property
+    def _probed_through(self) -> dict[tuple[str, str, str], tuple[Probed, ...]]:
+        """Asked for many times with every event."""
+        found: dict[tuple[str, str, str], list[Probed]] = {}
+        for all_ in self.probed.values():
+            for each in all_:
+                found.setdefault((each.role, each.service, each.server), []).append(each)
+        return {key: tuple(own) for key, own in found.items()}
+
     def _probed(
         self, role: str, addresses: tuple[Address, ...], service: Service, card: Interface
     ) -> Probed:
