@@ -12,17 +12,20 @@ from test_engine_decide import Engine as AnyEngine
 from hactrl import words
 from hactrl.engine import sight
 from hactrl.engine.candidates import best_verdict, failings, obstacles
-from hactrl.engine.effects import JudgeAnew, Obstacle, Reason
+from hactrl.engine.effects import JudgeAnew, Obstacle, Reason, StorePlacement
 from hactrl.engine.events import (
     AgentReported,
+    EpochStored,
     Held,
     Holding,
+    Outcome,
     PortChanged,
     ProbeChanged,
     ProberSight,
     SwitchLost,
     Verdict,
 )
+from hactrl.engine.state import Placement, Step
 from hactrl.site.model import Site
 from topology.model import Attachment
 
@@ -102,9 +105,17 @@ def test_while_the_prober_is_blind_the_agents_own_word_moves_a_role() -> None:
 @pytest.mark.reported("A5")
 def test_a_role_does_not_return_by_itself_while_nobody_can_judge() -> None:
     engine = Engine(make_site(lease=None, failback="automatic"))
-    engine.tell(SILENT).wait(5.0)
-    assert sight.unseen(engine.state, MAIL)
+    away = {**engine.state.placements, RELAY: Placement("alpha", 1, engine.now)}
+    engine.state = replace(engine.state, placements=away)
+    engine.tell(SILENT).wait(100.0)
+    assert not engine.state.takeovers
     assert not engine.state.ready_since
+    engine.tell(HEARD)
+    for segment in SEGMENTS:
+        for (role, service, card), found in [*engine.state.health.items()]:
+            if engine.site.segment_of(card) == segment and found.verdict is Verdict.UNKNOWN:
+                engine.tell(ProbeChanged(role, service, card, Verdict.HEALTHY, "", 1))
+    assert RELAY in engine.state.ready_since
 
 
 @pytest.mark.reported("A5")
@@ -164,9 +175,12 @@ def test_a_prober_that_sees_again_is_told_to_judge_anew() -> None:
 @pytest.mark.reported("A9")
 def test_verdicts_from_before_the_prober_saw_again_are_not_believed() -> None:
     engine = Engine().tell(SILENT).wait(1.0).tell(HEARD)
+    judged(engine, "beta", Verdict.READY)
     judged(engine, "alpha", Verdict.UNHEALTHY, round_=0)
     engine.wait(1.0)
-    assert failings(engine.state, MAIL, "alpha") == ()
+    role = engine.site.roles[MAIL]
+    assert best_verdict(engine.state, role, role.services[0], "alpha") is Verdict.UNKNOWN
+    assert sight.being_judged(engine.state, "inner")
     assert not engine.state.takeovers
 
 
@@ -182,6 +196,21 @@ def test_nobody_is_left_before_everybody_has_been_judged_anew() -> None:
     engine.wait(1.0)
     assert not engine.state.takeovers
     assert unseen(engine) == []
+
+
+@pytest.mark.reported("A9")
+def test_a_prober_that_loses_sight_again_begins_once_more_when_it_is_back() -> None:
+    engine = Engine().tell(SILENT).wait(1.0).tell(HEARD).wait(0.1).tell(SILENT)
+    judged(engine, "alpha", Verdict.UNHEALTHY)
+    judged(engine, "beta", Verdict.READY)
+    engine.wait(5.0)
+    assert sight.blind(engine.state, "inner")
+    assert not engine.state.takeovers
+    engine.tell(HEARD)
+    assert JudgeAnew("inner", 2) in engine.all(JudgeAnew)
+    judged(engine, "alpha", Verdict.HEALTHY, 2)
+    judged(engine, "beta", Verdict.READY, 2)
+    assert not [o for o in sight.obstacles(engine.state, engine.now) if o.subject == "inner"]
 
 
 @pytest.mark.reported("A9")
@@ -239,8 +268,10 @@ def test_what_is_judged_as_before_does_not_fill_the_journal() -> None:
 @pytest.mark.reported("A9")
 def test_a_takeover_goes_on_when_its_target_is_being_judged_anew() -> None:
     engine = Engine().tell(AgentReported("alpha", Held(MAIL, Holding.FAILED, 3)))
-    engine.tell(SILENT).wait(0.1).tell(HEARD).wait(0.1)
-    assert engine.state.takeovers[MAIL].target == "beta"
+    stored = EpochStored(engine.last(StorePlacement).operation, Outcome.DONE)
+    engine.tell(stored, SILENT, HEARD).wait(0.1)
+    takeover = engine.state.takeovers[MAIL]
+    assert (takeover.target, takeover.step) == ("beta", Step.FENCE)
 
 
 @pytest.mark.reported("A9")
