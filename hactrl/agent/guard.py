@@ -12,7 +12,9 @@ first process and with it all that runs inside. The agent that started it may di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -266,6 +268,7 @@ class Guard:
     async def _release(self) -> None:
         if self._assuming is not None:
             self._assuming.cancel()
+        failed = ""
         if self._taken:
             try:
                 await self._inside.run(
@@ -275,20 +278,22 @@ class Guard:
                 )
             except CommandError as failure:
                 # The end of the namespaces releases too, and the agent verifies either way.
-                print(f"{self._role.name}: release: {failure}", file=sys.stderr, flush=True)
-        self._end()
+                failed = f"release: {failure}"
+        self._end(failed)
 
     def _denied(self) -> None:
         """Somebody else may own the role from now on: no time for a command. A release under
         way is one already; it is bounded by its timeout, and by the timer of the last grant."""
         if self._phase is Phase.RELEASING:
             return
-        print(f"{self._role.name}: lease denied", file=sys.stderr, flush=True)
-        self._end()
+        self._end("lease denied")
 
-    def _end(self) -> None:
-        """Kill all inside; `Inside` sees the end of the first process and ends this one."""
+    def _end(self, why: str) -> None:
+        """Kill all inside, and only then say why if there is something to say; `Inside` sees the
+        end of the first process and ends this one."""
         os.kill(self._first_process, signal.SIGKILL)
+        if why:
+            say(f"{self._role.name}: {why}")
 
     async def _drill(self, order: StartDrill) -> None:
         try:
@@ -329,8 +334,16 @@ class Guard:
         """A defect here ends the guard, and with it what it guards: never one without the other."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            print(f"{self._role.name}: guard: {error!r}", file=sys.stderr, flush=True)
+            self._end(f"guard: {error!r}")
             os._exit(1)
+
+
+def say(text: str) -> None:
+    """To standard error, if it takes the line at once: a full disk, or a reader that stands
+    still, must not hold up what comes next."""
+    with contextlib.suppress(OSError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{text}\n".encode(errors="replace"))
 
 
 async def _serve(spec: GuardSpec, first_process: int, way: socket.socket, door: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from hactrl.agent.config import AgentConfig, RoleConfig
 from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
+from hactrl.agent.epochs import replace_file
 from hactrl.agent.messages import LONGEST_LINE
 
 
@@ -101,7 +102,10 @@ class Nest:
         return await self._greet(reader, writer, received)
 
     async def start(self, received: Callable[[Any], None]) -> Guarded | None:
-        """A new guard, in a session of its own; None if it ended before it said anything."""
+        """A new guard, in a session of its own; None if it ended before it said anything.
+
+        Raises OSError if there is no room for its files or no process to be had.
+        """
         self._socket.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(str(self._socket))
@@ -114,11 +118,18 @@ class Nest:
                 start_new_session=True,
             )
         assert child.stdin is not None
-        child.stdin.write(SPEC.encode(self._spec))
-        child.stdin.close()
         child.returncode = 0  # `process_end` reaps it, not `subprocess`
-        reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=LONGEST_LINE)
-        guarded = await self._greet(reader, writer, received)
+        try:
+            child.stdin.write(SPEC.encode(self._spec))
+            child.stdin.close()
+            reader, writer = await asyncio.open_unix_connection(
+                str(self._socket), limit=LONGEST_LINE
+            )
+            guarded = await self._greet(reader, writer, received)
+        except OSError:
+            os.kill(child.pid, signal.SIGKILL)  # it holds nothing yet
+            await process_end(child.pid)
+            raise
         if guarded is None:
             await process_end(child.pid)
         return guarded
@@ -137,18 +148,36 @@ class Nest:
             writer.close()
             return None
         state = FROM_GUARD.decode(line)
-        self._record.write_text(f"{state.init} {_started(state.init)}\n", encoding="ascii")
+        try:
+            self._write_down(state.init)
+        except OSError:
+            writer.close()
+            raise
         return Guarded(reader, writer, state, received)
+
+    def _write_down(self, first_process: int) -> None:
+        """An agent that comes back to a full disk finds the record of before."""
+        record = f"{first_process} {_started(first_process)}\n".encode()
+        if not self._record.exists() or self._record.read_bytes() != record:
+            replace_file(self._record, record)
 
     def left_behind(self) -> asyncio.Future[None]:
         """Done when the first process that was recorded last has ended, if it still lives: its
-        guard may be dead, and a process that hangs in the kernel not yet."""
+        guard may be dead, and a process that hangs in the kernel not yet.
+
+        Raises ValueError for a record that no agent has written.
+        """
         try:
-            number, started = self._record.read_text(encoding="ascii").split()
+            number, started = (int(n) for n in self._record.read_text(encoding="ascii").split())
         except FileNotFoundError:
-            number, started = "0", "0"
-        if number != "0" and _started(int(number)) == int(started):
-            return process_end(int(number))
+            number, started = 0, 0
+        except ValueError:
+            raise ValueError(
+                f"{self._record}: not a record of a process; remove it once no process of the "
+                "role is left"
+            ) from None
+        if number and _started(number) == started:
+            return process_end(number)
         nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         nobody.set_result(None)
         return nobody

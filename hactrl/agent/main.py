@@ -13,9 +13,10 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from hactrl.agent.config import AgentConfig, ConfigError, load, read_token
+from hactrl.agent.aside import aside
+from hactrl.agent.config import AgentConfig, ConfigError, load, read_boot_id, read_token
 from hactrl.agent.connection import Send, keep_connected
-from hactrl.agent.epochs import EpochFile
+from hactrl.agent.epochs import EpochFile, replace_file
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
     VERSION,
@@ -34,6 +35,13 @@ from hactrl.engine.events import Held, Outcome
 LOG = logging.getLogger(__name__)
 
 
+ROOM = 4096
+"""Bytes that must fit into each of the agent's directories: more than it ever writes at once."""
+
+ROOM_TIMEOUT = 1.0
+"""Seconds for that at the start."""
+
+
 class Agent:
     """Use inside a running event loop."""
 
@@ -49,11 +57,27 @@ class Agent:
 
     async def run(self) -> None:
         """Serve for ever. Raises what a defect raises, in whichever task."""
+        self._spawn(self._look_for_room())
         for keeper in self._keepers.values():
             self._spawn(keeper.run())
         for address in self._config.controllers:
             self._spawn(keep_connected(address, self))
         await self._failed
+
+    async def _look_for_room(self) -> None:
+        """Say at the start what a later verb would fail for."""
+        directories = (self._config.state_directory, self._config.run_directory)
+        for directory in dict.fromkeys(directories):
+            try:
+                async with asyncio.timeout(ROOM_TIMEOUT):
+                    await aside(_write_once, Path(directory) / "room")
+            except (OSError, TimeoutError) as error:
+                why = error.strerror if isinstance(error, OSError) and error.strerror else "hangs"
+                LOG.error(
+                    "%s: cannot be written: %s; until it can, roles are released and none assumed",
+                    directory,
+                    why,
+                )
 
     def hello(self) -> AgentHello:
         """See `connection.Peer`."""
@@ -61,7 +85,7 @@ class Agent:
             version=VERSION,
             server=self._config.server,
             token=read_token(self._config.token_file),
-            boot=Path(self._config.boot_id_file).read_text(encoding="utf-8").strip(),
+            boot=read_boot_id(self._config.boot_id_file),
             roles=tuple(keeper.held for keeper in self._keepers.values()),
         )
 
@@ -88,7 +112,10 @@ class Agent:
         if keeper is None:
             result = Outcome.REFUSED, f"{self._config.server} has no role {verb.role!r}"
         else:
-            result = await self._carry_out(verb, keeper, send)
+            try:
+                result = await self._carry_out(verb, keeper, send)
+            except OSError as error:
+                result = Outcome.FAILED, str(error)
         outcome, explanation = result
         if send in self._ways:
             known = self._epochs.known(verb.role)
@@ -132,6 +159,12 @@ async def _serve(config: AgentConfig, epochs: EpochFile) -> None:
         LOG.info("ended by a signal; the guards go on")
 
 
+def _write_once(path: Path) -> None:
+    """Raises OSError unless there is room for an epoch and more."""
+    replace_file(path, bytes(ROOM))
+    path.unlink()
+
+
 def _lock(config: AgentConfig) -> int:
     """One agent for one run directory. Raises BlockingIOError if there is another."""
     path = Path(config.run_directory) / "agent.lock"
@@ -152,6 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return 0
         read_token(config.token_file)
+        read_boot_id(config.boot_id_file)
         for directory in (config.state_directory, config.run_directory):
             Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         epochs = EpochFile(Path(config.state_directory) / "epochs.json")

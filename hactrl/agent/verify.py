@@ -7,29 +7,46 @@ import errno
 import os
 import stat
 
+from hactrl.agent.aside import aside
 from hactrl.agent.config import RoleConfig
 
 RETRY = 0.01
 """Seconds between looks: the last unmount may follow the end of the last process."""
 
 
-async def problems(role: RoleConfig) -> tuple[str, ...]:
-    """What still stands against 'released', after `verify_timeout` at most; empty if nothing."""
-    found: tuple[str, ...] = (f"no verdict after {role.verify_timeout} s",)
-    try:
-        async with asyncio.timeout(role.verify_timeout):
-            while found := await _look(role):
-                await asyncio.sleep(RETRY)
-    except TimeoutError:
-        return found
-    return ()
+class Verification:
+    """Of one role. Use inside a running event loop."""
 
+    def __init__(self, role: RoleConfig) -> None:
+        self._role = role
+        self._looks: dict[str, asyncio.Future[str]] = {}  # by device
 
-async def _look(role: RoleConfig) -> tuple[str, ...]:
-    found = [p for device in role.devices if (p := await asyncio.to_thread(in_use, device))]
-    if not found and role.verify:
-        found = await _command(role.verify)
-    return tuple(found)
+    async def problems(self) -> tuple[str, ...]:
+        """What still stands against 'released', after `verify_timeout` at most; empty if
+        nothing."""
+        timeout = self._role.verify_timeout
+        found: tuple[str, ...] = (f"no verdict after {timeout} s",)
+        try:
+            async with asyncio.timeout(timeout):
+                while found := await self._look():
+                    await asyncio.sleep(RETRY)
+        except TimeoutError:
+            return found
+        return ()
+
+    async def _look(self) -> tuple[str, ...]:
+        found = [p for device in self._role.devices if (p := await self._in_use(device))]
+        if not found and self._role.verify:
+            found = await _command(self._role.verify)
+        return tuple(found)
+
+    async def _in_use(self, device: str) -> str:
+        """One look at a device at a time: one that hangs must not be joined by more and more."""
+        look = self._looks.get(device)
+        if look is None or look.done():  # what was seen while nobody waited is old
+            look = self._looks[device] = aside(in_use, device)
+        await asyncio.wait([look])
+        return look.result()
 
 
 def in_use(device: str) -> str:
@@ -58,7 +75,10 @@ def in_use(device: str) -> str:
 
 
 async def _command(command: tuple[str, ...]) -> list[str]:
-    process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+    except OSError as error:
+        return [f"{command[0]}: {error.strerror}"]
     try:
         status = await process.wait()
     finally:

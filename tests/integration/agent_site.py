@@ -135,12 +135,13 @@ class FakeServer:
         )
         self.log = directory / "agent.log"
         self.agent: subprocess.Popen[bytes] | None = None
+        self.enter: tuple[str, ...] = ()  # what the agent is started by, which must exec it
 
     def start_agent(self) -> None:
         name, value = self.mark.split("=")
         with self.log.open("ab") as log:
             self.agent = subprocess.Popen(
-                [sys.executable, "-m", "hactrl.agent.main", str(self.file)],
+                [*self.enter, sys.executable, "-m", "hactrl.agent.main", str(self.file)],
                 env=os.environ | {name: value, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
