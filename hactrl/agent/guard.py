@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hactrl.agent import init
+from hactrl.agent import init, linux
 from hactrl.agent.config import Daemon
 from hactrl.agent.control import (
     FROM_GUARD,
@@ -36,6 +36,8 @@ from hactrl.agent.control import (
     Phase,
     StartDrill,
 )
+from hactrl.agent.followed import Followed
+from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
 
@@ -43,83 +45,6 @@ STANDBY_GRACE = 0.2
 """Seconds from SIGTERM to SIGKILL for `standby`, which has nothing to lose."""
 
 ENDED = (Phase.BROKEN, Phase.FAILED, Phase.RELEASING)
-
-
-class CommandError(Exception):
-    """What failed and how, for people."""
-
-
-class Inside:
-    """The first process inside, seen from the guard."""
-
-    def __init__(self, way: socket.socket, base: dict[str, str]) -> None:
-        way.setblocking(False)
-        self._way = way
-        self._base = base
-        self._numbers = 0
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._ended: dict[int, Callable[[str], None]] = {}
-        asyncio.get_running_loop().add_reader(way, self._read)
-
-    async def run(self, command: tuple[str, ...], timeout: float, **variables: str) -> None:
-        """Run to the end. Raises CommandError unless it exits 0 in time; then it is killed."""
-        if not command:
-            return
-        answer, number = self._ask(lambda n: init.Run(n, command, self._environment(variables)))
-        try:
-            async with asyncio.timeout(timeout):
-                ended: init.Ended = await answer
-        except TimeoutError:
-            self.signal(number, signal.SIGKILL)
-            raise CommandError(f"{command[0]}: not done after {timeout} s") from None
-        if ended.status != 0:
-            raise CommandError(f"{command[0]}: {ended.explanation}")
-
-    def keep(
-        self, command: tuple[str, ...], ended: Callable[[str], None], **variables: str
-    ) -> tuple[int, asyncio.Future[init.Ended]]:
-        """Start a command that should not end, and tell `ended` how it did."""
-        answer, number = self._ask(lambda n: init.Run(n, command, self._environment(variables)))
-        self._ended[number] = ended
-        return number, answer
-
-    async def watch(self, pidfile: str, ended: Callable[[str], None]) -> None:
-        """Tell `ended` when that process ends. Raises CommandError if there is none."""
-        answer, number = self._ask(lambda n: init.Watch(n, pidfile))
-        match await answer:
-            case init.Ended(explanation=explanation):
-                raise CommandError(explanation)
-            case init.Watching():
-                self._ended[number] = ended
-
-    def signal(self, number: int, which: signal.Signals) -> None:
-        """To the process group of a command, if it still runs."""
-        self._way.send(init.TO_INIT.encode(init.Signal(number, which)))
-
-    def forget(self, number: int) -> None:
-        """Tell nobody how this one ends."""
-        self._ended.pop(number, None)
-
-    def _environment(self, variables: dict[str, str]) -> tuple[str, ...]:
-        return tuple(f"{name}={value}" for name, value in (self._base | variables).items())
-
-    def _ask(self, order: Callable[[int], Any]) -> tuple[asyncio.Future[Any], int]:
-        self._numbers += 1
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[self._numbers] = answer
-        self._way.send(init.TO_INIT.encode(order(self._numbers)))
-        return answer, self._numbers
-
-    def _read(self) -> None:
-        packet = self._way.recv(LONGEST_LINE)
-        if not packet:
-            os._exit(1)  # the first process is gone, and all inside with it
-        message = init.FROM_INIT.decode(packet)
-        answer = self._waiting.pop(message.number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
-        if isinstance(message, init.Ended) and (ended := self._ended.pop(message.number, None)):
-            ended(message.explanation)
 
 
 class Guard:
@@ -171,9 +96,10 @@ class Guard:
     async def _prepare(self) -> None:
         role = self._role
         try:
+            began = linux.boot_time()
             await self._inside.run(role.prepare, role.prepare_timeout, HACTRL_EPOCH="0")
             await self._start_daemons("prepare")
-            await self._watch_daemons("prepare")
+            await self._watch_daemons("prepare", began, role.prepare_timeout)
         except CommandError as failure:
             self._enter(Phase.BROKEN, str(failure))
             return
@@ -212,10 +138,11 @@ class Guard:
                 await self._take_lease(order.epoch)
             await self._stop_standby()
             self._taken = True
+            began = linux.boot_time()
             await self._inside.run(role.assume, role.assume_timeout, **variables)
             await self._start_daemons("assume", **variables)
             await self._inside.run(role.ready, role.assume_timeout, **variables)
-            await self._watch_daemons("assume")
+            await self._watch_daemons("assume", began, role.assume_timeout)
         except CommandError as failure:
             self._failed(str(failure))
         if self._phase is Phase.ASSUMING:
@@ -246,10 +173,15 @@ class Guard:
             if daemon.command and daemon.since == since:
                 self._inside.keep(daemon.command, self._end_of(daemon), **variables)
 
-    async def _watch_daemons(self, since: str) -> None:
+    async def _watch_daemons(self, since: str, began: float, timeout: float) -> None:
+        """`began`: when the command began that has started them, and has `timeout`. The agent
+        stops waiting then, so that the reason must be told before."""
+        end = began + 0.9 * timeout
         for daemon in self._role.daemons:
             if daemon.pidfile and daemon.since == since:
-                await self._inside.watch(daemon.pidfile, self._end_of(daemon))
+                followed = Followed(self._inside, daemon.pidfile, began, self._end_of(daemon))
+                await followed.find(end - linux.boot_time())
+                self._spawn(followed.follow())
 
     def _end_of(self, daemon: Daemon) -> Callable[[str], None]:
         return lambda how: self._failed(f"daemon {daemon.name}: {how}")
