@@ -85,6 +85,11 @@ def read_token(path: str) -> str:
     return token
 
 
+def read_boot_id(config: AgentConfig) -> str:
+    """Which boot of the server this is. Raises OSError."""
+    return Path(config.boot_id_file).read_text(encoding="utf-8").strip()
+
+
 def host_and_port(address: str) -> tuple[str, int]:
     """Split `192.0.2.1:6655` or `[2001:db8::1]:6655`. Raises ValueError for anything else."""
     host, colon, port = address.rpartition(":")
