@@ -104,9 +104,9 @@ _HOLDINGS: Mapping[Holding, str] = {
 _REFUSALS: Mapping[Refusal, str] = {
     Refusal.PROTOCOL: "it breaks the protocol",
     Refusal.SUPERSEDED: "it did not answer",
-    Refusal.TOKEN: "its token is wrong",
+    Refusal.TOKEN: "it has a wrong token",
     Refusal.TWIN: "it is a second one, the first answers at",
-    Refusal.VERSION: "its version is too old",
+    Refusal.VERSION: "it is of a version that is too old",
 }
 
 _PROOFS: Mapping[Proof, str] = {

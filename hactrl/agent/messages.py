@@ -225,11 +225,7 @@ def _number(value: float, place: str, limit: Limit) -> float:
 
 
 def _text(value: str, place: str, limit: Limit | None) -> str:
-    """JSON can name half a surrogate pair, which is no character and has no bytes."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise ProtocolError(f"{place}: not Unicode") from None
+    """JSON can name half a surrogate pair, which has no bytes; it is not printable either."""
     if limit is None:
         return value
     if limit.prose:

@@ -219,6 +219,17 @@ def test_an_agent_that_has_left_before_it_was_accepted_never_counts_as_connected
 
 
 @pytest.mark.reported("A8")
+def test_who_has_left_takes_nobodys_place(server: AgentServer, events: Events) -> None:
+    standing = LivePeer(server.port, HELLO)
+    assert isinstance(events.next(), AgentConnected)
+    standing.frozen = True
+    stale = Peer(server.port, CLONE)
+    stale.socket.shutdown(socket.SHUT_WR)
+    assert stale.next() is None
+    assert events.all() == []
+
+
+@pytest.mark.reported("A8")
 def test_who_says_nothing_after_the_welcome_is_not_connected(
     server: AgentServer, events: Events
 ) -> None:
