@@ -61,8 +61,10 @@ class Connection:
     `version` is the one spoken on it, the oldest until the peer has said its own.
     """
 
-    def __init__(self, sock: Any, peer: str, heartbeat: float) -> None:
-        self.peer = peer
+    def __init__(self, sock: Any, address: tuple[Any, ...], heartbeat: float) -> None:
+        """`address` is that of the peer, as `accept` gives it."""
+        self.address = address
+        self.peer = str(address[0])
         self.version = OLDEST
         self._their_version = OLDEST
         self._sock = sock

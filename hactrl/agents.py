@@ -194,7 +194,7 @@ class AgentServer:
                 eventlet.sleep(ACCEPT_PAUSE)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock, str(address[0]), self._site.timers.agent_heartbeat)
+            connection = Connection(sock, address, self._site.timers.agent_heartbeat)
             eventlet.spawn_n(self._serve, connection)
 
     def _serve(self, connection: Connection) -> None:
@@ -202,7 +202,7 @@ class AgentServer:
         try:
             hello = self._hello(connection)
             try:
-                self._welcome(connection, hello)
+                self._give_place(connection, hello)
             except _RefusedError as error:
                 self._tell_refusal(connection, hello, error)
                 connection.refuse(error.refusal, str(error))
@@ -222,7 +222,7 @@ class AgentServer:
             raise ProtocolError(f"expected a hello, got {type(hello).__name__}")
         return hello
 
-    def _welcome(self, connection: Connection, hello: AgentHello | GuardHello) -> None:
+    def _give_place(self, connection: Connection, hello: AgentHello | GuardHello) -> None:
         """Serve who has a right to its place. It has it once it has said something after the
         welcome: a connection that waited long to be accepted may have nobody at its other end."""
         timers = self._site.timers

@@ -85,9 +85,12 @@ def read_token(path: str) -> str:
     return token
 
 
-def read_boot_id(config: AgentConfig) -> str:
-    """Which boot of the server this is. Raises OSError."""
-    return Path(config.boot_id_file).read_text(encoding="utf-8").strip()
+def read_boot_id(path: str) -> str:
+    """What tells this boot of the machine from others. Raises ValueError for an empty file."""
+    boot = Path(path).read_text(encoding="utf-8").strip()
+    if not boot:
+        raise ValueError(f"{path}: empty; expected what tells this boot from others")
+    return boot
 
 
 def host_and_port(address: str) -> tuple[str, int]:

@@ -118,7 +118,7 @@ class Nest:
                 start_new_session=True,
             )
         assert child.stdin is not None
-        child.stdin.write(SPEC.encode(self._spec()))
+        child.stdin.write(SPEC.encode(self._spec))
         child.stdin.close()
         child.returncode = 0  # `process_end` reaps it, not `subprocess`
         reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=LONGEST_LINE)
@@ -144,11 +144,12 @@ class Nest:
         self._record.write_text(f"{state.init} {_started(state.init)}\n", encoding="ascii")
         return Guarded(reader, writer, state, received)
 
+    @property
     def _spec(self) -> GuardSpec:
         config = self._config
         try:
-            boot = read_boot_id(config)
-        except OSError as error:
+            boot = read_boot_id(config.boot_id_file)
+        except (OSError, ValueError) as error:
             # The agent cannot connect without it, and tells so; the guard can do its work.
             LOG.error("%s: the guard will not say which boot it is of: %s", self._role.name, error)
             boot = ""

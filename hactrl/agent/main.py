@@ -61,7 +61,7 @@ class Agent:
             version=VERSION,
             server=self._config.server,
             token=read_token(self._config.token_file),
-            boot=read_boot_id(self._config),
+            boot=read_boot_id(self._config.boot_id_file),
             roles=tuple(keeper.held for keeper in self._keepers.values()),
         )
 
