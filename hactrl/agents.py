@@ -13,7 +13,6 @@ from __future__ import annotations
 import hmac
 import logging
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ from hactrl.engine.events import (
     Outcome,
 )
 from hactrl.site.model import Site
+from hactrl.sparing import Sparing
 
 LOG = logging.getLogger(__name__)
 
@@ -127,8 +127,8 @@ class AgentServer:
         self._requests: dict[str, tuple[Connection, int]] = {}
         self._last_request = 0
         self._connections: set[Connection] = set()
-        self._journalled = _Sparing(NOTICE_PAUSE, 1)
-        self._notices = _Sparing(NOTICE_PAUSE, NOTICES)
+        self._journalled = Sparing(NOTICE_PAUSE, 1)
+        self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._listener: Any = None
 
     @property
@@ -409,21 +409,3 @@ class AgentServer:
 def _title(place: Place) -> str:
     server, role = place
     return f"the agent of {server}" if role is None else f"the guard of {role or '?'} on {server}"
-
-
-class _Sparing:
-    """Says yes `most` times in `pause` seconds for each cause."""
-
-    def __init__(self, pause: float, most: int) -> None:
-        self._pause = pause
-        self._most = most
-        self._began = time.monotonic()
-        self._counts: dict[Any, int] = {}
-
-    def __call__(self, cause: Any) -> bool:
-        now = time.monotonic()
-        if now >= self._began + self._pause:
-            self._began = now
-            self._counts.clear()
-        self._counts[cause] = self._counts.get(cause, 0) + 1
-        return self._counts[cause] <= self._most
