@@ -79,7 +79,9 @@ class Assembly:
         self._clock = clock
         state = initial(site, store.placements(), clock(), store.hosts())
         events = LightQueue()
-        self._agents = AgentServer(site, tokens, events.put)
+        self._agents = AgentServer(
+            site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
+        )
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
         self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)

@@ -45,6 +45,12 @@ class Happenings:
         self._requests = Counter(
             "hactrl_requests", "Operators' requests", ["kind", "result"], registry=registry
         )
+        self._refused = Counter(
+            "hactrl_agents_refused",
+            "Journal entries for agents and guards that were refused, one in ten seconds each",
+            ["peer", "refusal"],
+            registry=registry,
+        )
 
     def observe(self, record: Record) -> None:
         details = dict(record.details)
@@ -53,6 +59,8 @@ class Happenings:
             self._takeovers.labels(record.role, result).inc()
         if record.kind == "takeover.finished" and "total" in details:
             self._seconds.labels(record.role).observe(float(details["total"]))
+        if record.kind == "agent.refused":
+            self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
         if subject == "request":
             self._requests.labels(str(details["kind_of_request"]), result).inc()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from hactrl.agent.protocol import Refusal
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Proof
 from hactrl.engine.state import Step
@@ -45,7 +46,11 @@ STEPS: Mapping[Step, str] = {
 
 _KINDS: Mapping[str, str] = {
     "agent.connected": "the agent of {server} has connected",
+    "agent.explained": "{server}: {text}",
     "agent.lost": "the agent of {server} is lost",
+    "agent.refused": (
+        "the {peer} of {server} at {address} (boot {boot}) is refused: {refusal} {standing}"
+    ),
     "agent.reported": "{server} {holding}, epoch {epoch}",
     "answers.roundabout": (
         "answers of {server} to {switch} take a roundabout way: {percent} % leave by {interfaces}"
@@ -54,6 +59,8 @@ _KINDS: Mapping[str, str] = {
     "assume.failed": "{server} did not take it: {outcome}",
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
+    "disk.full": "a disk of {server} is full: {text}",
+    "disk.mended": "a disk of {server} has room again: {text}",
     "host.forgotten": "host {host} at {port} is forgotten: the port has been down for long",
     "host.learnt": "host {host} is at {port}",
     "host.moved": "host {host} moved from {former} to {port}",
@@ -62,6 +69,8 @@ _KINDS: Mapping[str, str] = {
     "link.one_way": "link {link} is heard at one end only",
     "link.undeclared": "link {link} is seen and not declared",
     "link.unseen": "link {link} is declared and not seen",
+    "mount.users_killed": "{server} ended what used a mount: {text}",
+    "pause.seen": "{server} was paused: {text}",
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
@@ -69,9 +78,11 @@ _KINDS: Mapping[str, str] = {
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
+    "role.check_failed": "the check of the role fails on {server}: {text}",
     "role.waiting": "not served well, and stays where it is",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
+    "state.unwritable": "{server} cannot write its state: {text}",
     "store.failed": "epoch not stored: {outcome}",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",
@@ -90,6 +101,14 @@ _HOLDINGS: Mapping[Holding, str] = {
     Holding.FAILED: "has lost a daemon of the role",
 }
 
+_REFUSALS: Mapping[Refusal, str] = {
+    Refusal.PROTOCOL: "it breaks the protocol",
+    Refusal.SUPERSEDED: "it did not answer",
+    Refusal.TOKEN: "it has a wrong token",
+    Refusal.TWIN: "it is a second one, the first answers at",
+    Refusal.VERSION: "it is of a version that is too old",
+}
+
 _PROOFS: Mapping[Proof, str] = {
     Proof.NEVER_OWNED: "it never held anything",
     Proof.RELEASED: "it has released",
@@ -101,6 +120,7 @@ _PROOFS: Mapping[Proof, str] = {
 _VALUES: Mapping[str, Mapping[str, str]] = {
     "holding": {holding.value: said for holding, said in _HOLDINGS.items()},
     "proof": {proof.value: said for proof, said in _PROOFS.items()},
+    "refusal": {refusal.value: said for refusal, said in _REFUSALS.items()},
     "cause": {cause.value: cause.value.replace("_", " ") for cause in Reason},
 }
 

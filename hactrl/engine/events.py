@@ -130,6 +130,20 @@ class AgentAnswered:
 
 
 @dataclass(frozen=True)
+class GuardConnected:
+    """The guard of a role has a connection of its own to ask for the lease by."""
+
+    server: str
+    role: str
+
+
+@dataclass(frozen=True)
+class GuardLost:
+    server: str
+    role: str
+
+
+@dataclass(frozen=True)
 class PowerFenced:
     operation: int
     server: str
@@ -138,12 +152,14 @@ class PowerFenced:
 
 @dataclass(frozen=True)
 class LeaseAsked:
-    """A guard asks to renew. It gets an answer only by the effect `GrantLease`."""
+    """A guard asks to renew. It gets an answer only by the effect `GrantLease`. `boot` is that of
+    the guard; a guard of the version before says none."""
 
     request: str
     server: str
     role: str
     epoch: int
+    boot: str = ""
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,8 @@ Event = (
     | AgentLost
     | AgentReported
     | AgentAnswered
+    | GuardConnected
+    | GuardLost
     | PowerFenced
     | LeaseAsked
     | EpochStored

@@ -18,6 +18,8 @@ from hactrl.engine.events import (
     AgentReported,
     AnswersCounted,
     EpochStored,
+    GuardConnected,
+    GuardLost,
     Held,
     Holding,
     HostSighted,
@@ -160,6 +162,16 @@ def agent_answered(turn: Turn, event: AgentAnswered) -> None:
     _agent_says(turn, ask.server, Held(ask.role, result, ask.epoch))
 
 
+def guard_connected(turn: Turn, event: GuardConnected) -> None:
+    if event.server in turn.state.site.network.servers and event.role in turn.state.site.roles:
+        turn.update(guards=turn.state.guards | {(event.server, event.role)})
+
+
+def guard_lost(turn: Turn, event: GuardLost) -> None:
+    """Losing its connection is not losing the guard: it has its role until the lease ends."""
+    turn.update(guards=turn.state.guards - {(event.server, event.role)})
+
+
 def power_fenced(turn: Turn, event: PowerFenced) -> None:
     """Whatever the server held is gone. If it runs again already, it is not fenced any more."""
     ask = turn.state.asks.get(event.operation)
@@ -242,6 +254,8 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     AgentLost: agent_lost,
     AgentReported: agent_reported,
     AgentAnswered: agent_answered,
+    GuardConnected: guard_connected,
+    GuardLost: guard_lost,
     PowerFenced: power_fenced,
     EpochStored: epoch_stored,
     LeaseAsked: ownership.answer_lease,

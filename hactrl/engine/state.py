@@ -172,7 +172,8 @@ class Outlook:
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
+    Keys: `health` by role or file server, service, card; `guards` are the servers and roles whose
+    guard is connected; `holders` by role, then server; `epochs`
     the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
     a role with automatic failback became able to take it; `waiting` why a role that nobody serves
     well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
@@ -193,6 +194,7 @@ class State:
     switches: Mapping[str, SwitchState] = field(default_factory=dict)
     health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict)
     agents: Mapping[str, Agent] = field(default_factory=dict)
+    guards: frozenset[tuple[str, str]] = frozenset()
     fenced: Mapping[str, Fenced] = field(default_factory=dict)
     disabled: frozenset[str] = frozenset()
     hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)

@@ -31,6 +31,8 @@ from hactrl.engine.events import (
     AgentReported,
     EpochStored,
     Event,
+    GuardConnected,
+    GuardLost,
     Held,
     Holding,
     LeaseAsked,
@@ -221,6 +223,15 @@ def test_losing_the_agent_is_not_losing_the_server(engine: Engine) -> None:
     engine.tell(LeaseAsked("l", "alpha", MAIL, 3))
     engine.wait(4.0)
     assert not engine.state.takeovers
+
+
+@pytest.mark.reported("A6")
+def test_guards_are_known_while_they_are_connected(engine: Engine) -> None:
+    engine.tell(GuardConnected("alpha", MAIL), GuardConnected("beta", RELAY))
+    engine.tell(GuardConnected("alpha", "no such role"), GuardConnected("nobody", MAIL))
+    assert engine.state.guards == {("alpha", MAIL), ("beta", RELAY)}
+    engine.tell(AgentLost("alpha"), GuardLost("beta", RELAY), GuardLost("nobody", MAIL))
+    assert engine.state.guards == {("alpha", MAIL)}
 
 
 def test_losing_a_switch_is_losing_sight_only(engine: Engine) -> None:

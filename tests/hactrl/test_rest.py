@@ -355,6 +355,8 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
     ask(controller, "POST", "/v1/roles/mailrelay/failover", MOVE)
     finished = Record("takeover.finished", "web", (("total", 0.3),))
     controller.api.happenings.observe(finished)
+    refused = Record("agent.refused", "", (("peer", "agent"), ("refusal", "twin")))
+    controller.api.happenings.observe(refused)
     lines = ask(controller, "GET", "/metrics", token=None).text.splitlines()
     for line in (
         'hactrl_role_active{role="web",server="mailrelay"} 1.0',
@@ -368,6 +370,7 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
         'hactrl_takeovers_total{result="finished",role="web"} 1.0',
         'hactrl_takeover_seconds_sum{role="web"} 0.3',
         'hactrl_requests_total{kind="failover",result="accepted"} 1.0',
+        'hactrl_agents_refused_total{peer="agent",refusal="twin"} 1.0',
     ):
         assert line in lines
     healthy = 'interface="A",role="mailrelay",server="mailrelay",service="smtp"'
