@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hactrl.agent import init, linux
+from hactrl.agent.checks import Checks
 from hactrl.agent.config import Daemon
 from hactrl.agent.control import (
     FROM_GUARD,
@@ -34,12 +35,14 @@ from hactrl.agent.control import (
     Hold,
     HoldAnswered,
     Phase,
+    Remark,
     StartDrill,
 )
 from hactrl.agent.followed import Followed
 from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
+from hactrl.agent.protocol import NoticeKind
 
 STANDBY_GRACE = 0.2
 """Seconds from SIGTERM to SIGKILL for `standby`, which has nothing to lose."""
@@ -67,10 +70,12 @@ class Guard:
         self._leased = False
         self._taken = False
         self._explanation = ""
+        self._checks = Checks(spec.role, self._inside, self._failed, self._remark)
         self._standby: tuple[int, asyncio.Future[init.Ended]] | None = None
         self._agents: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._assuming: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
         """Start the work."""
@@ -80,6 +85,8 @@ class Guard:
         """One connection of an agent, until its end."""
         self._agents.add(writer)
         writer.write(FROM_GUARD.encode(self._state()))
+        if self._checks.full:
+            writer.write(FROM_GUARD.encode(Remark(NoticeKind.DISK_FULL, self._checks.full)))
         try:
             while line := await reader.readline():
                 self._obey(TO_GUARD.decode(line))
@@ -152,6 +159,7 @@ class Guard:
             self._failed(str(failure))
         if self._phase is Phase.ASSUMING:
             self._enter(Phase.HELD)
+            self._checking = self._spawn(self._checks.run(order.epoch))
         self._tell(HoldAnswered(order.epoch, self._explanation))
 
     async def _take_lease(self, epoch: int) -> None:
@@ -190,6 +198,9 @@ class Guard:
 
     def _end_of(self, daemon: Daemon) -> Callable[[str], None]:
         return lambda how: self._failed(f"daemon {daemon.name}: {how}")
+
+    def _remark(self, what: NoticeKind, text: str) -> None:
+        self._tell(Remark(what, text))
 
     def _failed(self, explanation: str) -> None:
         if self._phase in ENDED:
@@ -245,6 +256,8 @@ class Guard:
     def _enter(self, phase: Phase, explanation: str = "") -> None:
         self._phase = phase
         self._explanation = explanation
+        if phase in ENDED and self._checking is not None:
+            self._checking.cancel()
         self._tell(self._state())
 
     def _state(self) -> GuardState:
@@ -257,7 +270,7 @@ class Guard:
             self._explanation,
         )
 
-    def _tell(self, message: GuardState | HoldAnswered | DrillEnded) -> None:
+    def _tell(self, message: GuardState | HoldAnswered | DrillEnded | Remark) -> None:
         for agent in self._agents:
             agent.write(FROM_GUARD.encode(message))
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hactrl.agent import linux, looks
+from hactrl.agent.looks import DiskState
 from hactrl.agent.messages import LONGEST_LINE, Codec
 
 
@@ -42,6 +43,14 @@ class Watch:
 
 
 @dataclass(frozen=True)
+class TryWrite:
+    """Answered by `Tried`, or by `Ended` if nobody could look."""
+
+    number: int
+    directory: str
+
+
+@dataclass(frozen=True)
 class Signal:
     """To the whole process group of a command."""
 
@@ -58,6 +67,15 @@ class Watching:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """`explanation`: why the disk is not good."""
+
+    number: int
+    state: DiskState
+    explanation: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """`status`: exit status, negative for a signal, None for a process that was only watched
     or could not be started; `explanation` says so."""
@@ -67,8 +85,8 @@ class Ended:
     explanation: str
 
 
-TO_INIT = Codec([Run, Watch, Signal])
-FROM_INIT = Codec([Watching, Ended])
+TO_INIT = Codec([Run, Watch, TryWrite, Signal])
+FROM_INIT = Codec([Watching, Tried, Ended])
 
 
 def start(network_namespace: str, close: int) -> tuple[int, socket.socket]:
@@ -119,7 +137,7 @@ class _Init:
         self._guard = guard
         self._selector = selectors.DefaultSelector()  # with what to do as data
         self._commands: dict[int, int] = {}  # process: number of the guard's `Run`
-        self._looks: dict[int, int] = {}  # process: number of the guard's `Watch`
+        self._looks: dict[int, int] = {}  # process: number of the guard's `Watch` or `TryWrite`
         self._wakeup = -1
         self._over = False
 
@@ -142,13 +160,16 @@ class _Init:
             self._obey(TO_INIT.decode(packet))
         self._over = not packet
 
-    def _obey(self, order: Run | Watch | Signal) -> None:
+    def _obey(self, order: Run | Watch | TryWrite | Signal) -> None:
         match order:
             case Run():
                 self._run(order)
             case Watch():
                 name = partial(looks.process_named, order.pidfile, order.since)
                 self._look(order.number, name, partial(self._watch, order))
+            case TryWrite():
+                state = partial(looks.disk_state, order.directory)
+                self._look(order.number, state, partial(self._tried, order.number))
             case Signal():
                 for process, number in (self._commands | self._looks).items():
                     if number == order.number:
@@ -210,6 +231,10 @@ class _Init:
             self._selector.register(descriptor, selectors.EVENT_READ, ended)
         self._tell(Watching(order.number, process))
 
+    def _tried(self, number: int, answer: str) -> None:
+        state, _, explanation = answer.partition(" ")
+        self._tell(Tried(number, DiskState(state), explanation))
+
     def _ended(self, number: int, descriptor: int) -> None:
         self._selector.unregister(descriptor)
         os.close(descriptor)
@@ -231,7 +256,7 @@ class _Init:
                 code = os.waitstatus_to_exitcode(status)
                 self._tell(Ended(number, code, _how(code)))
 
-    def _tell(self, message: Watching | Ended) -> None:
+    def _tell(self, message: Watching | Tried | Ended) -> None:
         self._guard.send(FROM_INIT.encode(message))
 
 

@@ -74,6 +74,13 @@ class Inside:
             return found.process
         raise CommandError(found.explanation)
 
+    async def try_write(self, directory: str, timeout: float) -> init.Tried:
+        """Write, sync and read a file there. Raises CommandError if that takes too long."""
+        found = await self._look(directory, lambda n: init.TryWrite(n, directory), timeout)
+        if isinstance(found, init.Tried):
+            return found
+        raise CommandError(found.explanation)
+
     async def _look(
         self,
         path: str,

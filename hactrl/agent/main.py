@@ -24,6 +24,8 @@ from hactrl.agent.protocol import (
     Answer,
     Assume,
     Drill,
+    Notice,
+    NoticeKind,
     Release,
     Report,
     Status,
@@ -42,6 +44,10 @@ ROOM_TIMEOUT = 1.0
 """Seconds for that at the start."""
 
 
+ROOM_PAUSE = 10.0
+"""Seconds until the next try, if they did not."""
+
+
 class Agent:
     """Use inside a running event loop."""
 
@@ -52,8 +58,10 @@ class Agent:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepers = {
-            role.name: RoleKeeper(config, role, epochs, self._report) for role in config.roles
+            role.name: RoleKeeper(config, role, epochs, self._report, self._notice)
+            for role in config.roles
         }
+        self._no_room = ""
 
     async def run(self) -> None:
         """Serve for ever. Raises what a defect raises, in whichever task."""
@@ -65,19 +73,26 @@ class Agent:
         await self._failed
 
     async def _look_for_room(self) -> None:
-        """Say at the start what a later verb would fail for."""
-        directories = (self._config.state_directory, self._config.run_directory)
-        for directory in dict.fromkeys(directories):
+        """Say at the start what a later verb would fail for, until it would not."""
+        while why := await self._without_room():
+            if why != self._no_room:
+                LOG.error("%s; until it can, roles are released and none assumed", why)
+                self._no_room = why
+                self._notice(NoticeKind.STATE_UNWRITABLE, "", why)
+            await asyncio.sleep(ROOM_PAUSE)
+        self._no_room = ""
+
+    async def _without_room(self) -> str:
+        """Which directory cannot be written and why; empty if all can."""
+        for directory in (self._config.state_directory, self._config.run_directory):
             try:
                 async with asyncio.timeout(ROOM_TIMEOUT):
                     await aside(_write_once, Path(directory) / "room")
-            except (OSError, TimeoutError) as error:
-                why = error.strerror if isinstance(error, OSError) and error.strerror else "hangs"
-                LOG.error(
-                    "%s: cannot be written: %s; until it can, roles are released and none assumed",
-                    directory,
-                    why,
-                )
+            except TimeoutError:
+                return f"{directory}: cannot be written: not done after {ROOM_TIMEOUT} s"
+            except OSError as error:
+                return f"{directory}: cannot be written: {error.strerror}"
+        return ""
 
     def hello(self) -> AgentHello:
         """See `connection.Peer`."""
@@ -94,6 +109,11 @@ class Agent:
         self._ways.append(send)
         for keeper in self._keepers.values():
             send(Report(keeper.held))
+        for role, keeper in self._keepers.items():
+            if keeper.disk_full:
+                send(Notice(NoticeKind.DISK_FULL, role, keeper.disk_full))
+        if self._no_room:
+            send(Notice(NoticeKind.STATE_UNWRITABLE, "", self._no_room))
 
     def lost(self, send: Send) -> None:
         """See `connection.Peer`."""
@@ -134,9 +154,13 @@ class Agent:
             case Drill():
                 return await keeper.drill(verb.operation)
 
-    def _report(self, held: Held) -> None:
+    def _report(self, held: Held, explanation: str) -> None:
         for send in self._ways:
-            send(Report(held))
+            send(Report(held, explanation))
+
+    def _notice(self, what: NoticeKind, role: str, text: str) -> None:
+        for send in self._ways:
+            send(Notice(what, role, text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -20,10 +20,12 @@ from hactrl.agent.control import (
     Hold,
     HoldAnswered,
     Phase,
+    Remark,
     StartDrill,
 )
 from hactrl.agent.epochs import EpochFile
 from hactrl.agent.guarded import Guarded, Nest
+from hactrl.agent.protocol import NoticeKind
 from hactrl.agent.verify import Verification
 from hactrl.engine.events import Held, Holding, Outcome, Proof
 
@@ -64,16 +66,21 @@ class RoleKeeper:
         config: AgentConfig,
         role: RoleConfig,
         epochs: EpochFile,
-        changed: Callable[[Held], None],
+        changed: Callable[[Held, str], None],
+        notice: Callable[[NoticeKind, str, str], None],
     ) -> None:
+        """`changed` is told what is held and why, if there is a reason; `notice` what else is
+        worth knowing: the kind, the role, and a text."""
         self._role = role
         self._epochs = epochs
         self._changed = changed
+        self._notice = notice
         self._nest = Nest(config, role)
         self._verification = Verification(role)
         self._guarded: Guarded | None = None
         self._holding = Holding.RELEASING  # until the resources are verified to be free
         self._told: Held | None = None
+        self.disk_full = ""  # what its guard says of the disk
         self._verdict: tuple[str, ...] | None = None
         self._pause = 0.0
         self._trouble = ""  # why no guard could be started last
@@ -274,6 +281,7 @@ class RoleKeeper:
         began = linux.boot_time()
         await guarded.gone
         self._guarded = None
+        self.disk_full = ""
         if self._holding in (Holding.ASSUMING, Holding.HELD):
             LOG.error("%s: its guard has ended, and all that it guarded", self._role.name)
             self._set(Holding.FAILED)
@@ -289,6 +297,11 @@ class RoleKeeper:
                 self._answers[message.epoch] = message.explanation
             case DrillEnded() if message.number in self._drills:
                 self._drills[message.number].set_result(message.explanation)
+            case Remark():
+                LOG.warning("%s: %s: %s", self._role.name, message.what.value, message.text)
+                if message.what in (NoticeKind.DISK_FULL, NoticeKind.DISK_MENDED):
+                    self.disk_full = message.text * (message.what is NoticeKind.DISK_FULL)
+                self._notice(message.what, self._role.name, message.text)
         self._touch()
 
     def _react(self, state: GuardState) -> None:
@@ -300,7 +313,7 @@ class RoleKeeper:
         if self._role.always:
             self._react_always(state, guarded)
             return
-        self._set(HOLDING_IN[state.phase])
+        self._set(HOLDING_IN[state.phase], state.explanation)
         if state.phase is Phase.BROKEN:
             guarded.kill()
 
@@ -311,7 +324,7 @@ class RoleKeeper:
             case Phase.HELD:
                 self._set(Holding.HELD)
             case Phase.BROKEN | Phase.FAILED:
-                self._set(Holding.FAILED)
+                self._set(Holding.FAILED, state.explanation)
                 guarded.send(GiveUp(state.epoch))
 
     @property
@@ -336,11 +349,11 @@ class RoleKeeper:
         self._turn.set()
         self._turn = asyncio.Event()
 
-    def _set(self, holding: Holding) -> None:
+    def _set(self, holding: Holding, explanation: str = "") -> None:
         self._holding = holding
-        self._publish()
+        self._publish(explanation)
 
-    def _publish(self) -> None:
+    def _publish(self, explanation: str = "") -> None:
         if self.held != self._told:
             self._told = self.held
-            self._changed(self._told)
+            self._changed(self._told, explanation)

@@ -43,7 +43,9 @@ def test_the_example_of_the_document_is_right(tmp_path: Path) -> None:
     assert [role.name for role in config.roles] == ["smtp_pop", "mailrelay"]
     written = tomllib.loads(example)["roles"]["smtp_pop"]
     defaults = read(tmp_path, COMMON + MAIL).roles[0]
-    for name in ("prepare_timeout", "assume_timeout", "release_timeout", "verify_timeout"):
+    times = [name for name in written if name.endswith(("_timeout", "_interval", "_failures"))]
+    assert len(times) == 7
+    for name in times:
         assert written[name] == getattr(defaults, name), "the document names the defaults"
 
 
@@ -67,12 +69,15 @@ def test_every_error_is_named_at_once(tmp_path: Path) -> None:
         'server = ""\ncontrollers = ["controller.example:6655"]\ntoken_file = "token"\n'
         + 'run_directory = "/run"\nstate_direktory = "/var"\n'
         + "[roles.mail]\nrelease_timeout = 0\nprepare = 'ls -l'\n"
+        + "check_failures = 0\ncheck_write = 'spool'\n"
         + '[roles.mail.daemons]\na = {}\nb = {pidfile = "/b", from = "boot"}\n',
     )
     places = sorted(error.split(":")[0] for error in found)
     assert places == [
         "controllers",
         "roles.mail.assume",
+        "roles.mail.check_failures",
+        "roles.mail.check_write",
         "roles.mail.daemons.a",
         "roles.mail.daemons.b.from",
         "roles.mail.prepare",

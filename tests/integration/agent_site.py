@@ -193,6 +193,12 @@ class FakeServer:
         """Those with this text in their command line."""
         return {number for number, line in self.inside().items() if text in line}
 
+    @property
+    def device(self) -> str:
+        """The first block device of its file."""
+        (line,) = (x for x in self.file.read_text().splitlines() if x.startswith("devices"))
+        return line.split('"')[1]
+
     def run_inside(self, role: str, *command: str) -> str:
         """What a command says in the namespaces of a role; what it leaves behind stays there."""
         enter = ["nsenter", "-t", str(self.first_process(role)), "-m", "-p"]
