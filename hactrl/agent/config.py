@@ -51,6 +51,7 @@ class RoleConfig:
     check_interval: float = 5.0
     check_timeout: float = 5.0
     check_failures: int = 3
+    kill_users: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,7 @@ def _role(name: str, table: _Table) -> RoleConfig:
         check_interval=table.seconds("check_interval", 5.0),
         check_timeout=table.seconds("check_timeout", 5.0),
         check_failures=table.count("check_failures", 3),
+        kill_users=table.flag("kill_users"),
     )
     if not name or "/" in name or name.startswith("."):
         table.wrong("", f"{name!r} cannot be the name of a role")
@@ -250,6 +252,8 @@ def _role(name: str, table: _Table) -> RoleConfig:
         table.wrong("assume", "is missing; only an `always` role can do without")
     if role.always and not role.assume and not role.daemons:
         table.wrong("daemons", "is missing; an `always` role needs at least one, or `assume`")
+    if role.kill_users and not role.devices:
+        table.wrong("kill_users", "there are no `devices` whose users could be known")
     if role.always and (role.standby or role.devices):
         table.wrong("always", "a role that runs always has no `standby` and no `devices`")
     table.finish()

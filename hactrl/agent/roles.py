@@ -76,7 +76,7 @@ class RoleKeeper:
         self._changed = changed
         self._notice = notice
         self._nest = Nest(config, role)
-        self._verification = Verification(role)
+        self._verification = Verification(role, self._killing)
         self._guarded: Guarded | None = None
         self._holding = Holding.RELEASING  # until the resources are verified to be free
         self._told: Held | None = None
@@ -252,6 +252,10 @@ class RoleKeeper:
         if not (self._role.always and self._holding is Holding.FAILED):
             self._set(Holding.NOTHING)
         self._touch()
+
+    def _killing(self, users: str) -> None:
+        LOG.warning("%s: killing what uses %s", self._role.name, users)
+        self._notice(NoticeKind.MOUNT_USERS_KILLED, self._role.name, users)
 
     async def _start(self) -> Guarded | None:
         """A new guard; after a pause if the last one came to nothing."""

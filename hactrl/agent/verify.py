@@ -6,19 +6,26 @@ import asyncio
 import errno
 import os
 import stat
+from collections.abc import Callable
 
 from hactrl.agent.aside import aside
 from hactrl.agent.config import RoleConfig
+from hactrl.agent.users import User, end, users
 
 RETRY = 0.01
 """Seconds between looks: the last unmount may follow the end of the last process."""
+
+RETRY_KILLING = 0.2
+"""The same where every process of the machine is looked at in between."""
 
 
 class Verification:
     """Of one role. Use inside a running event loop."""
 
-    def __init__(self, role: RoleConfig) -> None:
+    def __init__(self, role: RoleConfig, killing: Callable[[str], None]) -> None:
+        """`killing` is told whom `kill_users` is about to end."""
         self._role = role
+        self._killing = killing
         self._looks: dict[str, asyncio.Future[str]] = {}  # by device
 
     async def problems(self) -> tuple[str, ...]:
@@ -29,7 +36,9 @@ class Verification:
         try:
             async with asyncio.timeout(timeout):
                 while found := await self._look():
-                    await asyncio.sleep(RETRY)
+                    if self._role.kill_users:
+                        await self._kill_users()
+                    await asyncio.sleep(RETRY_KILLING if self._role.kill_users else RETRY)
         except TimeoutError:
             return found
         return ()
@@ -47,6 +56,15 @@ class Verification:
             look = self._looks[device] = aside(in_use, device)
         await asyncio.wait([look])
         return look.result()
+
+    async def _kill_users(self) -> None:
+        """Nobody of the role lives any more, so whoever uses what it owned is a stranger."""
+        for device in self._role.devices:
+            found: list[User] = await aside(users, device)
+            if found:
+                self._killing(f"{device}: {', '.join(map(str, found))}")
+            for user in found:
+                end(user)
 
 
 def in_use(device: str) -> str:

@@ -101,6 +101,11 @@ def test_an_always_role_owns_no_device(tmp_path: Path) -> None:
     assert "no `devices`" in error
 
 
+def test_users_can_be_killed_only_of_named_devices(tmp_path: Path) -> None:
+    (error,) = errors(tmp_path, COMMON + MAIL + "kill_users = true\n")
+    assert error.startswith("roles.mail.kill_users: there are no `devices`")
+
+
 def test_a_broken_file_is_one_error_with_its_place(tmp_path: Path) -> None:
     (error,) = errors(tmp_path, "server = \n")
     assert "line 1" in error

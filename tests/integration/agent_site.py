@@ -59,6 +59,7 @@ class FakeController:
         self.tokens = tokens or {"one": "secret"}
         self.granting = True
         self.grants: list[tuple[float, GrantLease]] = []
+        self.seen: list[Event] = []
         self._events: LightQueue = LightQueue()
         self._operation = 0
         self.server = AgentServer(self.site, self.tokens, self._emit)
@@ -73,6 +74,7 @@ class FakeController:
         self.server.start()
 
     def _emit(self, event: Event) -> None:
+        self.seen.append(event)
         self._events.put((now(), event))
         if isinstance(event, LeaseAsked):
             duration = self.site.roles[event.role].lease
