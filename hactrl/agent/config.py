@@ -252,6 +252,14 @@ def _role(name: str, table: _Table) -> RoleConfig:
         table.wrong("assume", "is missing; only an `always` role can do without")
     if role.always and not role.assume and not role.daemons:
         table.wrong("daemons", "is missing; an `always` role needs at least one, or `assume`")
+    waits = [daemon for daemon in role.daemons if daemon.since == "prepare"]
+    if not role.always and not role.standby and not waits:
+        table.wrong(
+            "standby",
+            "is missing; what answers 'try again later' for the role's services while it is held "
+            "elsewhere, or the role is never placed here. Without services, and where `prepare` "
+            'leaves behind what answers: ["sleep", "infinity"]',
+        )
     if role.kill_users and not role.devices:
         table.wrong("kill_users", "there are no `devices` whose users could be known")
     if role.always and (role.standby or role.devices):

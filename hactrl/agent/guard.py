@@ -305,15 +305,17 @@ async def _serve(spec: GuardSpec, first_process: int, way: socket.socket, door: 
 
 
 def main() -> None:
-    """`python -m hactrl.agent.guard DOOR`: DOOR is the number of the inherited socket on which
-    agents connect; standard input holds one line with the `GuardSpec`."""
+    """`python -m hactrl.agent.guard ROLE DOOR`: ROLE is for who looks at the processes, DOOR the
+    number of the inherited socket on which agents connect; standard input holds one line with the
+    `GuardSpec`. Agents of before name no role."""
     spec: GuardSpec = SPEC.decode(sys.stdin.buffer.readline())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    door = int(sys.argv[1])
+    door = int(sys.argv[-1])
     os.set_inheritable(door, False)
-    first_process, way = init.start(spec.role.network_namespace, close=door)
+    linux.name_process(f"guard {spec.role.name}")
+    first_process, way = init.start(spec.role.name, spec.role.network_namespace, close=door)
     asyncio.run(_serve(spec, first_process, way, door))
 
 

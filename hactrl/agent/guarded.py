@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hactrl.agent.changes import StartedWith
 from hactrl.agent.config import AgentConfig, RoleConfig, read_boot_id
 from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
 from hactrl.agent.epochs import replace_file
@@ -92,6 +93,7 @@ class Nest:
         directory = Path(config.run_directory)
         self._socket = directory / f"{role.name}.socket"
         self._record = directory / f"{role.name}.processes"
+        self._started_with = StartedWith(directory / f"{role.name}.spec")
         self._config = config
         self._role = role
 
@@ -116,15 +118,17 @@ class Nest:
             self._socket.chmod(0o600)
             door.listen()
             child = subprocess.Popen(
-                [sys.executable, "-m", "hactrl.agent.guard", str(door.fileno())],
+                [sys.executable, "-m", "hactrl.agent.guard", self._role.name, str(door.fileno())],
                 stdin=subprocess.PIPE,
                 pass_fds=[door.fileno()],
                 start_new_session=True,
             )
         assert child.stdin is not None
         child.returncode = 0  # `process_end` reaps it, not `subprocess`
+        spec = self._spec
         try:
-            child.stdin.write(SPEC.encode(self._spec))
+            self._started_with.write(spec)
+            child.stdin.write(SPEC.encode(spec))
             child.stdin.close()
             reader, writer = await asyncio.open_unix_connection(
                 str(self._socket), limit=LONGEST_LINE
@@ -164,6 +168,13 @@ class Nest:
         record = f"{first_process} {_started(first_process)}\n".encode()
         if not self._record.exists() or self._record.read_bytes() != record:
             replace_file(self._record, record)
+
+    def changes(self) -> tuple[str, ...]:
+        """What the file says otherwise now than when the last guard was started, by its keys.
+
+        Raises OSError if that cannot be known.
+        """
+        return self._started_with.changes(self._spec)
 
     @property
     def _spec(self) -> GuardSpec:

@@ -89,7 +89,7 @@ TO_INIT = Codec([Run, Watch, TryWrite, Signal])
 FROM_INIT = Codec([Watching, Tried, Ended])
 
 
-def start(network_namespace: str, close: int) -> tuple[int, socket.socket]:
+def start(role: str, network_namespace: str, close: int) -> tuple[int, socket.socket]:
     """Fork the first process of new PID and mount namespaces; its number and our end of its
     socket. It closes the descriptor `close`. Call this once, before there are threads or an
     event loop.
@@ -105,6 +105,7 @@ def start(network_namespace: str, close: int) -> tuple[int, socket.socket]:
             ours.close()
             os.close(close)
             _enter(network)
+            linux.name_process(f"init {role}")
             _Init(theirs).serve()
         except BaseException:  # noqa: BLE001 - whatever it was, this process ends here
             traceback.print_exc()

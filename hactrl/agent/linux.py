@@ -16,7 +16,7 @@ CLONE_NEWNET = 0x40000000
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _SIGEV_SIGNAL = 0
 _TIMER_ABSTIME = 1
 
@@ -61,6 +61,11 @@ def enter_namespace(descriptor: int, kind: int) -> None:
 def die_with_parent() -> None:
     """Let the kernel kill this process when the thread that forked it ends, see prctl(2)."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+
+
+def name_process(name: str) -> None:
+    """What ps(1) shows as COMMAND without arguments; the kernel keeps 15 bytes, see prctl(2)."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl")
 
 
 def keep_mounts_here() -> None:

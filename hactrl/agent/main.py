@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hactrl.agent.aside import aside
+from hactrl.agent.changes import end_strays
 from hactrl.agent.config import AgentConfig, ConfigError, load, read_boot_id, read_token
 from hactrl.agent.connection import Send, keep_connected
 from hactrl.agent.epochs import EpochFile, replace_file
@@ -66,6 +67,7 @@ class Agent:
     async def run(self) -> None:
         """Serve for ever. Raises what a defect raises, in whichever task."""
         self._spawn(self._look_for_room())
+        self._spawn(end_strays(self._config))
         for keeper in self._keepers.values():
             self._spawn(keeper.run())
         for address in self._config.controllers:
@@ -108,7 +110,7 @@ class Agent:
         """See `connection.Peer`. What changed since the hello is said again."""
         self._ways.append(send)
         for keeper in self._keepers.values():
-            send(Report(keeper.held))
+            send(Report(keeper.held, keeper.outdated))
         for role, keeper in self._keepers.items():
             if keeper.disk_full:
                 send(Notice(NoticeKind.DISK_FULL, role, keeper.disk_full))

@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from hactrl.agent import linux
+from hactrl.agent.changes import IDLE
 from hactrl.agent.config import AgentConfig, RoleConfig
 from hactrl.agent.control import (
     DrillEnded,
@@ -81,6 +83,7 @@ class RoleKeeper:
         self._holding = Holding.RELEASING  # until the resources are verified to be free
         self._told: Held | None = None
         self.disk_full = ""  # what its guard says of the disk
+        self.outdated = ""  # why its guard does not do what the file says
         self._verdict: tuple[str, ...] | None = None
         self._pause = 0.0
         self._trouble = ""  # why no guard could be started last
@@ -104,6 +107,8 @@ class RoleKeeper:
         guarded = await self._insist(lambda: self._nest.find(self._received))
         if guarded is None:
             await self._insist(self._nest.left_behind)
+        elif not await self._insist(partial(self._still_fits, guarded)):
+            guarded = None
         while True:
             if guarded is None:
                 await self._become_free()
@@ -111,6 +116,24 @@ class RoleKeeper:
             if guarded is not None:
                 await self._follow(guarded)
                 guarded = None
+
+    async def _still_fits(self, guarded: Guarded) -> bool:
+        """End an idle guard that was started with another file; of another one say what it goes
+        on with."""
+        if not (changes := self._nest.changes()):
+            return True
+        keys, state = ", ".join(changes), guarded.state
+        if state.phase in IDLE:
+            LOG.info("%s: prepared anew, because of what has changed: %s", self._role.name, keys)
+            guarded.kill()
+            await guarded.gone
+            return False
+        until = f"until its guard, process {state.process}, is ended"
+        if not self._role.always:
+            until = "until its next release"
+        self.outdated = f"goes on as it was started {until}, although this has changed: {keys}"
+        LOG.warning("%s: %s", self._role.name, self.outdated)
+        return True
 
     async def _insist(self, look: Callable[[], Awaitable[T]]) -> T:
         """What an agent before this one has left must be known before anything is started."""
@@ -285,7 +308,7 @@ class RoleKeeper:
         began = linux.boot_time()
         await guarded.gone
         self._guarded = None
-        self.disk_full = ""
+        self.disk_full = self.outdated = ""
         if self._holding in (Holding.ASSUMING, Holding.HELD):
             LOG.error("%s: its guard has ended, and all that it guarded", self._role.name)
             self._set(Holding.FAILED)
@@ -360,4 +383,5 @@ class RoleKeeper:
     def _publish(self, explanation: str = "") -> None:
         if self.held != self._told:
             self._told = self.held
-            self._changed(self._told, explanation)
+            outdated = self.outdated if self._holding is Holding.HELD else ""
+            self._changed(self._told, explanation or outdated)

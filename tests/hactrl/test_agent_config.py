@@ -20,6 +20,7 @@ run_directory = "/run/agent"
 """
 MAIL = """
 [roles.mail]
+standby = ["/bin/answer-421"]
 assume = ["/bin/assume"]
 """
 
@@ -82,6 +83,7 @@ def test_every_error_is_named_at_once(tmp_path: Path) -> None:
         "roles.mail.daemons.b.from",
         "roles.mail.prepare",
         "roles.mail.release_timeout",
+        "roles.mail.standby",
         "server",
         "state_directory",
         "state_direktory",
@@ -99,6 +101,17 @@ def test_an_always_role_owns_no_device(tmp_path: Path) -> None:
     role = '[roles.web]\nalways = true\nassume = ["/a"]\ndevices = ["/dev/sda"]'
     (error,) = errors(tmp_path, COMMON + role)
     assert "no `devices`" in error
+
+
+@pytest.mark.reported("B7")
+def test_a_role_that_owns_something_needs_what_answers_while_it_is_elsewhere(
+    tmp_path: Path,
+) -> None:
+    role = '[roles.mail]\nassume = ["/bin/assume"]\n'
+    (error,) = errors(tmp_path, COMMON + role)
+    assert error.startswith("roles.mail.standby: is missing; what answers 'try again later'")
+    waits = '[roles.mail.daemons]\ndovecot = {pidfile = "/run/master.pid", from = "prepare"}\n'
+    assert read(tmp_path, COMMON + role + waits).roles
 
 
 def test_users_can_be_killed_only_of_named_devices(tmp_path: Path) -> None:

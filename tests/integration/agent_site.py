@@ -27,6 +27,7 @@ from hactrl.engine.events import (
     AgentAnswered,
     AgentReported,
     Event,
+    Held,
     Holding,
     LeaseAsked,
     Proof,
@@ -59,7 +60,7 @@ class FakeController:
         self.tokens = tokens or {"one": "secret"}
         self.granting = True
         self.grants: list[tuple[float, GrantLease]] = []
-        self.seen: list[Event] = []
+        self.events: list[Event] = []
         self._events: LightQueue = LightQueue()
         self._operation = 0
         self.server = AgentServer(self.site, self.tokens, self._emit)
@@ -74,7 +75,7 @@ class FakeController:
         self.server.start()
 
     def _emit(self, event: Event) -> None:
-        self.seen.append(event)
+        self.events.append(event)
         self._events.put((now(), event))
         if isinstance(event, LeaseAsked):
             duration = self.site.roles[event.role].lease
@@ -120,6 +121,16 @@ class FakeController:
 
     def assume(self, role: str, epoch: int, proof: Proof = Proof.RELEASED) -> AgentAnswered:
         return self.ask(Verb.ASSUME, role, epoch, proof)
+
+    def ask_status(self, role: str) -> Held:
+        """What the server says of the role when it is asked, once all is taken up again."""
+        while True:
+            self.events.clear()
+            self.ask(Verb.STATUS, role, 0)
+            reports = [e.held for e in self.events if isinstance(e, AgentReported)]
+            held = [held for held in reports if held.role == role][-1]
+            if held.holding is not Holding.RELEASING:
+                return held
 
     def release(self, role: str, epoch: int) -> AgentAnswered:
         return self.ask(Verb.RELEASE, role, epoch)
@@ -173,7 +184,11 @@ class FakeServer:
         return found
 
     def first_process(self, role: str) -> int:
-        """Process 1 of a role's PID namespace, as numbered here."""
+        """Process 1 of a role's PID namespace, as numbered here, once the agent has found it."""
+        end = now() + PATIENCE
+        while not (self.directory / f"run/{role}.processes").exists():
+            assert now() < end, f"no guard of {role}"
+            eventlet.sleep(0.01)
         return int((self.directory / f"run/{role}.processes").read_text().split()[0])
 
     def guard(self, role: str) -> int:

@@ -78,7 +78,7 @@ def test_a_shell_that_stands_in_the_mount_is_named_and_killed(
     with shell(f"cd {root(server)}{server.directory}/spool") as standing:
         assert controller.release("mail", 4).outcome is Outcome.DONE
         assert standing.wait(5) == -9
-    (notice,) = (e for e in controller.seen if isinstance(e, Noticed))
+    (notice,) = (e for e in controller.events if isinstance(e, Noticed))
     assert (notice.kind, notice.role) == ("mount.users_killed", "mail")
     text = str(dict(notice.details)["text"])
     assert text == f"{server.device}: sleep ({standing.pid}, stands there)"
