@@ -64,7 +64,9 @@ class Guard:
             spec.token_file,
             boot=spec.boot,
             denied=self._denied,
+            paused=self._paused,
         )
+        self._frozen = False
         self._phase = Phase.PREPARING
         self._epoch = 0
         self._leased = False
@@ -217,7 +219,7 @@ class Guard:
         if self._assuming is not None:
             self._assuming.cancel()
         failed = ""
-        if self._taken:
+        if self._taken and not self._frozen:
             try:
                 await self._inside.run(
                     self._role.release,
@@ -235,6 +237,28 @@ class Guard:
         if self._phase is Phase.RELEASING:
             return
         self._end("lease denied")
+
+    def _paused(self, seconds: float) -> None:
+        """The lease may have ended long ago by everybody else's clocks. So nothing inside runs on
+        before a controller has granted it anew; it may as well have been a clock that was set."""
+        if not self._leased:
+            return
+        if self._phase is Phase.RELEASING:
+            self._end("paused during a release")
+            return
+        try:
+            self._inside.freeze(True)
+        except OSError as error:
+            self._end(f"paused, and not to be stopped: {error.strerror}")
+            return
+        self._frozen = True
+        self._lease.ask_anew(self._go_on)
+        text = f"a clock jumped by {seconds:.1f} s; {self._role.name} stands still until its lease"
+        self._remark(NoticeKind.PAUSE_SEEN, f"{text} is granted anew")
+
+    def _go_on(self) -> None:
+        self._inside.freeze(False)
+        self._frozen = False
 
     def _end(self, why: str) -> None:
         """Kill all inside, and only then say why if there is something to say; `Inside` sees the

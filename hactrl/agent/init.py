@@ -59,6 +59,14 @@ class Signal:
 
 
 @dataclass(frozen=True)
+class Freeze:
+    """Stop everything inside but this process, or let it go on."""
+
+    number: int
+    frozen: bool
+
+
+@dataclass(frozen=True)
 class Watching:
     """`process`: its number inside."""
 
@@ -85,7 +93,7 @@ class Ended:
     explanation: str
 
 
-TO_INIT = Codec([Run, Watch, TryWrite, Signal])
+TO_INIT = Codec([Run, Watch, TryWrite, Signal, Freeze])
 FROM_INIT = Codec([Watching, Tried, Ended])
 
 
@@ -161,7 +169,7 @@ class _Init:
             self._obey(TO_INIT.decode(packet))
         self._over = not packet
 
-    def _obey(self, order: Run | Watch | TryWrite | Signal) -> None:
+    def _obey(self, order: Run | Watch | TryWrite | Signal | Freeze) -> None:
         match order:
             case Run():
                 self._run(order)
@@ -175,6 +183,16 @@ class _Init:
                 for process, number in (self._commands | self._looks).items():
                     if number == order.number:
                         os.killpg(process, order.signal)
+
+            case Freeze():
+                self._freeze(signal.SIGSTOP if order.frozen else signal.SIGCONT)
+
+    def _freeze(self, which: signal.Signals) -> None:
+        """To all in this PID namespace but its first process; anywhere else it would be a
+        disaster."""
+        if os.getpid() == 1:
+            with contextlib.suppress(ProcessLookupError):  # there is nobody
+                os.kill(-1, which)
 
     def _run(self, order: Run) -> None:
         environment = os.environ | dict(item.split("=", 1) for item in order.environment)

@@ -104,6 +104,10 @@ class Inside:
         """To the process group of a command, if it still runs."""
         self._way.send(init.TO_INIT.encode(init.Signal(number, which)))
 
+    def freeze(self, frozen: bool) -> None:
+        """Stop everything but the first process, or let it go on."""
+        self._way.send(init.TO_INIT.encode(init.Freeze(0, frozen)))
+
     def forget(self, number: int) -> None:
         """Tell nobody how this one ends."""
         self._ended.pop(number, None)

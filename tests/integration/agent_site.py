@@ -58,7 +58,7 @@ class FakeController:
             "test", Network({}, {}, ()), {r.name: r for r in roles}, (), {}, Timers(), controller
         )
         self.tokens = tokens or {"one": "secret"}
-        self.granting = True
+        self.granting: bool | None = True  # None: silent
         self.grants: list[tuple[float, GrantLease]] = []
         self.events: list[Event] = []
         self._events: LightQueue = LightQueue()
@@ -77,7 +77,7 @@ class FakeController:
     def _emit(self, event: Event) -> None:
         self.events.append(event)
         self._events.put((now(), event))
-        if isinstance(event, LeaseAsked):
+        if isinstance(event, LeaseAsked) and self.granting is not None:
             duration = self.site.roles[event.role].lease
             assert duration is not None
             self.grants.append((now(), GrantLease(event.request, self.granting, duration)))
@@ -160,7 +160,7 @@ class FakeServer:
         with self.log.open("ab") as log:
             self.agent = subprocess.Popen(
                 [*self.enter, sys.executable, "-m", "hactrl.agent.main", str(self.file)],
-                env=os.environ | {name: value, "PYTHONPATH": str(ROOT)},
+                env=os.environ | {name: value, "PYTHONPATH": f"{self.directory}:{ROOT}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
