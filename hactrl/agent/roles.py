@@ -86,7 +86,7 @@ class RoleKeeper:
         self.outdated = ""  # why its guard does not do what the file says
         self._verdict: tuple[str, ...] | None = None
         self._pause = 0.0
-        self._trouble = ""  # why no guard could be started last
+        self._trouble = ""  # why no guard could be started when an assume waited for it
         self._turn = asyncio.Event()
         self._hurry = asyncio.Event()
         self._releases = 0
@@ -286,12 +286,14 @@ class RoleKeeper:
             async with asyncio.timeout(self._pause):
                 await self._hurry.wait()
         self._pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * self._pause))
+        awaited = self._hurry.is_set()  # else it began before what an assume may wait for
         try:
             guarded = await self._nest.start(self._received)
         except OSError as error:
             guarded = None
-            self._trouble = f"its guard cannot be started: {error}"
-            LOG.error("%s: %s", self._role.name, self._trouble)
+            trouble = f"its guard cannot be started: {error}"
+            LOG.error("%s: %s", self._role.name, trouble)
+            self._trouble = trouble * awaited
             self._touch()
         else:
             if guarded is None:
