@@ -9,6 +9,7 @@ process; no file in site-packages is touched:
 3. OpenFlow over TLS works for the first connection only (`stream_server` says why).
 4. Everything listens on 0.0.0.0: the site file says where, and its default is loopback.
 5. Its log has neither time nor level nor origin, and a line for each request that is served.
+6. It believes what switches send (`flows.openflow.connection` says how that is put right).
 
 A site file that is missing or wrong ends the program before Ryu starts.
 """
@@ -141,6 +142,9 @@ def ryu_manager() -> Any:
     import ryu.log
     from ryu.lib import hub
 
+    from flows.openflow import connection
+
+    connection.install()
     ryu.controller.controller.StreamServer = stream_server(hub.StreamServer)
     hub.WSGIServer.serve_forever = serve_requests
     ryu.log.init_log = formatted(ryu.log.init_log)

@@ -114,7 +114,11 @@ def check(frame: bytes) -> None:
 
 
 def part_of(frame: bytes) -> int:
-    """What a multipart reply, whose header is whole, tells of."""
+    """What a multipart reply tells of.
+
+    Raises MalformedError if its header is cut short.
+    """
+    whole("multipart reply", 0, len(frame), MULTIPART_HEADER)
     part: int = U16(frame, HEADER.size)[0]
     return part
 

@@ -111,7 +111,7 @@ def message_class(frame: bytes) -> Any:
     """
     _, kind, _, _ = frame_check.HEADER.unpack_from(frame)
     found = _CLASSES.get(kind)
-    if kind == ofproto.OFPT_MULTIPART_REPLY and len(frame) >= frame_check.MULTIPART_HEADER:
+    if kind == ofproto.OFPT_MULTIPART_REPLY:
         found = parser.OFPMultipartReply._STATS_MSG_TYPES.get(frame_check.part_of(frame))
     if found is None:
         raise MalformedError(f"message {kind}, which no switch sends")
