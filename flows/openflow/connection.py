@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from ryu.controller import controller, ofp_event
@@ -38,6 +38,10 @@ LOG = logging.getLogger(__name__)
 
 SLICE = 0.002
 """Seconds of the thread's running time after which others get their turn."""
+
+_BUSY = hub.Semaphore()
+"""Held while waiting for the next turn. Of those who have more to read than one turn allows, one
+at a time gets one, so that many of them hold up the others no longer than one does."""
 
 CHUNK = 65_536
 """Octets to take from a socket at once."""
@@ -66,7 +70,7 @@ class Connection(controller.Datapath):  # type: ignore[misc]
         self._began = clock()
         self._budget = Budget.of(OF_STRANGERS, self._began)
         self._questions = Questions()
-        self._turn_began = 0.0
+        self._turn = 0.0
         super().__init__(socket, address)
 
     def send_msg(self, msg: Any, close_socket: bool = False) -> Any:
@@ -117,16 +121,26 @@ class Connection(controller.Datapath):  # type: ignore[misc]
             return b""
 
     def _take(self, frame: bytes) -> None:
-        self._budget = self._budget.spend(clock(), messages=1)
-        self._expect(frame)
-        if self._is_awaited(ofp_event.ofp_msg_to_ev_cls(message_class(frame))):
-            for piece in pieces(frame):
-                before = time.thread_time()
+        with self._turn_used():
+            self._budget = self._budget.spend(clock(), messages=1)
+            self._expect(frame)
+            awaited = self._is_awaited(ofp_event.ofp_msg_to_ev_cls(message_class(frame)))
+        for piece in pieces(frame) if awaited else ():
+            with self._turn_used() as began:
                 message = read_message(self, piece)
-                self._budget = self._budget.spend(clock(), work=time.thread_time() - before)
+                self._budget = self._budget.spend(clock(), work=time.thread_time() - began)
                 self._pass_on(message)
-                self._give_way()
-        self._give_way()
+
+    @contextmanager
+    def _turn_used(self) -> Iterator[float]:
+        """Give way afterwards, if it was the last that this turn allowed."""
+        began = time.thread_time()
+        yield began
+        self._turn += time.thread_time() - began
+        if self._turn > SLICE:
+            with _BUSY:
+                hub.sleep(0)
+            self._turn = 0.0
 
     def _expect(self, frame: bytes) -> None:
         """Refuse what nobody asked for. A switch may tell its features and ports of itself."""
@@ -158,11 +172,6 @@ class Connection(controller.Datapath):  # type: ignore[misc]
                 handler(event)
         if len(self.ports) > MOST_PORTS:
             raise ExcessError(f"more than {MOST_PORTS} ports")
-
-    def _give_way(self) -> None:
-        if time.thread_time() - self._turn_began > SLICE:
-            hub.sleep(0)
-            self._turn_began = time.thread_time()
 
 
 def _check_greeting(message: Any) -> None:

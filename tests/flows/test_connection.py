@@ -152,7 +152,27 @@ def test_a_long_answer_lets_others_run_in_between(
     serve(multipart(1, FLOWS).data, ask=ASKED_FOR_FLOWS)
     assert sum(len(reply.body) for reply in events.passed_on) == 1_000
     assert len(turns) > 20
-    assert turns[:20] == list(range(1, 21))
+    assert turns[:20] == list(range(20))
+
+
+@pytest.mark.reported("C6")
+def test_many_busy_peers_hold_up_others_no_longer_than_one(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events.observe(ofp_event.EventOFPFlowStatsReply)
+    monkeypatch.setattr(connection, "SLICE", 0.0)
+    peers = [Connection(FakeSocket(multipart(1, FLOWS).data), PEER) for _ in range(20)]
+    for peer in peers:
+        peer.set_state(MAIN_DISPATCHER)
+        peer._questions.ask(*ASKED_FOR_FLOWS[0], 0.0)
+        hub.spawn(peer._recv_loop)
+    read_between_turns = []
+    while not all(peer.socket.closed for peer in peers):
+        before = len(events.passed_on)
+        hub.sleep(0)
+        read_between_turns.append(len(events.passed_on) - before)
+    assert sum(read_between_turns) > 400
+    assert max(read_between_turns) <= 3
 
 
 @pytest.mark.reported("C6")
