@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from ryu.controller import controller, ofp_event
@@ -93,7 +93,8 @@ class Connection(controller.Datapath):  # type: ignore[misc]
                 more = f" ({untold} more from there since the last such line)" if untold else ""
                 LOG.error("disconnected %s at %s: %s%s", who, self.address, error, more)
         finally:
-            self.socket.close()
+            with suppress(OSError):
+                self.socket.close()
 
     def _receive(self) -> None:
         framing = Framing()
