@@ -58,6 +58,10 @@ ACCEPT_PAUSE = 0.1
 LONGEST_QUEUE = 100
 """Messages waiting for a peer that does not read."""
 
+PING_PATIENCE = 0.05
+"""Seconds after which an agent that was asked for its status counts as silent. It answers from its
+memory; what it said before it was asked proves no life now."""
+
 OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
 
@@ -134,6 +138,14 @@ class AgentServer:
             return
         self._asked[order.operation] = (order, connection)
         connection.send(self._message(order))
+        if order.verb is Verb.STATUS:
+            eventlet.spawn_after(PING_PATIENCE, self._give_up_ping, order)
+
+    def _give_up_ping(self, order: AskAgent) -> None:
+        """A later answer is let through, and says nothing any more."""
+        eventlet.sleep(0)  # what has arrived while the hub was busy is read first
+        if order.operation in self._asked:
+            self._answer(order, Outcome.TIMED_OUT)
 
     def grant(self, answer: GrantLease) -> None:
         """Carry out an effect. A guard that has gone meanwhile gets nothing."""
@@ -221,7 +233,10 @@ class AgentServer:
         self._emit(AgentConnected(server, hello.boot, hello.roles))
         try:
             while True:
-                self._hear_agent(server, connection.read(self._site.timers.agent_timeout))
+                message = connection.read(self._site.timers.agent_timeout)
+                if self._agents.get(server) is not connection:
+                    raise _EndedError("a newer connection is here: words of this one are void")
+                self._hear_agent(server, message)
         finally:
             self._lose(server, connection)
 

@@ -27,7 +27,12 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_HELD: "{} does not hold what the role owns",
     Reason.NOT_PLACED: "nobody plays {} yet",
     Reason.NOT_STEERED: "the rules are not yet confirmed by {}",
-    Reason.NO_PROOF: "nothing proves yet that {} has let go of what the role owns",
+    Reason.NO_PROOF: (
+        "nothing proves yet that {0} has let go of what the role owns; "
+        "once its power is off for certain: hactl confirm-off {0}"
+    ),
+    Reason.STILL_SPEAKS: "{} is not off: its agent is connected",
+    Reason.LEASE_RUNS: "the lease of {} has not run out; it needs nobody's word",
     Reason.NO_CANDIDATE: "no other server can take {}",
     Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
@@ -44,6 +49,7 @@ STEPS: Mapping[Step, str] = {
 }
 
 _KINDS: Mapping[str, str] = {
+    "agent.absurd": "the agent of {server} names epoch {epoch}, which it cannot know",
     "agent.connected": "the agent of {server} has connected",
     "agent.lost": "the agent of {server} is lost",
     "agent.reported": "{server} {holding}, epoch {epoch}",
@@ -54,6 +60,7 @@ _KINDS: Mapping[str, str] = {
     "assume.failed": "{server} did not take it: {outcome}",
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
+    "controller.absent": "the controller itself did not run for {seconds:.1f} s",
     "host.forgotten": "host {host} at {port} is forgotten: the port has been down for long",
     "host.learnt": "host {host} is at {port}",
     "host.moved": "host {host} moved from {former} to {port}",
@@ -64,6 +71,7 @@ _KINDS: Mapping[str, str] = {
     "link.unseen": "link {link} is declared and not seen",
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
+    "ping.failed": "the agent of {server} did not answer at once ({outcome})",
     "power.failed": "the power of {server} was not cut: {outcome}",
     "probe.changed": "{service} through {interface} is {verdict}",
     "release.failed": "{server} did not confirm its release ({outcome})",
@@ -94,6 +102,7 @@ _PROOFS: Mapping[Proof, str] = {
     Proof.NEVER_OWNED: "it never held anything",
     Proof.RELEASED: "it has released",
     Proof.POWER: "its power is off",
+    Proof.PERSON: "a person says that it is off",
     Proof.LEASE: "its lease has run out",
 }
 

@@ -47,7 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import learning, ownership
+from hactrl.engine import absence, doubts, learning, ownership
 from hactrl.engine.candidates import (
     best,
     confirmed_at,
@@ -69,7 +69,7 @@ from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
 from hactrl.engine.requests import requested
-from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
+from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
@@ -88,10 +88,11 @@ def initial(
     stored: Mapping[str, tuple[str, int]],
     now: float,
     hosts: Iterable[Host] = (),
+    entered: ownership.Entered | None = None,
 ) -> State:
     """The state of a controller that starts. `stored`: server and epoch of each role's last
     placement, as far as the store knows any that the site still has; `hosts`: those that were
-    known."""
+    known; `entered`: what was stored of `ownership.entered`."""
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         server, epoch = stored.get(role.name, (None, 0))
@@ -101,8 +102,10 @@ def initial(
         placements[role.name] = Placement(server, epoch, now)
         epochs[role.name] = epoch
         if role.needs_fence:
-            expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
-            holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
+            known = (entered or {}).get(role.name)
+            holders[role.name] = ownership.at_start(
+                role, placements[role.name], site.timers.lease_margin, known
+            )
     state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
     state = replace(state, host_table=learning.remembered(state, hosts))
     return replace(state, outlook=outlook(state))
@@ -111,6 +114,7 @@ def initial(
 def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:
     """Take in one event. Pure: the same state, event and time give the same answer."""
     turn = Turn(state, now)
+    absence.note(turn)
     if isinstance(event, Requested):
         _look_round(turn)  # with what time has brought, before an operator's wish
         requested(turn, event)
@@ -130,6 +134,7 @@ def _look_round(turn: Turn) -> None:
         turn.moments.clear()
         expire_asks(turn)
         ownership.expire_leases(turn)
+        doubts.confirm(turn)
         learning.expire(turn)
         for role in turn.state.site.roles.values():
             if role.name in turn.state.takeovers:
@@ -196,7 +201,9 @@ def _why_nobody(
 ) -> tuple[Obstacle, ...]:
     others = (server for server in role.servers if server != live)
     each = (o for server in others for o in obstacles(state, role.name, server))
-    return tuple(dict.fromkeys((*reasons, *each)))
+    again = obstacles_again(state, role.name, live) if live is not None else ()
+    own = (o for o in again if o.reason is Reason.NO_PROOF)  # what only a person can end
+    return tuple(dict.fromkeys((*reasons, *own, *each)))
 
 
 def _note_waiting(turn: Turn, role: str, reasons: tuple[Obstacle, ...]) -> None:

@@ -18,6 +18,7 @@ class Proof(Enum):
     NEVER_OWNED = "never_owned"
     RELEASED = "released"
     POWER = "power"
+    PERSON = "person"
     LEASE = "lease"
 
 
@@ -30,10 +31,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class SwitchConnected:
-    """With the ports that are up, as read back on connect."""
+    """With the ports that are up, as read back on connect. `replaces`: this session has taken the
+    place of another one that had not ended, so that either of the two may be a stranger."""
 
     switch: str
     ports_up: frozenset[int]
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class Held:
 
 @dataclass(frozen=True)
 class AgentConnected:
-    """`boot` changes when the server has been started anew: what it held before is gone."""
+    """From here on all words of the server are those of this connection, until it is lost or the
+    next takes its place: the shell lets none of an earlier one through. Another `boot` than before
+    is the server started anew, or a copy of it: nobody can tell which."""
 
     server: str
     boot: str
@@ -138,12 +143,14 @@ class PowerFenced:
 
 @dataclass(frozen=True)
 class LeaseAsked:
-    """A guard asks to renew. It gets an answer only by the effect `GrantLease`."""
+    """A guard asks to renew. It gets an answer only by the effect `GrantLease`. `boot` is empty
+    where the guard is an older one, which does not say it."""
 
     request: str
     server: str
     role: str
     epoch: int
+    boot: str = ""
 
 
 @dataclass(frozen=True)
@@ -205,12 +212,13 @@ class RequestKind(Enum):
     FAILBACK = "failback"
     ENABLE = "enable"
     DISABLE = "disable"
+    CONFIRM_OFF = "confirm-off"
 
 
 @dataclass(frozen=True)
 class Requested:
-    """An operator's request. `target`: a server, None for the best. ENABLE and DISABLE are of
-    the server `target`, in every role, and leave `role` empty."""
+    """An operator's request. `target`: a server, None for the best. ENABLE, DISABLE and
+    CONFIRM_OFF are of the server `target`, in every role, and leave `role` empty."""
 
     request: str
     kind: RequestKind

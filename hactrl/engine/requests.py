@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hactrl.engine import ownership
+from hactrl.engine import ledger, ownership
 from hactrl.engine.candidates import best, failings, obstacles
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
-from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.events import Proof, Requested, RequestKind
 from hactrl.engine.state import State
 from hactrl.engine.takeover import path, start
 from hactrl.engine.turn import Turn
@@ -17,6 +17,8 @@ def requested(turn: Turn, event: Requested) -> None:
     """Answer a request, and unless it is refused or a dry run, begin what it asks for."""
     if event.kind in (RequestKind.ENABLE, RequestKind.DISABLE):
         _set_enabled(turn, event)
+    elif event.kind is RequestKind.CONFIRM_OFF:
+        _confirm_off(turn, event)
     else:
         _move(turn, event)
 
@@ -32,6 +34,17 @@ def _set_enabled(turn: Turn, event: Requested) -> None:
     others = turn.state.disabled - {server}
     disable = event.kind is RequestKind.DISABLE
     turn.update(disabled=others | {server} if disable else others)
+
+
+def _confirm_off(turn: Turn, event: Requested) -> None:
+    """A person says that all that bears the server's name is without power (law 4)."""
+    server = event.target or ""
+    if reason := ledger.against_off(turn.state, server, turn.now):
+        _refuse(turn, event, (Obstacle(reason, server),))
+        return
+    _accept(turn, event, steps=(event.kind.value,))
+    if not event.dry_run:
+        ownership.proven_off(turn, server, Proof.PERSON, ledger.boot_entered(turn.state, server))
 
 
 def _move(turn: Turn, event: Requested) -> None:

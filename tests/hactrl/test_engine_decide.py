@@ -135,6 +135,10 @@ class Engine:
         fence = self.last(FencePower)
         return self.tell(PowerFenced(fence.operation, fence.server, outcome))
 
+    def silent(self) -> Engine:
+        """The agent of the server whose ports are down does not answer: it is dead."""
+        return self.answer(Verb.STATUS, Outcome.TIMED_OUT)
+
     def answer(self, verb: Verb, outcome: Outcome = Outcome.DONE, known: int = 0) -> Engine:
         asked = self.asked(verb)[-1]
         event = AgentAnswered(asked.operation, asked.server, asked.role, outcome, known)
@@ -250,7 +254,7 @@ def test_a_takeover_takes_its_five_steps_in_order(engine: Engine) -> None:
     assert engine.order(MAIL, "inner") == []
     assert engine.speakers(MAIL) == set()
     assert not engine.asked(Verb.ASSUME)
-    engine.power()
+    engine.silent().power()
     assert engine.asked(Verb.ASSUME)[-1].proof is Proof.POWER
     engine.answer(Verb.ASSUME)
     assert engine.step() is Step.SERVE
@@ -270,6 +274,7 @@ def test_a_takeover_takes_its_five_steps_in_order(engine: Engine) -> None:
 def test_all_ways_of_proof_are_sought_at_once(engine: Engine) -> None:
     engine.ports("alpha", False).stored()
     assert engine.asked(Verb.RELEASE)[-1].server == "alpha"
+    engine.silent()
     assert engine.last(FencePower).server == "alpha"
 
 
@@ -348,7 +353,7 @@ def test_a_failed_power_cut_is_tried_again_after_a_pause(engine: Engine) -> None
 
 def test_an_unreachable_switch_delays_nothing(engine: Engine) -> None:
     engine.tell(SwitchLost("outer"))
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME)
     engine.probe("beta", MAIL, Verdict.HEALTHY)
     engine.tell(RulesInstalled("inner", engine.state.version))
     assert engine.step() is None
@@ -356,7 +361,7 @@ def test_an_unreachable_switch_delays_nothing(engine: Engine) -> None:
 
 def test_a_target_that_fails_to_assume_is_released_and_the_next_is_tried() -> None:
     engine = Engine(make_site(servers=3))
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME, Outcome.FAILED)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME, Outcome.FAILED)
     assert engine.last(StorePlacement).server == "gamma"
     assert engine.last(StorePlacement).epoch == 5
     engine.stored()
@@ -364,7 +369,9 @@ def test_a_target_that_fails_to_assume_is_released_and_the_next_is_tried() -> No
 
 
 def test_an_agent_that_knows_a_higher_epoch_raises_ours(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME, Outcome.REFUSED, known=9)
+    engine.ports("alpha", False).silent().stored().power().answer(
+        Verb.ASSUME, Outcome.REFUSED, known=9
+    )
     assert engine.last(StorePlacement).epoch == 10
 
 
@@ -384,7 +391,7 @@ def test_a_power_cut_moves_every_role_of_the_server(engine: Engine) -> None:
 
 
 def test_an_automatic_move_is_followed_by_a_pause(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME)
     engine.probe("beta", MAIL, Verdict.HEALTHY).rules_installed()
     engine.ports("alpha", True).agent("alpha", boot="b2", epoch=4)
     engine.probe("alpha", MAIL, Verdict.READY).probe("beta", MAIL, Verdict.UNHEALTHY, "refused")
@@ -409,7 +416,7 @@ def test_an_operator_s_move_ends_the_pause() -> None:
 
 
 def test_a_fenced_server_stays_fenced_until_a_new_boot(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power()
+    engine.ports("alpha", False).silent().stored().power()
     engine.agent("alpha", Holding.HELD, 3, boot="b1")
     assert "alpha" in engine.state.fenced
     engine.agent("alpha", Holding.NOTHING, 3, boot="b2")
@@ -428,8 +435,12 @@ def test_an_agent_that_returns_with_its_role_just_goes_on(engine: Engine) -> Non
     assert not engine.all(AskAgent)
 
 
-def test_a_rebooted_owner_gets_its_role_again(engine: Engine) -> None:
-    engine.agent("alpha", Holding.NOTHING, 3, boot="b2").stored()
+@pytest.mark.reported("B1")
+def test_a_rebooted_owner_gets_its_role_again_when_its_lease_has_ended(engine: Engine) -> None:
+    engine.probe("alpha", MAIL, Verdict.READY).agent("alpha", Holding.NOTHING, 3, boot="b2")
+    engine.wait(0.25).stored().wait(4.0)
+    assert not engine.asked(Verb.ASSUME)
+    engine.wait(0.5)
     asked = engine.asked(Verb.ASSUME)[-1]
     assert (asked.server, asked.epoch) == ("alpha", 4)
 
@@ -636,7 +647,7 @@ def test_the_version_grows_only_with_what_the_rules_depend_on(engine: Engine) ->
 
 
 def test_a_fenced_servers_cards_are_closed_and_nothing_is_steered_there(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power()
+    engine.ports("alpha", False).silent().stored().power()
     wanted = intents(engine.site, engine.state)
     assert {fence.interface for fence in wanted.fences} == {
         card.name for card in engine.site.network.servers["alpha"].interfaces

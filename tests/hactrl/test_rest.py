@@ -84,6 +84,7 @@ def test_every_route_that_changes_something_is_refused_without_the_token(
         "/v1/roles/{role}/failback",
         "/v1/servers/{server}/enable",
         "/v1/servers/{server}/disable",
+        "/v1/servers/{server}/confirm-off",
     }
 
 
@@ -482,3 +483,13 @@ def test_a_disabled_server_is_enabled_again(controller: Controller) -> None:
     assert controller.state.disabled == {"smtp_pop"}
     assert ask(controller, "POST", "/v1/servers/smtp_pop/enable", MOVE).status_int == 202
     assert controller.state.disabled == frozenset()
+
+
+@pytest.mark.reported("B1")
+def test_a_server_is_confirmed_off_by_name(controller: Controller) -> None:
+    body = {"reason": "unplugged"}
+    assert ask(controller, "POST", "/v1/servers/smtp_pop/confirm-off", body).status_int in (
+        202,
+        409,
+    )
+    assert ask(controller, "POST", "/v1/servers/nobody/confirm-off", body).status_int == 404
