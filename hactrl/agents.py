@@ -65,6 +65,10 @@ HELLO_TIMEOUT = 2.0
 ACCEPT_PAUSE = 0.1
 """Seconds before the next try when a connection could not be accepted."""
 
+PING_PATIENCE = 0.05
+"""Seconds after which an agent that was asked for its status counts as silent. It answers from its
+memory; what it said before it was asked proves no life now."""
+
 OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
 
@@ -159,6 +163,14 @@ class AgentServer:
             return
         self._asked[order.operation] = (order, connection)
         connection.send(self._message(order))
+        if order.verb is Verb.STATUS:
+            eventlet.spawn_after(PING_PATIENCE, self._give_up_ping, order)
+
+    def _give_up_ping(self, order: AskAgent) -> None:
+        """A later answer is let through, and says nothing any more."""
+        eventlet.sleep(0)  # what has arrived while the hub was busy is read first
+        if order.operation in self._asked:
+            self._answer(order, Outcome.TIMED_OUT)
 
     def grant(self, answer: GrantLease) -> None:
         """Carry out an effect. A guard that has gone meanwhile gets nothing."""
@@ -312,6 +324,8 @@ class AgentServer:
         while True:
             self._hear_agent(server, message)
             message = connection.read(self._site.timers.agent_timeout)
+            if self._standing.get((server, None)) is not connection:
+                raise EndedError("a newer connection is here: words of this one are void")
 
     def _hear_agent(self, server: str, message: Any) -> None:
         match message:

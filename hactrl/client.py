@@ -186,6 +186,11 @@ class Client:
         body = {"reason": reason, "dry_run": dry_run}
         return self._change(f"/v1/servers/{quote(server, safe='')}/disable", body)
 
+    def confirm_off(self, server: str, reason: str, dry_run: bool = False) -> Accepted:
+        """Say that a server's power is off for certain, so that others may have what it owned."""
+        body = {"reason": reason, "dry_run": dry_run}
+        return self._change(f"/v1/servers/{quote(server, safe='')}/confirm-off", body)
+
     def _change(self, path: str, body: Json) -> Accepted:
         found = self._ask("POST", path, body=body)
         return Accepted(**{**found, "steps": tuple(found["steps"])})

@@ -28,7 +28,12 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_HELD: "{} does not hold what the role owns",
     Reason.NOT_PLACED: "nobody plays {} yet",
     Reason.NOT_STEERED: "the rules are not yet confirmed by {}",
-    Reason.NO_PROOF: "nothing proves yet that {} has let go of what the role owns",
+    Reason.NO_PROOF: (
+        "nothing proves yet that {0} has let go of what the role owns; "
+        "once its power is off for certain: hactl confirm-off {0}"
+    ),
+    Reason.STILL_SPEAKS: "{} is not off: its agent is connected",
+    Reason.LEASE_RUNS: "the lease of {} has not run out; it needs nobody's word",
     Reason.NO_CANDIDATE: "no other server can take {}",
     Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
@@ -71,6 +76,7 @@ STEPS: Mapping[Step, str] = {
 }
 
 _KINDS: Mapping[str, str] = {
+    "agent.absurd": "the agent of {server} names epoch {epoch}, which it cannot know",
     "agent.connected": "the agent of {server} has connected",
     "agent.explained": "{server}: {text}",
     "agent.lost": "the agent of {server} is lost",
@@ -87,6 +93,7 @@ _KINDS: Mapping[str, str] = {
     "placement.adopted": "found in place at {server}, epoch {epoch}",
     "disk.full": "a disk of {server} is full: {text}",
     "disk.mended": "a disk of {server} has room again: {text}",
+    "controller.absent": "the controller itself did not run for {seconds:.1f} s",
     "host.forgotten": "host {host} at {port} is forgotten: the port has been down for long",
     "host.learnt": "host {host} is at {port}",
     "host.moved": "host {host} moved from {former} to {port}",
@@ -100,6 +107,7 @@ _KINDS: Mapping[str, str] = {
     "pause.seen": "{server} was paused: {text}",
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
+    "ping.failed": "the agent of {server} did not answer at once ({outcome})",
     "power.failed": "the power of {server} was not cut: {outcome}",
     "remember.failed": "what a restart must not forget was not written: {outcome}",
     "prober.blind": "on {segment} nobody can be judged",
@@ -155,6 +163,7 @@ _PROOFS: Mapping[Proof, str] = {
     Proof.NEVER_OWNED: "it never held anything",
     Proof.RELEASED: "it has released",
     Proof.POWER: "its power is off",
+    Proof.PERSON: "a person says that it is off",
     Proof.LEASE: "its lease has run out",
 }
 

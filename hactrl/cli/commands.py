@@ -207,6 +207,27 @@ def disable(
     )
 
 
+@app.command("confirm-off")
+def confirm_off(
+    server: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Say that a server is without power for certain: others then get what it owned."""
+    _change(
+        url,
+        token_file,
+        f"Is {server} without power for certain, and will it stay so? "
+        "If it is not, two servers may write to one spool.",
+        yes or dry_run,
+        lambda client: client.confirm_off(server, reason, dry_run),
+    )
+
+
 app.command()(backbone.paths)
 app.command()(backbone.hosts)
 app.command()(backbone.links)

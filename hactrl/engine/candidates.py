@@ -9,6 +9,7 @@ lists of the same small checks:
     fenced                 x              x             x
     no live interface      x              x             x
     agent missing          x (owns)       x (owns)
+    former boot unproven   x (owns)       x (owns)
     role failed            x                            x
     not held                                            x (owns)
     services               x (ready)                    x (not unhealthy)
@@ -23,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from hactrl.engine import sight
+from hactrl.engine import ledger, sight
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Verdict
 from hactrl.engine.state import AskKind, State
@@ -83,7 +84,13 @@ def confirmed_at(state: State, role: str, server: str) -> float:
     reasons = failings(state, role, server)
     if any(obstacle.reason is not Reason.SERVICE_UNHEALTHY for obstacle in reasons):
         return 0.0
-    names = {obstacle.subject for obstacle in reasons}
+    return probes_confirmed_at(state, role, server)
+
+
+def probes_confirmed_at(state: State, role: str, server: str) -> float:
+    """When what the probes have seen may be acted on, whatever else there is."""
+    reasons = failings(state, role, server)
+    names = {o.subject for o in reasons if o.reason is Reason.SERVICE_UNHEALTHY}
     wanted = state.site.roles[role]
     moments = [0.0]
     for service in wanted.services:
@@ -206,6 +213,11 @@ def _agent_missing(state: State, role: Role, server: str) -> Iterator[Obstacle]:
         yield Obstacle(Reason.AGENT_NOT_CONNECTED, server)
 
 
+def _not_proven(state: State, role: Role, server: str) -> Iterator[Obstacle]:
+    if role.needs_fence and ledger.unprovable(state, role.name, server):
+        yield Obstacle(Reason.NO_PROOF, server)
+
+
 def _role_failed(state: State, role: Role, server: str) -> Iterator[Obstacle]:
     if holding(state, role.name, server) is Holding.FAILED:
         yield Obstacle(Reason.ROLE_FAILED, server)
@@ -217,6 +229,9 @@ def _not_held(state: State, role: Role, server: str) -> Iterator[Obstacle]:
     holder = state.holders[role.name].get(server)
     gone = holder is not None and holder.proof is not None
     said = holding(state, role.name, server)
+    if said is Holding.NOTHING and not ledger.vouches(state, role.name, server):
+        # Another machine than the one that was given it, or the same started anew.
+        said = Holding.NOTHING if any(_services_failing(state, role, server)) else None
     placement = state.placements[role.name]
     older = said is Holding.HELD and (
         placement.server == server and state.agents[server].roles[role.name].epoch < placement.epoch
@@ -257,10 +272,11 @@ TAKING: tuple[Check, ...] = (
     _fenced,
     _no_live_interface,
     _agent_missing,
+    _not_proven,
     _role_failed,
     _services_not_ready,
 )
-TAKING_AGAIN: tuple[Check, ...] = (_fenced, _no_live_interface, _agent_missing)
+TAKING_AGAIN: tuple[Check, ...] = (_fenced, _no_live_interface, _agent_missing, _not_proven)
 GOING_ON: tuple[Check, ...] = (
     _disabled,
     _fenced,

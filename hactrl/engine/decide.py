@@ -49,7 +49,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import failures, judging, learning, memory, ownership, sight
+from hactrl.engine import absence, doubts, failures, judging, learning, memory, ownership, sight
 from hactrl.engine.candidates import (
     confirmed_at,
     failings,
@@ -72,7 +72,7 @@ from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
 from hactrl.engine.requests import requested, settle_pending
 from hactrl.engine.standing import Standing, standing_of_candidate, standing_of_owner
-from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
+from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
@@ -100,6 +100,7 @@ def initial(
     Raises:
         ValueError: what was remembered cannot be read.
     """
+    entered = memory.entered(remembered)
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         server, epoch = stored.get(role.name, (None, 0))
@@ -109,8 +110,10 @@ def initial(
         placements[role.name] = Placement(server, epoch, now)
         epochs[role.name] = epoch
         if role.needs_fence:
-            expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
-            holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
+            known = None if entered is None else entered.get(role.name, {})
+            holders[role.name] = ownership.at_start(
+                role, placements[role.name], site.timers.lease_margin, known
+            )
     state = State(
         site=site,
         started=now,
@@ -127,6 +130,7 @@ def initial(
 def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:
     """Take in one event. Pure: the same state, event and time give the same answer."""
     turn = Turn(state, now)
+    absence.note(turn)
     if isinstance(event, Requested):
         _look_round(turn)  # with what time has brought, before an operator's wish
         requested(turn, event)
@@ -148,6 +152,7 @@ def _look_round(turn: Turn) -> None:
         settle_pending(turn)
         expire_asks(turn)
         ownership.expire_leases(turn)
+        doubts.confirm(turn)
         learning.expire(turn)
         failures.expire(turn)
         judging.look(turn)
@@ -221,7 +226,8 @@ def _choose(
     """Who should have the role, or why nobody: its own server, if that lost only the resource;
     else the best other, if that would do better; else, for an owner, its own server once more."""
     state, name = turn.state, role.name
-    own = live is not None and role.needs_fence and not obstacles_again(state, name, live)
+    again = obstacles_again(state, name, live) if live is not None else ()
+    own = live is not None and role.needs_fence and not again
     what = {o.reason for o in reasons}
     if own and Reason.NOT_HELD in what and what <= LOST_RESOURCE:
         return live, ()
@@ -233,7 +239,8 @@ def _choose(
         return max(able, key=lambda server: failures.expected(turn, name, server)), ()
     if own and what & {Reason.NOT_HELD, Reason.ROLE_FAILED}:
         return live, ()
-    return None, tuple(o for server in others for o in hindrances[server])
+    unproven = (o for o in again if o.reason is Reason.NO_PROOF)  # what only a person can end
+    return None, (*unproven, *(o for server in others for o in hindrances[server]))
 
 
 def _hindrances(turn: Turn, role: Role, server: str, now: Standing) -> tuple[Obstacle, ...]:

@@ -137,6 +137,8 @@ class Reason(Enum):
     NOT_PLACED = "not_placed"
     NOT_STEERED = "not_steered"
     NO_PROOF = "no_proof"
+    STILL_SPEAKS = "still_speaks"
+    LEASE_RUNS = "lease_runs"
     NO_CANDIDATE = "no_candidate"
     HELD_DOWN = "held_down"
     AWAITS_PREFERRED = "awaits_preferred"

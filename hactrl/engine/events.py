@@ -18,6 +18,7 @@ class Proof(Enum):
     NEVER_OWNED = "never_owned"
     RELEASED = "released"
     POWER = "power"
+    PERSON = "person"
     LEASE = "lease"
 
 
@@ -112,7 +113,9 @@ class Held:
 
 @dataclass(frozen=True)
 class AgentConnected:
-    """`boot` changes when the server has been started anew: what it held before is gone."""
+    """From here on all words of the server are those of this connection, until it is lost or the
+    next takes its place: the shell lets none of an earlier one through. Another `boot` than before
+    is the server started anew, or a copy of it: nobody can tell which."""
 
     server: str
     boot: str
@@ -245,13 +248,14 @@ class RequestKind(Enum):
     ENABLE = "enable"
     DISABLE = "disable"
     RETRY = "retry"
+    CONFIRM_OFF = "confirm-off"
 
 
 @dataclass(frozen=True)
 class Requested:
-    """An operator's request. `target`: a server, None for the best. ENABLE and DISABLE are of
-    the server `target`, in every role, and leave `role` empty. RETRY forgets what has failed
-    before with a role."""
+    """An operator's request. `target`: a server, None for the best. ENABLE, DISABLE and
+    CONFIRM_OFF are of the server `target`, in every role, and leave `role` empty. RETRY forgets
+    what has failed before with a role."""
 
     request: str
     kind: RequestKind

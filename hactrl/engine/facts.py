@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import answers, judging, learning, ownership, sight
+from hactrl.engine import answers, doubts, judging, learning, ownership, sight
 from hactrl.engine.effects import Record
 from hactrl.engine.events import (
     AgentAnswered,
@@ -37,20 +37,23 @@ from hactrl.engine.events import (
     SwitchConnected,
     SwitchLost,
 )
-from hactrl.engine.state import Agent, Ask, AskKind, Fenced, Health, SwitchState
+from hactrl.engine.state import Agent, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
 from topology.model import Attachment
 
-AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME})
+AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME, AskKind.PING})
 
 
 def switch_connected(turn: Turn, event: SwitchConnected) -> None:
     """Its rules are not yet known to be ours, so `installed` starts again. Of ports that have gone
     down while it was away nobody has told."""
     before = turn.state.switches.get(event.switch, SwitchState()).ports_up
-    _put_switch(turn, event.switch, SwitchState(True, event.ports_up))
+    known = SwitchState(True, event.ports_up)
+    if event.replaces:
+        known = doubts.of_a_newcomer(turn, event, before)
+    _put_switch(turn, event.switch, known)
     turn.record("switch.connected", switch=event.switch)
-    for port in sorted(before - event.ports_up):
+    for port in sorted(before - known.ports_up):
         learning.port_went_down(turn, Attachment(event.switch, port))
 
 
@@ -64,7 +67,7 @@ def port_changed(turn: Turn, event: PortChanged) -> None:
     """A port of a switch that has not yet said what its ports are means nothing yet."""
     switch = turn.state.switches.get(event.attachment.switch)
     port = event.attachment.port
-    if switch is None or (port in switch.ports_up) == event.up:
+    if switch is None or doubts.is_no_news(turn, switch, event):
         return
     ports = switch.ports_up | {port} if event.up else switch.ports_up - {port}
     _put_switch(turn, event.attachment.switch, replace(switch, ports_up=ports))
@@ -112,7 +115,8 @@ def agent_connected(turn: Turn, event: AgentConnected) -> None:
     if event.server not in turn.state.site.network.servers:
         return
     roles = {held.role: held for held in event.roles}
-    agent = Agent(True, event.boot, roles, turn.now)
+    had = frozenset(held.role for held in event.roles if held.holding is not Holding.NOTHING)
+    agent = Agent(True, event.boot, roles, turn.now, had)
     turn.update(agents=with_item(turn.state.agents, event.server, agent))
     turn.record("agent.connected", server=event.server, boot=event.boot)
     _forget_agent_asks(turn, event.server)
@@ -162,8 +166,12 @@ def agent_answered(turn: Turn, event: AgentAnswered) -> None:
     ask = turn.state.asks.get(event.operation)
     if ask is None or ask.kind not in AGENT_ASKS or ask.outcome is not None:
         return
-    if event.known_epoch > turn.state.epochs.get(ask.role, 0):
-        turn.update(epochs=with_item(turn.state.epochs, ask.role, event.known_epoch))
+    ownership.learn_epoch(turn, ask.role, event.known_epoch)
+    if ask.kind is AskKind.PING and event.outcome is Outcome.DONE:
+        until = turn.now + turn.state.site.timers.retry_pause
+        answered = replace(ask, outcome=Outcome.DONE, deadline=until)
+        turn.update(asks=with_item(turn.state.asks, event.operation, answered))
+        return
     if event.outcome is not Outcome.DONE:
         fail_ask(turn, event.operation, ask, event.outcome)
         return
@@ -191,13 +199,7 @@ def power_fenced(turn: Turn, event: PowerFenced) -> None:
         fail_ask(turn, event.operation, ask, event.outcome)
         return
     turn.update(asks=without(turn.state.asks, event.operation))
-    for role in turn.state.site.roles:
-        ownership.prove(turn, role, ask.server, Proof.POWER)
-    turn.record("server.fenced", server=ask.server)
-    agent = turn.state.agents.get(ask.server)
-    if agent is None or not agent.connected or agent.boot == ask.boot:
-        fence = Fenced(turn.now, ask.boot)
-        turn.update(fenced=with_item(turn.state.fenced, ask.server, fence))
+    ownership.proven_off(turn, ask.server, Proof.POWER, ask.boot)
 
 
 def epoch_stored(turn: Turn, event: EpochStored) -> None:

@@ -3,15 +3,40 @@ by cutting its power. What counts as a proof is said in `ownership`."""
 
 from __future__ import annotations
 
-from hactrl.engine.candidates import all_ports_down, confirmed_at, connected, failings
+from enum import Enum
+
+from hactrl.engine import ledger
+from hactrl.engine.candidates import (
+    all_ports_down,
+    connected,
+    failings,
+    holding,
+    probes_confirmed_at,
+)
 from hactrl.engine.effects import AskAgent, FencePower, Reason, Verb
-from hactrl.engine.events import Proof
+from hactrl.engine.events import Holding, Outcome, Proof
 from hactrl.engine.state import Ask, AskKind, State, Takeover
 from hactrl.engine.turn import Turn
 
+#: Kinds of evidence that it takes to cut a server's power.
+ENOUGH = 2
+
+#: Part of a lease after which a guard that has not renewed is late: it does so five times in one.
+UNRENEWED = 0.5
+
+
+class Evidence(Enum):
+    """Who says that a server is dead, or holds on."""
+
+    PORTS = "ports"
+    PROBES = "probes"
+    AGENT = "agent"
+    GUARD = "guard"
+
 
 def may_cut_power(turn: Turn, takeover: Takeover, server: str) -> bool:
-    """The server looks dead; or it did not release when asked; or its agent stays away.
+    """Two kinds of evidence say that the server is dead, or does not let go: none is cut on one
+    party's word, be it a switch, a prober, an agent or a guard.
 
     A planned change may cut only a third server that has gone, never the origin. And none is
     cut when nobody has yet been given the role: then only the agents' first word is missing.
@@ -22,22 +47,66 @@ def may_cut_power(turn: Turn, takeover: Takeover, server: str) -> bool:
         return False
     if state.holders[role][server].epoch == 0:
         return False
-    if all_ports_down(state, server) or release_failed(state, takeover, server):
+    return len(evidence(turn, takeover, server)) >= ENOUGH
+
+
+def evidence(turn: Turn, takeover: Takeover, server: str) -> frozenset[Evidence]:
+    """What speaks for it that the server does not serve the role, and will not let go of it."""
+    state, role = turn.state, takeover.role
+    reasons = {o.reason for o in failings(state, role, server)}
+    found = set()
+    if all_ports_down(state, server) or Reason.NO_LIVE_INTERFACE in reasons:
+        found.add(Evidence.PORTS)
+    silent = Reason.SERVICE_UNHEALTHY in reasons
+    if silent and turn.reached(probes_confirmed_at(state, role, server)):
+        found.add(Evidence.PROBES)
+    if _agent_fails(state, takeover, server):
+        found.add(Evidence.AGENT)
+    if _guard_fails(state, takeover, server):
+        found.add(Evidence.GUARD)
+    return frozenset(found)
+
+
+def _agent_fails(state: State, takeover: Takeover, server: str) -> bool:
+    """It is not there, or what speaks is not what was entered; it did not release when asked; or
+    it did not answer at once, although asked with all its ports down."""
+    if not ledger.vouches(state, takeover.role, server):
         return True
-    if connected(state, server):
+    ping = _ask_of(state, AskKind.PING, server, takeover.role, takeover.epoch)
+    dead = ping is not None and ping.outcome not in (None, Outcome.DONE)
+    return dead or release_failed(state, takeover, server)
+
+
+def _guard_fails(state: State, takeover: Takeover, server: str) -> bool:
+    """Its lease had not been renewed for long when the change began; later it is denied."""
+    lease = state.site.roles[takeover.role].lease
+    holder = state.holders[takeover.role][server]
+    if lease is None or holder.expires is None:
         return False
-    silent = any(o.reason is Reason.SERVICE_UNHEALTHY for o in failings(state, role, server))
-    if silent and turn.reached(confirmed_at(state, role, server)):
-        return True
-    agent = state.agents.get(server)
-    away_since = max(takeover.entered, agent.since if agent else state.started)
-    return turn.reached(away_since + state.site.timers.release_deadline)
+    renewed = holder.expires - lease - state.site.timers.lease_margin
+    return renewed + lease * UNRENEWED <= takeover.started
+
+
+def ask_whether_alive(turn: Turn, takeover: Takeover, server: str) -> None:
+    """All its ports are down: ask the agent, if it is there, whether the server is dead too. The
+    shell answers for it when it has heard nothing for `agents.PING_PATIENCE`."""
+    state, role, epoch = turn.state, takeover.role, takeover.epoch
+    if takeover.planned or not all_ports_down(state, server):
+        return
+    asked = _ask_of(state, AskKind.PING, server, role, epoch)
+    if asked is not None or not ledger.vouches(state, role, server):
+        return
+    deadline = turn.now + state.site.timers.agent_timeout
+    operation = turn.start_ask(Ask(AskKind.PING, server, role, epoch, deadline))
+    turn.do(AskAgent(operation, server, Verb.STATUS, role, epoch))
 
 
 def ask_release(turn: Turn, role: str, server: str, epoch: int) -> None:
-    """Ask the server's agent, if it is there, unless it is being asked or failed just now."""
+    """Ask the server's agent, if it is there and its word can prove anything or it says itself
+    that it has the role, unless it is being asked or failed just now."""
     known = _ask_of(turn.state, AskKind.RELEASE, server, role, epoch)
-    if known is not None or not connected(turn.state, server):
+    has_nothing = holding(turn.state, role, server) in (None, Holding.NOTHING)
+    if known is not None or (has_nothing and not ledger.vouches(turn.state, role, server)):
         return
     deadline = turn.now + turn.state.site.timers.release_deadline
     operation = turn.start_ask(Ask(AskKind.RELEASE, server, role, epoch, deadline))

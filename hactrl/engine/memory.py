@@ -17,13 +17,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from hactrl.engine import ledger, ownership
 from hactrl.engine.effects import Remember
 from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.state import Ask, AskKind, Failure, Fenced, HoldDown, Pending, Rest, State
 from hactrl.engine.turn import Turn
 
 #: The kinds of requests that change nothing but the memory.
-KEPT_REQUESTS = frozenset({RequestKind.ENABLE, RequestKind.DISABLE, RequestKind.RETRY})
+KEPT_REQUESTS = frozenset(
+    {RequestKind.ENABLE, RequestKind.DISABLE, RequestKind.RETRY, RequestKind.CONFIRM_OFF}
+)
 
 #: Seconds after which pauses that go on are written again, so that less is left of them.
 WRITTEN_AGAIN = 600.0
@@ -38,29 +41,51 @@ def wished(state: State, request: Requested) -> State:
             rests={k: v for k, v in state.rests.items() if k != request.role},
             hold_downs={k: v for k, v in state.hold_downs.items() if k != request.role},
         )
-    others = state.disabled - {request.target or ""}
+    server = request.target or ""
+    if request.kind is RequestKind.CONFIRM_OFF:
+        fence = Fenced(state.started, ledger.boot_entered(state, server))
+        return replace(state, fenced={**state.fenced, server: fence})
+    others = state.disabled - {server}
     disable = request.kind is RequestKind.DISABLE
-    return replace(state, disabled=others | {request.target or ""} if disable else others)
+    return replace(state, disabled=others | {server} if disable else others)
 
 
 def keep(turn: Turn) -> None:
-    """Write the memory if it has changed, unless it is being written, or could not be just now."""
+    """Write the memory if it has changed, unless it could not be written just now. Before anything
+    else that is to be done: who may get what a role owns is on disk before the epoch is."""
     state = turn.state
-    open_asks = [ask for ask in state.asks.values() if ask.kind is AskKind.REMEMBER]
+    if could_not_write(state):
+        turn.update(kept=())  # whatever was to be written is written after a pause
+        return
     stale = _pauses(state) and turn.reached(state.kept_at + WRITTEN_AGAIN)
-    if open_asks or not (stale or _parts(state) != state.kept or _waiting(state)):
+    if not (stale or _parts(state) != state.kept or _waiting(state)):
         return
     deadline = turn.now + state.site.timers.fence_deadline
     operation = turn.start_ask(Ask(AskKind.REMEMBER, "", "", 0, deadline))
-    pending = tuple(replace(each, operation=operation) for each in state.pending)
+    pending = tuple(
+        each if each.operation else replace(each, operation=operation) for each in state.pending
+    )
     turn.update(pending=pending, kept=_parts(state), kept_at=turn.now)
     for each in pending:
         state = wished(state, each.request)
-    turn.do(Remember(operation, text(state, turn.now)))
+    turn.effects.insert(0, Remember(operation, text(state, turn.now)))
+
+
+def being_written(state: State) -> bool:
+    """Is something still on its way to the disk?"""
+    return any(ask.kind is AskKind.REMEMBER and ask.outcome is None for ask in state.asks.values())
+
+
+def could_not_write(state: State) -> bool:
+    """Has writing failed within the last pause?"""
+    return any(
+        ask.kind is AskKind.REMEMBER and ask.outcome is not None for ask in state.asks.values()
+    )
 
 
 def _parts(state: State) -> tuple[Any, ...]:
-    return (state.disabled, state.fenced, state.hold_downs, state.failures, state.rests)
+    named = (state.disabled, state.fenced, state.hold_downs, state.failures, state.rests)
+    return (*named, ownership.entered(state))
 
 
 def _pauses(state: State) -> bool:
@@ -79,6 +104,7 @@ def text(state: State, now: float) -> str:
 
     return json.dumps(
         {
+            "entered": ownership.entered(state),
             "disabled": sorted(state.disabled),
             "fenced": {server: fence.boot for server, fence in state.fenced.items()},
             "hold_downs": {
@@ -106,6 +132,21 @@ def text(state: State, now: float) -> str:
     )
 
 
+def entered(written: str) -> ownership.Entered | None:
+    """What is written of the ledger; None where nothing is.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    if not written:
+        return None
+    try:
+        found: ownership.Entered | None = json.loads(written).get("entered")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
+    return found
+
+
 def restored(state: State, written: str, now: float) -> State:
     """A starting state with what `text` has written; of roles and servers that the site has no
     longer nothing is taken.
@@ -124,15 +165,15 @@ def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
     roles, servers = state.site.roles, state.site.network.servers
     return replace(
         state,
-        disabled=frozenset(kept["disabled"]) & servers.keys(),
+        disabled=frozenset(kept.get("disabled", ())) & servers.keys(),
         fenced={
             server: Fenced(now, str(boot))
-            for server, boot in kept["fenced"].items()
+            for server, boot in kept.get("fenced", {}).items()
             if server in servers
         },
         hold_downs={
             role: HoldDown(now + float(down["left"]), float(down["pause"]))
-            for role, down in kept["hold_downs"].items()
+            for role, down in kept.get("hold_downs", {}).items()
             if role in roles
         },
         failures={
@@ -144,12 +185,12 @@ def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
                 float(each["pause"]),
                 str(each["boot"]),
             )
-            for each in kept["failures"]
+            for each in kept.get("failures", ())
             if each["role"] in roles and each["server"] in servers
         },
         rests={
             role: Rest(int(rest["moves"]), now + float(rest["left"]))
-            for role, rest in kept["rests"].items()
+            for role, rest in kept.get("rests", {}).items()
             if role in roles
         },
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hactrl.engine import memory, ownership
+from hactrl.engine import ledger, memory, ownership
 from hactrl.engine.candidates import best, failings, obstacles
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
-from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.events import Proof, Requested, RequestKind
 from hactrl.engine.standing import (
     best_that_is_there,
     standing_of_candidate,
@@ -25,7 +25,7 @@ def requested(turn: Turn, event: Requested) -> None:
     only remembered is answered when it is on disk."""
     if event.kind not in memory.KEPT_REQUESTS:
         _move(turn, event)
-    elif reasons := _misnamed(turn.state, event):
+    elif reasons := _misnamed(turn.state, event) or _contradicted(turn, event):
         _refuse(turn, event, reasons)
     elif event.dry_run:
         _accept(turn, event, steps=(event.kind.value,))
@@ -38,8 +38,18 @@ def _misnamed(state: State, event: Requested) -> tuple[Obstacle, ...]:
         known = event.role in state.site.roles
         return () if known else (Obstacle(Reason.UNKNOWN_ROLE, event.role),)
     server = event.target or ""
-    known = server in state.site.network.servers
-    return () if known else (Obstacle(Reason.UNKNOWN_SERVER, server),)
+    if server not in state.site.network.servers:
+        return (Obstacle(Reason.UNKNOWN_SERVER, server),)
+    return ()
+
+
+def _contradicted(turn: Turn, event: Requested) -> tuple[Obstacle, ...]:
+    """Does anything speak against a person's word that a server is without power?"""
+    if event.kind is not RequestKind.CONFIRM_OFF:
+        return ()
+    server = event.target or ""
+    reason = ledger.against_off(turn.state, server, turn.now)
+    return (Obstacle(reason, server),) if reason else ()
 
 
 def settle_pending(turn: Turn) -> None:
@@ -52,8 +62,21 @@ def settle_pending(turn: Turn) -> None:
         if ask is not None:
             _refuse(turn, each.request, (Obstacle(Reason.NOT_WRITTEN, each.request.kind.value),))
             continue
-        turn.state = memory.wished(turn.state, each.request)
+        if reasons := _contradicted(turn, each.request):
+            _refuse(turn, each.request, reasons)
+            continue
+        _carry_out(turn, each.request)
         _accept(turn, each.request, steps=(each.request.kind.value,))
+
+
+def _carry_out(turn: Turn, request: Requested) -> None:
+    """For CONFIRM_OFF a person says that all that bears the server's name is without power, which
+    is a proof (law 4)."""
+    if request.kind is RequestKind.CONFIRM_OFF:
+        server = request.target or ""
+        ownership.proven_off(turn, server, Proof.PERSON, ledger.boot_entered(turn.state, server))
+    else:
+        turn.state = memory.wished(turn.state, request)
 
 
 def _move(turn: Turn, event: Requested) -> None:

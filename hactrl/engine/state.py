@@ -43,6 +43,8 @@ class Takeover:
     now, for status and journal. `entered` is when the step began, `deadline` when it ends.
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
     of the rules that STEER waits for. `left` is the standing of the origin when this began.
+    of the rules that STEER waits for. `boot` is the one of the target that takes part.
+    `interrupted`: the controller itself did not run for a while meanwhile; see `absence`.
     """
 
     role: str
@@ -63,16 +65,32 @@ class Takeover:
     waiting_for: tuple[Obstacle, ...] = ()
     request: str | None = None
     left: int = 0
+    boot: str = ""
+    interrupted: bool = False
 
 
 @dataclass(frozen=True)
 class Agent:
-    """`since`: when the connection was made or lost. What it said stays while it is away."""
+    """`since`: when the connection was made or lost. What it said stays while it is away. `had`:
+    the roles that it has been given, or said to have, over this connection."""
 
     connected: bool
     boot: str
     roles: Mapping[str, Held]
     since: float = 0.0
+    had: frozenset[str] = frozenset()
+
+
+class Whose(Enum):
+    """Of which machine an entry of the ledger is. BOOT: of the one with that boot. UNKNOWN: one
+    was given the resources, and which is not known. SEVERAL: more than one says that it was given
+    them. NOBODY: of none, as far as the stored ledger tells; it stands there because a controller
+    that has just started cannot know."""
+
+    BOOT = "boot"
+    UNKNOWN = "unknown"
+    SEVERAL = "several"
+    NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
@@ -80,12 +98,17 @@ class Holder:
     """A server that may be using a role's resources, until there is a proof that it does not.
 
     `epoch` is the highest with which it may have been given them. `expires` is when its lease
-    ends at the latest, margin included; None where no lease binds it.
+    ends at the latest, margin included; None where no lease binds it. `boot` is the one that was
+    given them, where `whose` says that one is known. `inherited` is how an earlier boot of the
+    server was proven gone, as long as that limits what may be said to the next owner.
     """
 
     epoch: int
     expires: float | None
     proof: Proof | None = None
+    boot: str = ""
+    inherited: Proof | None = None
+    whose: Whose = Whose.BOOT
 
 
 class AskKind(Enum):
@@ -94,12 +117,13 @@ class AskKind(Enum):
     RELEASE = "release"
     ASSUME = "assume"
     REMEMBER = "remember"
+    PING = "ping"
 
 
 @dataclass(frozen=True)
 class Ask:
     """An operation that was started. It is forgotten when done; when it failed it stays with
-    its `outcome` until `deadline`, so that it is not repeated before.
+    its `outcome` until `deadline`, so that it is not repeated before, and so does a PING.
 
     `role` is empty for POWER, and `server` too for REMEMBER. `boot` is the one that the server had
     when POWER was asked.
@@ -167,11 +191,14 @@ class Pending:
 @dataclass(frozen=True)
 class SwitchState:
     """`ports_up` keeps its last value while the switch is away. `installed` is the version of
-    the state whose rules it confirmed last."""
+    the state whose rules it confirmed last. `doubted` are the ports that the switch says are down
+    and that are still among `ports_up`; see `doubts`."""
 
     connected: bool = False
     ports_up: frozenset[int] = frozenset()
     installed: int = 0
+    doubted: frozenset[int] = frozenset()
+    doubt_ends: float = 0.0
 
 
 @dataclass(frozen=True)

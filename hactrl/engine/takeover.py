@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hactrl.engine import failures, ownership
+from hactrl.engine import failures, ledger, memory, ownership
 from hactrl.engine.candidates import (
     best,
     failings,
@@ -49,6 +49,7 @@ from hactrl.engine.events import Holding
 from hactrl.engine.fencing import (
     ask_power,
     ask_release,
+    ask_whether_alive,
     being_released,
     may_cut_power,
     release_failed,
@@ -61,6 +62,7 @@ from hactrl.engine.standing import (
     standing_of_owner,
 )
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
+from hactrl.engine.target import boot_of, is_another, out_of_sight, target_may_return
 from hactrl.engine.turn import Turn, with_item, without
 
 
@@ -125,14 +127,18 @@ def _enter_store(turn: Turn, takeover: Takeover) -> None:
     role, target, epoch = takeover.role, takeover.target, takeover.epoch
     operation = turn.start_ask(Ask(AskKind.STORE, target, role, epoch, takeover.deadline))
     turn.do(StorePlacement(operation, role, target, epoch))
-    turn.put_takeover(replace(takeover, operation=operation))
+    boot = boot_of(turn.state, target)
+    turn.put_takeover(replace(takeover, operation=operation, boot=boot))
 
 
 def _stored(turn: Turn, takeover: Takeover) -> Progress:
+    for server in sorted(ledger.in_the_way(turn.state, takeover.role, takeover.target)):
+        ask_whether_alive(turn, takeover, server)  # while the disk writes
     ask = turn.state.asks.get(takeover.operation)
-    if ask is None:
-        return Progress.DONE
-    return Progress.WAIT if ask.outcome is None else Progress.FAILED
+    if (ask is not None and ask.outcome is not None) or memory.could_not_write(turn.state):
+        return Progress.FAILED
+    written = ask is None and not memory.being_written(turn.state)
+    return Progress.DONE if written else Progress.WAIT
 
 
 def _store_failed(turn: Turn, takeover: Takeover) -> None:
@@ -144,20 +150,22 @@ def _store_failed(turn: Turn, takeover: Takeover) -> None:
 
 def _proven(turn: Turn, takeover: Takeover) -> Progress:
     role, target = takeover.role, takeover.target
-    if turn.state.epochs[role] > takeover.epoch:
+    if turn.state.epochs[role] > takeover.epoch or is_another(turn.state, takeover):
         _begin(turn, takeover, target)
         return Progress.WAIT
-    others = sorted(ownership.suspects(turn.state, role) - {target})
+    others = sorted(ledger.in_the_way(turn.state, role, target))
     for server in others:
-        ask_release(turn, role, server, takeover.epoch)
-        if may_cut_power(turn, takeover, server):
-            ask_power(turn, server)
+        if server != target:
+            ask_release(turn, role, server, takeover.epoch)
+            ask_whether_alive(turn, takeover, server)
+            if may_cut_power(turn, takeover, server):
+                ask_power(turn, server)
     better = strengthen(turn, takeover)
     if holding(turn.state, role, target) is Holding.FAILED:
         ask_release(turn, role, target, takeover.epoch)
     if hindrances := _hindrances(turn.state, takeover):
         _wait_for(turn, takeover, hindrances)
-        return Progress.FAILED
+        return Progress.WAIT if target_may_return(turn, takeover, hindrances) else Progress.FAILED
     if ownership.may_assume(turn.state, role, target):
         busy = better or being_released(turn.state, role, target)
         return Progress.WAIT if busy else Progress.DONE
@@ -200,7 +208,9 @@ def _origin_is_well(turn: Turn, takeover: Takeover) -> bool:
 
 def _enter_assume(turn: Turn, takeover: Takeover) -> None:
     proof = ownership.combined_proof(turn.state, takeover.role)
-    _ask_assume(turn, replace(takeover, proof=proof))
+    turn.put_takeover(replace(takeover, proof=proof))
+    if not is_another(turn.state, takeover):
+        _ask_assume(turn, turn.state.takeovers[takeover.role])
 
 
 def _ask_assume(turn: Turn, takeover: Takeover) -> None:
@@ -208,7 +218,8 @@ def _ask_assume(turn: Turn, takeover: Takeover) -> None:
     ownership.assuming(turn, role, target, epoch)
     operation = turn.start_ask(Ask(AskKind.ASSUME, target, role, epoch, takeover.deadline))
     turn.put_takeover(replace(takeover, operation=operation))
-    turn.do(AskAgent(operation, target, Verb.ASSUME, role, epoch, takeover.proof))
+    proof = ownership.told(takeover.proof) if takeover.proof else None
+    turn.do(AskAgent(operation, target, Verb.ASSUME, role, epoch, proof))
 
 
 def _assumed(turn: Turn, takeover: Takeover) -> Progress:
@@ -216,15 +227,15 @@ def _assumed(turn: Turn, takeover: Takeover) -> Progress:
     if state.epochs[role] > takeover.epoch:
         _begin(turn, takeover, target)
         return Progress.WAIT
-    hindrances = obstacles_again(state, role, target)
+    # It has been asked, so it is entered; when it comes back, its boot decides.
+    found = obstacles_again(state, role, target)
+    hindrances = tuple(o for o in found if o.reason is not Reason.NO_PROOF)
     _wait_for(turn, takeover, hindrances or (Obstacle(Reason.NOT_HELD, target),))
-    if any(o.reason is not Reason.AGENT_NOT_CONNECTED for o in hindrances):
+    if hindrances:
+        return Progress.WAIT if target_may_return(turn, takeover, hindrances) else Progress.FAILED
+    if is_another(state, takeover):
         return Progress.FAILED
-    agent = state.agents[target]
-    if not agent.connected:
-        stays_away = turn.reached(agent.since + state.site.timers.agent_timeout)
-        return Progress.FAILED if stays_away else Progress.WAIT
-    held = agent.roles.get(role)
+    held = state.agents[target].roles.get(role)
     if held is not None and held.epoch == takeover.epoch and held.holding in ASSUME_ENDS:
         return ASSUME_ENDS[held.holding]
     ask = state.asks.get(takeover.operation)
@@ -275,7 +286,7 @@ def _serve_failed(turn: Turn, takeover: Takeover) -> None:
     others = set(state.site.roles[role].servers) - {target} - takeover.tried
     better = any(failures.expected(turn, role, server) > standing for server in others)
     if only_probes and held and not better and target != takeover.origin:
-        failures.remember(turn, role, target, standing)
+        _remember_target(turn, takeover)
         _go_on(turn, takeover)
     else:
         _try_another(turn, takeover)
@@ -304,7 +315,7 @@ def _try_another(turn: Turn, takeover: Takeover) -> None:
 def _remember_target(turn: Turn, takeover: Takeover) -> None:
     """A target that was hindered before it was asked has not failed, unless there was no need to
     ask it; nor has one that was only lost from sight."""
-    lost = {Reason.AGENT_NOT_CONNECTED} == {o.reason for o in takeover.waiting_for}
+    lost = out_of_sight(takeover.waiting_for)
     optional = takeover.planned and takeover.request is None
     if takeover.step is Step.SERVE:
         standing = standing_of_owner(turn.state, takeover.role, takeover.target)
@@ -312,7 +323,10 @@ def _remember_target(turn: Turn, takeover: Takeover) -> None:
         standing = Standing.REFUSED
     else:
         return
-    failures.remember(turn, takeover.role, takeover.target, standing)
+    ill = Standing.GONE < standing < Standing.WELL and not takeover.interrupted
+    if optional or ill:
+        standing = max(standing, Standing.REFUSED)
+        failures.remember(turn, takeover.role, takeover.target, standing)
 
 
 # STEER: users' packets go to the new place.
@@ -377,13 +391,15 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
 
 
 def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
-    """Leave the placement as it is, and begin nothing automatically for a pause."""
+    """Leave the placement as it is, and begin nothing automatically for a pause, unless it failed
+    only because somebody, or the controller itself, was away for a while."""
     role = takeover.role
     turn.update(
         takeovers=without(turn.state.takeovers, role),
         waiting=with_item(turn.state.waiting, role, reasons),
     )
-    _hold_down(turn, role)
+    if not takeover.interrupted and not out_of_sight(reasons):
+        _hold_down(turn, role)
     turn.record(
         "takeover.failed",
         role,

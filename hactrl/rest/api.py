@@ -146,6 +146,7 @@ class Api:
         add("POST", "/v1/roles/{role}/retry", change, self._retry, Change)
         add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
         add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
+        add("POST", "/v1/servers/{server}/confirm-off", change, self._confirm_off, Change)
 
     # What is.
 
@@ -247,6 +248,9 @@ class Api:
 
     def _disable(self, _request: Request, body: Change, server: str) -> Response:
         return self._ask(RequestKind.DISABLE, "", server, body)
+
+    def _confirm_off(self, _request: Request, body: Change, server: str) -> Response:
+        return self._ask(RequestKind.CONFIRM_OFF, "", server, body)
 
     def _ask(self, kind: RequestKind, role: str, target: str | None, body: Change) -> Response:
         """202: begun; 200: would be (dry run); 409: refused, nothing changed; 404: unknown name;

@@ -30,6 +30,7 @@ from hactrl.engine.effects import (
     FencePower,
     GrantLease,
     JudgeAnew,
+    Reason,
     Record,
     Remember,
     StorePlacement,
@@ -199,6 +200,15 @@ class Copy:
 
 
 @dataclass
+class Twin:
+    """A second machine with a server's name and token. It never uses the spool: it says that it
+    holds nothing, obeys what it is asked, and its guard renews. `connection` as in `Host`."""
+
+    boot: str
+    connection: int = 0
+
+
+@dataclass
 class Host:
     """A server. `connection` is 0 while the agent has none."""
 
@@ -214,6 +224,11 @@ class Host:
     hangs: bool = False  # looks able to take the role, and does not come to an end with it
     no_lease: bool = False  # the guard's way to the controller is cut
     backlog: list[Callable[[], None]] = field(default_factory=list)  # while frozen
+    twin: Twin | None = None
+
+    @property
+    def boot_id(self) -> str:
+        return f"{self.name}-{self.boot}"
 
 
 @dataclass(frozen=True)
@@ -258,11 +273,15 @@ class World:
         self.last_wake = 0
         self.stored: dict[str, tuple[str, int]] = {}
         self.memory = ""
+        self.old_guards = self.random.random() < 0.3  # which do not say their boot
+        self.controller_frozen = False
+        self.unheard: list[tuple[Event, int | None]] = []  # while the controller is frozen
         self.connections: dict[str, int] = {}
         self.last_delivery: dict[tuple[str, str], float] = {}
         self.highest: tuple[int, str] = (0, "")
         self.journal: list[tuple[float, Record]] = []
         self.events: list[tuple[float, Event]] = []
+        self.gone = ""  # the server that stays off for good
         self.incarnation = 0
         self.controller_up = False
         self.state: State = engine.initial(site, {}, 0.0)
@@ -291,6 +310,8 @@ class World:
     def start_controller(self) -> None:
         self.incarnation += 1
         self.controller_up = True
+        self.controller_frozen = False
+        self.unheard = []
         self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
         self.seen = {}
         self.rounds = {}
@@ -312,6 +333,9 @@ class World:
         """What the shell does: one event in, the state replaced, the effects carried out."""
         if not self.controller_up or incarnation not in (None, self.incarnation):
             return
+        if self.controller_frozen:
+            self.unheard.append((event, incarnation))
+            return
         self.events.append((self.now, event))
         version = self.state.version
         self.state, effects = engine.decide(self.state, event, self.now)
@@ -324,6 +348,8 @@ class World:
 
     def carry_out(self, effect: Effect) -> None:
         match effect:
+            case AskAgent(verb=Verb.STATUS):
+                self.ping(effect)
             case AskAgent():
                 self.ask_agent(effect)
             case FencePower():
@@ -443,16 +469,17 @@ class World:
 
     def connect_agent(self, host: Host) -> None:
         usable = host.on and host.agent and not host.frozen and not host.connection
-        if not usable or not self.controller_up:
+        if not usable or not self.controller_up or self.controller_frozen:
             return
         host.connection = number = next(self.numbers)
-        boot = f"{host.name}-{host.boot}"
+        boot = host.boot_id
         said = (Held(MAIL, host.copy.holding, host.copy.epoch),)
 
         def arrive() -> None:
             if host.connection == number:
                 self.connections[host.name] = number
                 self.tell(AgentConnected(host.name, boot, said))
+                self.evict_twin(host)
 
         self.deliver(host, "up", arrive)
 
@@ -464,13 +491,16 @@ class World:
         heapq.heappush(self.queue, (at, next(self.order), action))
 
     def say(self, host: Host, event: Event) -> None:
-        """From agent to controller. What an old connection has swallowed may come late."""
+        """From agent to controller. What an old connection has swallowed may come late, but never
+        as another machine's word."""
         number = host.connection
         if not number or not host.agent:
             return
 
         def arrive() -> None:
-            if self.connections.get(host.name) == number or self.random.random() < 0.3:
+            now = self.connections.get(host.name, 0)
+            twins = host.twin is not None and now == host.twin.connection
+            if now == number or (not twins and self.random.random() < 0.3):
                 self.tell(event)
 
         incarnation = self.incarnation
@@ -480,10 +510,74 @@ class World:
         copy = host.copy
         self.say(host, AgentReported(host.name, Held(MAIL, copy.holding, copy.epoch)))
 
+    # Twins.
+
+    def twin_appears(self, host: Host, boot: str) -> None:
+        host.twin = host.twin or Twin(boot)
+        self.connect_twin(host)
+
+    def twin_goes(self, host: Host) -> None:
+        twin, host.twin = host.twin, None
+        if twin is not None and self.connections.get(host.name) == twin.connection != 0:
+            del self.connections[host.name]
+            self.tell(AgentLost(host.name))
+
+    def connect_twin(self, host: Host) -> None:
+        """It takes the place of whoever is there, and they will take it back."""
+        twin = host.twin
+        if twin is None or not self.controller_up or self.controller_frozen:
+            return
+        self.lose_connection(host)
+        self.connections[host.name] = twin.connection = next(self.numbers)
+        said = (Held(MAIL, Holding.NOTHING, host.copy.epoch),)
+        self.tell(AgentConnected(host.name, twin.boot, said))
+        self.twin_renews(host, twin)
+
+    def evict_twin(self, host: Host) -> None:
+        if host.twin is not None:
+            host.twin.connection = 0
+            self.after(self.random.uniform(0.05, 1.0), lambda: self.connect_twin(host))
+
+    def twin_renews(self, host: Host, twin: Twin) -> None:
+        if host.twin is twin and twin.connection and self.site.roles[MAIL].lease is not None:
+            boot = "" if self.old_guards else twin.boot
+            request = f"twin-{next(self.numbers)}"
+            self.later(LeaseAsked(request, host.name, MAIL, host.copy.epoch, boot))
+            self.after(1.0, lambda: self.twin_renews(host, twin))
+
+    def ask_twin(self, host: Host, twin: Twin, asked: AskAgent) -> None:
+        number = twin.connection
+
+        def obey() -> None:
+            if twin.connection == number == self.connections.get(host.name):
+                done = asked.verb is not Verb.ASSUME
+                outcome = Outcome.DONE if done else Outcome.FAILED
+                self.tell(AgentReported(host.name, Held(MAIL, Holding.NOTHING, asked.epoch)))
+                self.tell(
+                    AgentAnswered(asked.operation, host.name, asked.role, outcome, asked.epoch)
+                )
+
+        self.after(self.delay(), obey)
+
     # What servers do.
+
+    def ping(self, asked: AskAgent) -> None:
+        """Answered at once, or the shell says that nothing has come."""
+        host, patience = self.hosts[asked.server], 0.05
+        there = host.on and host.agent and not host.frozen and host.connection
+        twins = host.twin is not None and host.twin.connection
+        took = self.delay() + self.delay()
+        alive = took < patience and self.connections.get(host.name) in (there, twins)
+        outcome = Outcome.DONE if alive else Outcome.TIMED_OUT
+        event = AgentAnswered(asked.operation, host.name, asked.role, outcome)
+        self.later(event, took if alive else patience)
 
     def ask_agent(self, asked: AskAgent) -> None:
         host = self.hosts[asked.server]
+        twin = host.twin
+        if twin is not None and self.connections.get(host.name) == twin.connection != 0:
+            self.ask_twin(host, twin, asked)
+            return
         number, boot = self.connections.get(asked.server, 0), host.boot
 
         def obey() -> None:
@@ -603,7 +697,8 @@ class World:
         life = copy.life
         lease = self.site.roles[MAIL].lease or 0.0
         if not host.no_lease and not host.frozen:
-            self.later(LeaseAsked(request, host.name, MAIL, copy.epoch))
+            boot = "" if self.old_guards else host.boot_id
+            self.later(LeaseAsked(request, host.name, MAIL, copy.epoch, boot))
         if first is not None:
             copy.kill_at = sent + lease
             self.after(lease, lambda: self.kill_timer(host, life))
@@ -746,7 +841,7 @@ class World:
         backlog, host.backlog = host.backlog, []
         for action in backlog:
             action()
-        if host.name not in self.connections:
+        if not host.connection or self.connections.get(host.name) != host.connection:
             self.lose_connection(host)
         self.world_changed()
 
@@ -791,6 +886,20 @@ class World:
     def restart_controller(self, _host: Host) -> None:
         self.stop_controller()
         self.after(self.random.choice((0.0, 0.5, 6.0)), self.start_once)
+
+    def freeze_controller(self, _host: Host) -> None:
+        """Stopped (SIGSTOP): it hears all later, and agents have given it up by then."""
+        self.controller_frozen = self.controller_up
+
+    def thaw_controller(self, _host: Host) -> None:
+        if not self.controller_frozen:
+            return
+        self.controller_frozen = False
+        unheard, self.unheard = self.unheard, []
+        for host in self.hosts.values():
+            self.lose_connection(host)
+        for event, incarnation in unheard:
+            self.tell(event, incarnation)
 
     def start_once(self) -> None:
         if not self.controller_up:
@@ -844,9 +953,32 @@ class World:
         return act
 
     def request(self, kind: RequestKind, host: Host, role: str = MAIL) -> None:
-        wanted = "" if kind in (RequestKind.ENABLE, RequestKind.DISABLE) else role
+        moves = kind in (RequestKind.FAILOVER, RequestKind.FAILBACK)
+        wanted = role if moves else ""
         name = f"request-{next(self.numbers)}"
         self.tell(Requested(name, kind, wanted, host.name, "drawn by lot"))
+
+    # A person, where nothing else can prove that a server is gone.
+
+    def person(self) -> None:
+        """Cuts the power of what nothing is proven of, says so, and switches it on again."""
+        for found in self.named(Reason.NO_PROOF):
+            host = self.hosts[found]
+            if self.site.power_fences and found not in self.connections:
+                continue  # the engine can do that itself
+            self.power_off(host)
+            self.twin_goes(host)
+            self.after(1.0, partial(self.request, RequestKind.CONFIRM_OFF, host))
+            if found != self.gone:
+                self.after(2.0, partial(self.power_on, host))
+        self.after(5.0, self.person)
+
+    def named(self, reason: Reason) -> set[str]:
+        """The servers that the engine names with this reason."""
+        waiting = self.state.waiting.get(MAIL, ())
+        if takeover := self.state.takeovers.get(MAIL):
+            waiting = takeover.waiting_for
+        return {o.subject for o in waiting if o.reason is reason}
 
     FAULTS: ClassVar[dict[str, tuple[Action, Action | None]]] = {
         "crash": (power_off, power_on),
@@ -859,6 +991,9 @@ class World:
         "kill a daemon": (kill_daemon, None),
         "lose a switch": (lose_switch, find_switch),
         "restart controller": (restart_controller, None),
+        "stop controller": (freeze_controller, thaw_controller),
+        "twin": (lambda w, h: w.twin_appears(h, f"{h.name}-copy"), twin_goes),
+        "twin with memory": (lambda w, h: w.twin_appears(h, h.boot_id), twin_goes),
         "break the prober": (
             lambda w, h: w.set_flag("prober_broken", True)(h),
             lambda w, h: w.set_flag("prober_broken", False)(h),
@@ -891,13 +1026,16 @@ class World:
     def end_faults(self, stays_off: str = "", hopeless: bool = False) -> None:
         """Everything is repaired, but a server may be off for good, and the others may still
         fail when they are given the mail (`hopeless`)."""
+        self.gone = stays_off
         self.slowest = min(self.slowest, 0.1)
         self.failing = 0.0
         self.prober_broken = self.power_broken = self.store_broken = False
         self.find_switch(next(iter(self.hosts.values())))
         self.mend_prober(next(iter(self.hosts.values())))
         self.start_once()
+        self.thaw_controller(next(iter(self.hosts.values())))
         for host in self.hosts.values():
+            self.twin_goes(host)
             host.no_lease = False
             self.mend_service(host)
             self.plug(host)
@@ -916,7 +1054,8 @@ class World:
     def watch(self) -> None:
         """A role that is out for long is never called settled, whatever the controller knows."""
         for role in self.site.roles.values():
-            if self.controller_up and not self.is_served(role):
+            asked = self.controller_up and not self.controller_frozen
+            if asked and not self.is_served(role):
                 since = self.unserved.setdefault(role.name, self.now)
                 reasons = readiness.unsettled(self.state, self.now)
                 if reasons:

@@ -146,6 +146,25 @@ def test_what_is_asked_arrives_and_its_answer_comes_back(
     assert events.next() == AgentAnswered(1, "one", "mail", Outcome.REFUSED, 7)
 
 
+@pytest.mark.reported("C4")
+def test_who_does_not_say_its_status_at_once_is_silent(server: AgentServer, events: Events) -> None:
+    peer = Peer(server.port, HELLO)
+    peer.next()
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    assert events.next() == AgentAnswered(1, "one", "mail", Outcome.TIMED_OUT)
+
+
+@pytest.mark.reported("C4")
+def test_who_says_its_status_at_once_is_alive(server: AgentServer, events: Events) -> None:
+    peer = Peer(server.port, HELLO)
+    peer.next()
+    events.next()
+    peer.send(Answer(1, "mail", Outcome.DONE, 4, ""))
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    assert events.next() == AgentAnswered(1, "one", "mail", Outcome.DONE, 4)
+
+
 def test_a_role_without_lease_is_assumed_without(server: AgentServer, events: Events) -> None:
     peer = connected(server.port, HELLO)
     events.next()

@@ -20,7 +20,6 @@ from hactrl.engine.effects import (
     ProbeEagerly,
     Reason,
     Record,
-    Remember,
     StorePlacement,
     Verb,
     Wake,
@@ -51,7 +50,7 @@ from hactrl.engine.events import (
     Tick,
     Verdict,
 )
-from hactrl.engine.state import State, Step
+from hactrl.engine.state import AskKind, State, Step
 from hactrl.site.model import Site
 from hactrl.wanted import intents, ports_up
 
@@ -78,6 +77,7 @@ class Engine:
             self.agent(server, holding, epoch)
             self.probe(server, MAIL, Verdict.HEALTHY if server == "alpha" else Verdict.READY)
             self.probe(server, RELAY, Verdict.HEALTHY)
+        self.all_written()
         self.effects.clear()
 
     def tell(self, *events: Event) -> Engine:
@@ -136,14 +136,27 @@ class Engine:
 
     def written(self, outcome: Outcome = Outcome.DONE) -> Engine:
         """What the engine wants remembered is on disk, or could not be put there."""
-        return self.tell(Remembered(self.last(Remember).operation, outcome))
+        asks = [op for op, ask in self.state.asks.items() if ask.kind is AskKind.REMEMBER]
+        return self.tell(Remembered(min(asks), outcome))
+
+    def all_written(self) -> Engine:
+        """Whatever is on its way to the memory on disk has arrived there."""
+        while any(ask.kind is AskKind.REMEMBER for ask in self.state.asks.values()):
+            self.written()
+        return self
 
     def stored(self) -> Engine:
-        return self.tell(EpochStored(self.last(StorePlacement).operation, Outcome.DONE))
+        return self.all_written().tell(
+            EpochStored(self.last(StorePlacement).operation, Outcome.DONE)
+        )
 
     def power(self, outcome: Outcome = Outcome.DONE) -> Engine:
         fence = self.last(FencePower)
         return self.tell(PowerFenced(fence.operation, fence.server, outcome))
+
+    def silent(self) -> Engine:
+        """The agent of the server whose ports are down does not answer: it is dead."""
+        return self.answer(Verb.STATUS, Outcome.TIMED_OUT)
 
     def answer(self, verb: Verb, outcome: Outcome = Outcome.DONE, known: int = 0) -> Engine:
         asked = self.asked(verb)[-1]
@@ -269,7 +282,7 @@ def test_a_takeover_takes_its_five_steps_in_order(engine: Engine) -> None:
     assert engine.order(MAIL, "inner") == []
     assert engine.speakers(MAIL) == set()
     assert not engine.asked(Verb.ASSUME)
-    engine.power()
+    engine.silent().power()
     assert engine.asked(Verb.ASSUME)[-1].proof is Proof.POWER
     engine.answer(Verb.ASSUME)
     assert engine.step() is Step.SERVE
@@ -289,6 +302,7 @@ def test_a_takeover_takes_its_five_steps_in_order(engine: Engine) -> None:
 def test_all_ways_of_proof_are_sought_at_once(engine: Engine) -> None:
     engine.ports("alpha", False).stored()
     assert engine.asked(Verb.RELEASE)[-1].server == "alpha"
+    engine.silent()
     assert engine.last(FencePower).server == "alpha"
 
 
@@ -367,7 +381,7 @@ def test_a_failed_power_cut_is_tried_again_after_a_pause(engine: Engine) -> None
 
 def test_an_unreachable_switch_delays_nothing(engine: Engine) -> None:
     engine.tell(SwitchLost("outer"))
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME)
     engine.probe("beta", MAIL, Verdict.HEALTHY)
     engine.tell(RulesInstalled("inner", engine.state.version))
     assert engine.step() is None
@@ -375,7 +389,7 @@ def test_an_unreachable_switch_delays_nothing(engine: Engine) -> None:
 
 def test_a_target_that_fails_to_assume_is_released_and_the_next_is_tried() -> None:
     engine = Engine(make_site(servers=3))
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME, Outcome.FAILED)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME, Outcome.FAILED)
     assert engine.last(StorePlacement).server == "gamma"
     assert engine.last(StorePlacement).epoch == 5
     engine.stored()
@@ -383,7 +397,9 @@ def test_a_target_that_fails_to_assume_is_released_and_the_next_is_tried() -> No
 
 
 def test_an_agent_that_knows_a_higher_epoch_raises_ours(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME, Outcome.REFUSED, known=9)
+    engine.ports("alpha", False).silent().stored().power().answer(
+        Verb.ASSUME, Outcome.REFUSED, known=9
+    )
     assert engine.last(StorePlacement).epoch == 10
 
 
@@ -403,7 +419,7 @@ def test_a_power_cut_moves_every_role_of_the_server(engine: Engine) -> None:
 
 
 def test_an_automatic_move_is_followed_by_a_pause(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power().answer(Verb.ASSUME)
+    engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME)
     engine.probe("beta", MAIL, Verdict.HEALTHY).rules_installed()
     engine.ports("alpha", True).agent("alpha", boot="b2", epoch=4)
     engine.probe("alpha", MAIL, Verdict.READY).probe("beta", MAIL, Verdict.UNHEALTHY, "refused")
@@ -428,7 +444,7 @@ def test_an_operator_s_move_ends_the_pause() -> None:
 
 
 def test_a_fenced_server_stays_fenced_until_a_new_boot(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power()
+    engine.ports("alpha", False).silent().stored().power()
     engine.agent("alpha", Holding.HELD, 3, boot="b1")
     assert "alpha" in engine.state.fenced
     engine.agent("alpha", Holding.NOTHING, 3, boot="b2")
@@ -447,8 +463,12 @@ def test_an_agent_that_returns_with_its_role_just_goes_on(engine: Engine) -> Non
     assert not engine.all(AskAgent)
 
 
-def test_a_rebooted_owner_gets_its_role_again(engine: Engine) -> None:
-    engine.agent("alpha", Holding.NOTHING, 3, boot="b2").stored()
+@pytest.mark.reported("B1")
+def test_a_rebooted_owner_gets_its_role_again_when_its_lease_has_ended(engine: Engine) -> None:
+    engine.probe("alpha", MAIL, Verdict.READY).agent("alpha", Holding.NOTHING, 3, boot="b2")
+    engine.wait(0.25).stored().wait(4.0)
+    assert not engine.asked(Verb.ASSUME)
+    engine.wait(0.5)
     asked = engine.asked(Verb.ASSUME)[-1]
     assert (asked.server, asked.epoch) == ("alpha", 4)
 
@@ -655,7 +675,7 @@ def test_the_version_grows_only_with_what_the_rules_depend_on(engine: Engine) ->
 
 
 def test_a_fenced_servers_cards_are_closed_and_nothing_is_steered_there(engine: Engine) -> None:
-    engine.ports("alpha", False).stored().power()
+    engine.ports("alpha", False).silent().stored().power()
     wanted = intents(engine.site, engine.state)
     assert {fence.interface for fence in wanted.fences} == {
         card.name for card in engine.site.network.servers["alpha"].interfaces

@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from random import Random
 from typing import Any
@@ -32,8 +32,11 @@ from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
 from hactrl import wanted
-from hactrl.engine import decide, ownership, sight
+from hactrl.engine import decide, ledger, ownership, sight
 from hactrl.engine.events import Holding
+from hactrl.engine.ownership import at_start
+from hactrl.engine.state import Holder, Placement, Whose
+from hactrl.site.model import Role
 
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
 FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
@@ -68,6 +71,8 @@ def run(schedule: Schedule) -> World:
     world.run_until(REPAIRED)
     provable = schedule.power or schedule.lease is not None
     world.end_faults(schedule.stays_off if provable else "", schedule.hopeless)
+    if schedule.lease is None:
+        world.person()
     world.run_until(END)
     world.check_settled(QUIET)
     return world
@@ -132,6 +137,23 @@ def stuck_power(seed: int) -> Schedule:
         Fault("crash", 0, start + 0.5, END),
     )
     return Schedule(seed, 2, None, True, "manual", 0.05, faults, SERVERS[0], False)
+
+
+def copied_owner(seed: int) -> Schedule:
+    """A copy of the owner takes its connection, the controller may start anew, and the role is to
+    move, while the owner goes on."""
+    random = Random(seed)
+    start = random.uniform(FIRST, LAST)
+    copy = random.choice(("twin", "twin with memory"))
+    moved = random.choice(("unplug all", "break a service", "request mail", "freeze"))
+    restart = Fault("restart controller", 0, start + 0.5, 0.0)
+    faults = (
+        Fault(copy, 0, start, 12.0),
+        *((restart,) if random.random() < 0.5 else ()),
+        Fault(moved, int(moved == "request mail"), start + random.uniform(0.2, 2.0), 10.0),
+    )
+    lease = random.choice((4.0, None))
+    return Schedule(seed, 2, lease, False, "manual", 0.05, faults, SERVERS[1], False)
 
 
 def schedules() -> st.SearchStrategy[Schedule]:
@@ -209,6 +231,12 @@ def test_no_stopped_owner_breaks_an_invariant() -> None:
         run(stopped_owner(seed))
 
 
+@pytest.mark.reported("B1")
+def test_no_copied_owner_breaks_an_invariant() -> None:
+    for seed in range(200):
+        run(copied_owner(seed))
+
+
 def test_no_stuck_power_switch_breaks_an_invariant() -> None:
     for seed in range(60):
         run(stuck_power(seed))
@@ -239,6 +267,14 @@ def removed(module: Any, name: str, replacement: Callable[..., Any]) -> Guard:
     return lambda: patch.object(module, name, replacement)
 
 
+def strangers_trusted(
+    role: Role, placement: Placement, margin: float, _known: object
+) -> dict[str, Holder]:
+    """After a start, the first word of whoever bears the name is believed."""
+    entries = at_start(role, placement, margin, {})
+    return {name: replace(entry, whose=Whose.NOBODY) for name, entry in entries.items()}
+
+
 GUARDS = {
     "others must be proven gone": (
         removed(ownership, "may_assume", lambda *_: True),
@@ -256,9 +292,24 @@ GUARDS = {
         "use the spool|took epoch",
     ),
     "only a word at this epoch counts": (
-        removed(ownership, "has_let_go", lambda held, _: held.holding is Holding.NOTHING),
+        removed(ownership, "has_let_go", lambda held, *_: held.holding is Holding.NOTHING),
         lambda seed: late_assume(seed, None),
         "use the spool|took epoch",
+    ),
+    "only the boot that was entered speaks for it": (
+        removed(ledger, "is_of", lambda *_: True),
+        copied_owner,
+        "use the spool",
+    ),
+    "a copy of memory is told by what it never said": (
+        removed(ledger, "is_of", lambda holder, agent, _: agent.boot == holder.boot),
+        copied_owner,
+        "use the spool",
+    ),
+    "a start trusts no stranger": (
+        removed(ownership, "at_start", strangers_trusted),
+        copied_owner,
+        "use the spool",
     ),
     "epochs grow": (
         removed(ownership, "next_epoch", lambda s, r: max(1, s.placements[r].epoch)),

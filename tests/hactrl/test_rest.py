@@ -89,6 +89,7 @@ def test_every_route_that_changes_something_is_refused_without_the_token(
         "/v1/roles/{role}/retry",
         "/v1/servers/{server}/enable",
         "/v1/servers/{server}/disable",
+        "/v1/servers/{server}/confirm-off",
     }
 
 
@@ -534,3 +535,13 @@ def test_what_failed_at_a_role_is_counted_and_forgotten_when_an_operator_says_so
     response = ask(controller, "POST", "/v1/roles/web/retry", {"reason": "mended"})
     assert response.status_int == HTTPStatus.ACCEPTED
     assert ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"] == {}
+
+
+@pytest.mark.reported("B1")
+def test_a_server_is_confirmed_off_by_name(controller: Controller) -> None:
+    body = {"reason": "unplugged"}
+    assert ask(controller, "POST", "/v1/servers/smtp_pop/confirm-off", body).status_int in (
+        202,
+        409,
+    )
+    assert ask(controller, "POST", "/v1/servers/nobody/confirm-off", body).status_int == 404

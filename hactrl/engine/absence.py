@@ -1,0 +1,37 @@
+"""A controller that did not run for a while (stopped, swapped out, a frozen machine) finds every
+deadline passed when it goes on. Nobody was late but itself: what it waits for gets the time back.
+
+Leases get none: they ran on, and so did everything that they prove.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hactrl.engine.turn import Turn
+
+#: Seconds by which a `Tick` is late only if nothing ran: a busy hub is late by tenths of one.
+LATE = 1.0
+
+
+def note(turn: Turn) -> None:
+    """Move the deadlines of what is under way by the time that was missed, if any was."""
+    wake = turn.state.wake
+    if wake is None or turn.now - wake < LATE:
+        return
+    missed = turn.now - wake
+    asks = {
+        operation: replace(ask, deadline=ask.deadline + missed)
+        for operation, ask in turn.state.asks.items()
+    }
+    takeovers = {
+        role: replace(
+            takeover,
+            entered=takeover.entered + missed,
+            deadline=takeover.deadline + missed,
+            interrupted=True,
+        )
+        for role, takeover in turn.state.takeovers.items()
+    }
+    turn.update(asks=asks, takeovers=takeovers)
+    turn.record("controller.absent", seconds=missed)
