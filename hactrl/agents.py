@@ -47,14 +47,12 @@ from hactrl.engine.events import (
     LeaseAsked,
     Outcome,
 )
+from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
 
 LOG = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 2.0
-ACCEPT_PAUSE = 0.1
-"""Seconds before the next try when a connection could not be accepted."""
-
 LONGEST_QUEUE = 100
 """Messages waiting for a peer that does not read."""
 
@@ -104,24 +102,27 @@ class AgentServer:
         self._requests: dict[str, tuple[_Connection, int]] = {}
         self._last_request = 0
         self._connections: set[_Connection] = set()
-        self._listener: Any = None
+        self._door: Door
 
     @property
     def port(self) -> int:
         """Where it listens; of use where the site file says 0."""
-        port: int = self._listener.getsockname()[1]
-        return port
+        return self._door.port
 
     def start(self) -> None:
-        """Listen, and accept in a greenlet. Raises OSError if the address is not to be had."""
-        listen = self._site.controller.agents
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-        self._listener = eventlet.listen((listen.host, listen.port), family=family)
-        eventlet.spawn_n(self._accept, self._listener)
+        """Listen as the site file says, and accept in a greenlet. Raises ListenError."""
+        door = open_door(AGENTS, self._site.controller.agents, rooms(self._site)[AGENTS])
+        self._door = door
+        eventlet.spawn_n(self.serve, door)
+
+    def serve(self, door: Door) -> None:
+        """Accept until `stop`. Raises ListenerEndedError if the listener ends otherwise."""
+        self._door = door
+        door.serve(self._welcome)
 
     def stop(self) -> None:
         """Close everything; peers see the end of their connections."""
-        self._listener.close()
+        self._door.close()
         for connection in list(self._connections):
             connection.close()
 
@@ -157,20 +158,9 @@ class AgentServer:
             case Verb.STATUS:
                 return Status(order.operation, order.role)
 
-    def _accept(self, listener: Any) -> None:
-        while True:
-            try:
-                sock, address = listener.accept()
-            except OSError as error:
-                if listener.fileno() < 0:
-                    return  # closed by `stop`
-                # Out of file descriptors, as when somebody opens connections without end.
-                LOG.error("no agent can connect: %s; trying again", error)
-                eventlet.sleep(ACCEPT_PAUSE)
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = _Connection(sock, str(address[0]), self._site.timers.agent_heartbeat)
-            eventlet.spawn_n(self._serve, connection)
+    def _welcome(self, sock: Any, address: Peer) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._serve(_Connection(sock, address, self._site.timers.agent_heartbeat))
 
     def _serve(self, connection: _Connection) -> None:
         timers = self._site.timers
@@ -178,6 +168,7 @@ class AgentServer:
         try:
             hello = connection.read(HELLO_TIMEOUT)
             self._admit(hello)
+            self._door.busy(connection.address)
             connection.send(Welcome(timers.agent_heartbeat, timers.agent_timeout))
             if isinstance(hello, AgentHello):
                 self._serve_agent(connection, hello)
@@ -193,7 +184,7 @@ class AgentServer:
             LOG.info("agent at %s: %s", connection.peer, error)
         finally:
             self._connections.discard(connection)
-            connection.close()
+            connection.end()
 
     def _admit(self, hello: Any) -> None:
         if not isinstance(hello, AgentHello | GuardHello):
@@ -281,8 +272,9 @@ class AgentServer:
 class _Connection:
     """One accepted socket. Written by a greenlet of its own, which also sends the heartbeats."""
 
-    def __init__(self, sock: Any, peer: str, heartbeat: float) -> None:
-        self.peer = peer
+    def __init__(self, sock: Any, address: Peer, heartbeat: float) -> None:
+        self.address = address
+        self.peer = str(address[0])
         self._sock = sock
         self._lines = sock.makefile("rb")
         self._heartbeat = heartbeat
@@ -310,6 +302,12 @@ class _Connection:
         with contextlib.suppress(OSError):  # the peer may have closed before
             self._sock.shutdown(socket.SHUT_RDWR)
         self._sock.close()
+
+    def end(self) -> None:
+        """`close` by who has read, and reads no more: else what it has read from would keep the
+        descriptor until the garbage collector comes by."""
+        self.close()
+        self._lines.close()
 
     def read(self, timeout: float) -> Any:
         """The next message. Raises _EndedError at the end or after `timeout` seconds of silence,

@@ -29,6 +29,7 @@ from ryu.ofproto import ofproto_v1_3
 from flows import openflow
 from hactrl.assembly import Assembly
 from hactrl.engine.events import PortChanged, SwitchConnected, SwitchLost
+from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
 from hactrl.wire import DatapathWire
@@ -139,6 +140,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         datapath = event.msg.datapath
         if (connection := self._of(datapath)) and connection[0].take_role_reply(event.msg):
             name = self._names[datapath.id]
+            OPEN[OPENFLOW].busy(datapath.address)
             supervised(f"session of {name}", connection[1].run)
             self._runtime.hand_out(name)
             up = openflow.ports_up(datapath.ports.values())

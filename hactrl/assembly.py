@@ -24,6 +24,7 @@ from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
 from hactrl.engine.events import EpochStored, Outcome
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
+from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.power import PowerFencer
 from hactrl.rest import Api
 from hactrl.runtime import Outlets, Runtime
@@ -118,8 +119,9 @@ class Assembly:
 
     def start(self, supervise: Supervise) -> None:
         """Listen to agents, start probing, write the journal."""
+        check_descriptors(rooms(self.runtime.state.site))
         supervise("journal", self._keep_journal)
-        self._agents.start()
+        supervise("agents", lambda: self._agents.serve(OPEN[AGENTS]))
         supervise("prober", self._prober.run)
         supervise("discovery", self.backbone.announce)
         supervise("answers", self.answers.run)

@@ -20,12 +20,10 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from webob import Request, Response
 
+from hactrl.rest.limits import check_length
 from hactrl.rest.problem import ProblemError
 
 LOG = logging.getLogger(__name__)
-
-#: Bytes of a request's body; ours need a few hundred.
-LARGEST_BODY = 64 * 1024
 
 Handler = Callable[..., Response]
 
@@ -155,18 +153,8 @@ def _bad_request(detail: str, **more: Any) -> ProblemError:
 
 def _body(request: Request, shape: type[BaseModel]) -> BaseModel:
     """The body, whole and of the right shape."""
-    if request.content_length is None and request.headers.get("Transfer-Encoding"):
-        raise ProblemError(
-            HTTPStatus.LENGTH_REQUIRED, "length-required", "send the body with its Content-Length"
-        )
-    length = request.content_length or 0
-    if length > LARGEST_BODY:
-        raise ProblemError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too-large",
-            f"{length} bytes, and {LARGEST_BODY} are the most",
-            headers={"Connection": "close"},
-        )
+    told = request.environ.get("CONTENT_LENGTH")
+    length = check_length([told] if told else [], request.headers.get("Transfer-Encoding"))
     if request.content_type != "application/json":
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

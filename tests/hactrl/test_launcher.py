@@ -17,12 +17,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from running import FRONTIER, MAIN, own_site
 from ryu import cfg
 
 from hactrl import launcher
 
 REPOSITORY = Path(__file__).parents[2]
-FRONTIER = REPOSITORY / "examples" / "frontier.yaml"
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,9 +36,7 @@ def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_manager(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import os, sys; os.environ.pop('HACTRL_SITE', None)\n"
-    code += "from hactrl.launcher import main; sys.exit(main())"
-    return run_python(code, *arguments)
+    return run_python(MAIN, *arguments)
 
 
 @pytest.mark.parametrize("name", ["hactrl", "hactrl/", "hactrl.app"])
@@ -116,10 +114,9 @@ def test_a_wrong_site_file_ends_the_program_with_its_errors(tmp_path: Path) -> N
 
 
 def test_a_store_that_is_none_ends_the_program_with_its_name(tmp_path: Path) -> None:
-    store, file = tmp_path / "hactrl.sqlite", tmp_path / "site.yaml"
+    store = tmp_path / "hactrl.sqlite"
     store.write_text("no database, and long enough to be looked at as one" * 20)
-    file.write_text(FRONTIER.read_text().replace("/run/hactrl", str(tmp_path)))
-    done = run_manager("hactrl", "--hactrl-site", str(file))
+    done = run_manager("hactrl", "--hactrl-site", str(own_site(tmp_path)))
     assert done.returncode == 1
     assert f"ryu-manager: {store}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -202,7 +199,8 @@ HALF_A_REQUEST = """
 import socket
 from hactrl import launcher
 launcher.ryu_manager()
-launcher.REQUEST_TIMEOUT = 0.2
+from hactrl.rest import server as limits
+limits.HEAD = 0.2
 from ryu.lib import hub
 server = hub.WSGIServer(("127.0.0.1", 0), None)
 hub.spawn(server.serve_forever)

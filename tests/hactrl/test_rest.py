@@ -13,7 +13,8 @@ from webob import Request, Response
 
 from hactrl.engine.effects import Record
 from hactrl.engine.events import PortChanged, ProbeChanged, SwitchLost, Verdict
-from hactrl.rest.router import LARGEST_BODY, Permission, Router
+from hactrl.rest.limits import LARGEST_BODY
+from hactrl.rest.router import Permission, Router
 from topology.model import Attachment
 
 
