@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -27,6 +28,7 @@ from hactrl.keeper import Keeper
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.power import PowerFencer
 from hactrl.rest import Api
+from hactrl.rest.hosts import own_names
 from hactrl.runtime import Outlets, Runtime
 from hactrl.site.model import Site
 from hactrl.store import SqliteStore, StoreError
@@ -110,6 +112,7 @@ class Assembly:
             counters=lambda: self._counters,
             looking_round=lambda: self.runtime.looking_round,
             token=operator,
+            hosts=names_of(site),
             aside=few_at_a_time(tpool.execute),
         )
 
@@ -173,6 +176,14 @@ def few_at_a_time(
             return run(work)
 
     return wait_and_run
+
+
+def names_of(site: Site) -> frozenset[str]:
+    """Under which names the REST interface may be asked for."""
+    file = Path("/etc/hosts")
+    known = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    controller = site.controller
+    return own_names((controller.rest.host, *controller.rest_hosts), socket.gethostname(), known)
 
 
 def operator_token(path: Path) -> str:

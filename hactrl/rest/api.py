@@ -24,7 +24,7 @@ from hactrl.engine.state import State
 from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
-from hactrl.rest.router import Permission, Router
+from hactrl.rest.router import LOCAL, Permission, Router
 from hactrl.rest.status import obstacle_json, status, unready
 from hactrl.rest.tables import pipeline_json, rule_sets_json
 from hactrl.store import Entry
@@ -85,6 +85,7 @@ class Api:
         history: reads the journal.
         tables: gives what every switch should hold now.
         token: the operator's bearer token.
+        hosts: the names under which it may be asked for, see `hactrl.rest.hosts`.
         counters: gives what has been sent to each switch.
         looking_round: whether the controller, just started, changes no switch yet.
         aside: runs a function that takes more than a few milliseconds (all tables of a large site
@@ -105,6 +106,7 @@ class Api:
         history: History,
         tables: Callable[[], Mapping[str, RuleSet]],
         token: str,
+        hosts: frozenset[str] = LOCAL,
         counters: Callable[[], Mapping[str, Counters]] = dict,
         looking_round: Callable[[], bool] = bool,
         aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
@@ -120,7 +122,7 @@ class Api:
         self._registry.register(StateCollector(lambda: snapshot()[0], counters))
         self.happenings = Happenings(self._registry)
         self._version = version("hactrl")
-        self.router = Router(token)
+        self.router = Router(token, hosts)
         self._add_routes()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
