@@ -49,6 +49,7 @@ from hactrl.engine.events import (
 )
 from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
+from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
 
@@ -63,10 +64,11 @@ OPEN_REQUESTS = 50
 def read_tokens(path: Path) -> dict[str, str]:
     """The tokens of all servers, from lines `server: token`. Lines with # are comments.
 
-    Raises ValueError, naming file and line, for anything else; OSError if unreadable.
+    Raises ValueError, naming file and line, for anything else, and if others may read the file;
+    OSError if it cannot be read.
     """
     tokens: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_secret(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         server, colon, token = (part.strip() for part in line.partition(":"))

@@ -33,6 +33,7 @@ from hactrl.runtime import Outlets, Runtime
 from hactrl.site.model import Site
 from hactrl.store import SqliteStore, StoreError
 from hactrl.switches import Counters, Wanted
+from hactrl.tokens import header_token, read_secret
 
 LOG = logging.getLogger(__name__)
 
@@ -190,11 +191,11 @@ def operator_token(path: Path) -> str:
     """The operator's bearer token; a new one, readable by its owner only, if there is no file.
 
     Raises:
-        ValueError: the file is empty.
+        ValueError: the file is empty, or no such token, or others may read it.
         OSError: it cannot be read or written.
     """
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        token = read_secret(path).strip()
     except FileNotFoundError:
         token = secrets.token_urlsafe(32)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,4 +203,4 @@ def operator_token(path: Path) -> str:
         path.write_text(token + "\n", encoding="utf-8")
     if not token:
         raise ValueError(f"{path} is empty; remove it, and a new token is made")
-    return token
+    return header_token(token, str(path))

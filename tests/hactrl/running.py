@@ -42,9 +42,14 @@ def own_site(directory: Path, **listen: str) -> Path:
         text = text.replace(f'"{place}"', f'"{listen.get(who) or f"127.0.0.1:{free_port()}"}"')
     file = directory / "site.yaml"
     file.write_text(text)
-    tokens = directory / "agent-tokens"
-    tokens.touch(mode=0o600)
-    tokens.write_text("mailrelay: one\nsmtp_pop: two\n")
+    secret(directory / "agent-tokens", "mailrelay: one\nsmtp_pop: two\n")
+    return file
+
+
+def secret(file: Path, text: str | bytes, mode: int = 0o600) -> Path:
+    """Write a file that only its owner may read, whatever the umask."""
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    file.chmod(mode)
     return file
 
 

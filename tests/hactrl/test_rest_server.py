@@ -267,3 +267,12 @@ def test_a_token_that_is_no_text_is_a_wrong_one(served: Served, token: bytes) ->
         client.sendall(path + b"Authorization: Bearer " + token + b"\r\nContent-Length: 0\r\n\r\n")
         assert client.recv(12) == b"HTTP/1.1 401"
     assert served.log.errors == []
+
+
+@pytest.mark.reported("C7")
+def test_half_a_character_in_a_body_is_a_bad_request(served: Served) -> None:
+    body = rb'{"at": "\ud800", "source": "10.0.0.1", "destination": "10.0.0.2"}'
+    with served.connect() as client:
+        client.sendall(HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert client.recv(12) == b"HTTP/1.1 400"
+    assert served.log.errors == []
