@@ -18,6 +18,7 @@ from eventlet.queue import LightQueue
 from eventlet.semaphore import Semaphore
 
 from hactrl.agents import AgentServer, read_tokens
+from hactrl.answered import answered_for
 from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
@@ -137,13 +138,14 @@ class Assembly:
             self.backbone.installed(switch, wanted.version)
 
     def _store_placement(self, effect: StorePlacement) -> None:
-        try:
-            self._keeper.place(effect.role, effect.server, effect.epoch)
-            outcome = Outcome.DONE
-        except StoreError as error:
-            LOG.error("%s", error)
-            outcome = Outcome.FAILED
-        self.runtime.post(EpochStored(effect.operation, outcome))
+        with answered_for(effect, self.runtime.post):
+            try:
+                self._keeper.place(effect.role, effect.server, effect.epoch)
+                outcome = Outcome.DONE
+            except StoreError as error:
+                LOG.error("%s", error)
+                outcome = Outcome.FAILED
+            self.runtime.post(EpochStored(effect.operation, outcome))
 
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time."""
