@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -92,3 +94,54 @@ def test_more_idle_connections_than_there_are_descriptors_leave_a_controller_usa
         assert controller.is_well()
     told = [line for line in controller.log.splitlines() if f"controller.{who}.listen" in line]
     assert len(told) == 1
+
+
+HEAD = b"POST /v1/trace HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+TABLES = b"GET /v1/tables HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+#: What is sent at once, and then again and again until the controller hangs up or `ENOUGH` is sent.
+ATTACKS = {
+    "one byte a chunk": (CHUNKED, b"1\r\nx\r\n" * 10_000),
+    "an endless chunk-size line": (CHUNKED, b"f" * 65536),
+    "a body of 10 GB": (HEAD + b"Content-Length: 10000000000\r\n\r\n", b"x" * 65536),
+    "an endless head": (HEAD, b"X-Padding: " + b"x" * 1000 + b"\r\n"),
+    "an endless line of a head": (HEAD, b"X" * 65536),
+    "an endless request line": (b"GET /", b"x" * 65536),
+    "requests whose answers nobody reads": (TABLES, TABLES * 100),
+}
+ENOUGH = 64 * 1024 * 1024
+
+#: Mebibytes that the controller may grow by meanwhile, seconds in which it answers others, and
+#: seconds after which it is taken to read no more.
+GROWTH = 100
+WITHIN = 15.0
+STUCK = 3.0
+
+
+def resident(controller: Running) -> float:
+    """The controller's memory, in MiB."""
+    pages = int(Path(f"/proc/{controller.process.pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / (1 << 20)
+
+
+@pytest.mark.reported("C6")
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_who_asks_without_end_is_hung_up_on_and_others_are_served(
+    controller: Running, attack: str
+) -> None:
+    begin, again = ATTACKS[attack]
+    before = resident(controller)
+    sent = 0
+    with socket.create_connection(("127.0.0.1", controller.rest)) as client:
+        client.settimeout(STUCK)
+        client.sendall(begin)
+        # Hung up on, or no more is read of what is sent.
+        with contextlib.suppress(OSError):
+            while sent < ENOUGH:
+                sent += client.send(again)
+        asked = time.monotonic()
+        assert controller.is_well()
+        assert time.monotonic() - asked < WITHIN
+    assert sent < ENOUGH
+    assert resident(controller) - before < GROWTH

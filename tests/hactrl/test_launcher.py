@@ -216,6 +216,34 @@ def test_who_asks_half_a_request_is_hung_up_on() -> None:
     assert done.returncode == 0, done.stderr
 
 
+#: A listener that ends, as no listener should, under what Ryu starts.
+LISTENER_ENDS = """
+import errno, types
+from hactrl import launcher, listeners
+manager = launcher.ryu_manager()
+from ryu.controller import controller
+from ryu.lib import hub
+
+def accept():
+    raise OSError(errno.EBADF, "ended")
+
+listener = types.SimpleNamespace(
+    accept=accept, close=lambda: None, family=None, getsockname=lambda: "here"
+)
+for key in (listeners.OPENFLOW, listeners.REST):
+    listeners.OPEN[key] = listeners.Door(key, listener, listeners.Room(1, 1))
+{server}(("127.0.0.1", 0), None).serve_forever()
+"""
+
+
+@pytest.mark.reported("C9")
+@pytest.mark.parametrize("server", ["controller.StreamServer", "hub.WSGIServer"])
+def test_the_end_of_a_listener_is_the_end_of_the_controller(server: str) -> None:
+    done = run_python(LISTENER_ENDS.format(server=server))
+    assert done.returncode == 70, done.stderr
+    assert "the controller ends" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def key_and_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     directory = tmp_path_factory.mktemp("tls")
