@@ -1,12 +1,15 @@
 """The controller's side of `hactrl.agent.protocol`: agents and guards connect, events come out.
 
-Runs in the hub. Nothing here waits for a peer: what is sent is queued, and a peer that does not
-take it loses its connection.
+Runs in the hub. Nothing here waits for a peer but the greenlet of that peer's own connection.
+
+A server has one agent, and each of its roles one guard. While the one that is connected answers,
+another under the same name is a twin, a cloned machine most likely: it is refused, and proves
+nothing. If the one before does not answer, the newcomer has its place at once. A boot id tells no
+twin, because a copy of a machine's memory has the same.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import logging
 import socket
@@ -15,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import eventlet
-from eventlet.queue import Empty, Full, LightQueue
 
-from hactrl.agent.messages import LONGEST_LINE, ProtocolError
+from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
-    FROM_CONTROLLER,
-    TO_CONTROLLER,
+    HIGHEST_CLAIM,
+    OLDEST,
     VERSION,
     AgentHello,
     Answer,
@@ -30,13 +32,14 @@ from hactrl.agent.protocol import (
     LeaseDenied,
     LeaseGranted,
     LeaseRenew,
+    Notice,
     Refusal,
-    Refused,
     Release,
     Report,
     Status,
     Welcome,
 )
+from hactrl.agent_connection import Connection, EndedError
 from hactrl.engine.effects import AskAgent, GrantLease, Verb
 from hactrl.engine.events import (
     AgentAnswered,
@@ -44,21 +47,35 @@ from hactrl.engine.events import (
     AgentLost,
     AgentReported,
     Event,
+    GuardConnected,
+    GuardLost,
+    Held,
     LeaseAsked,
+    Noticed,
     Outcome,
 )
 from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
+from hactrl.sparing import Sparing
 from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 2.0
-LONGEST_QUEUE = 100
-"""Messages waiting for a peer that does not read."""
+"""Seconds for a peer's hello, and for its first word after it was welcomed."""
 
 OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
+
+NOTICE_PAUSE = 10.0
+"""Seconds between two entries of the journal for the same cause: refusals, notices."""
+
+NOTICES = 20
+"""Notices of one server in `NOTICE_PAUSE` that reach the journal."""
+
+Place = tuple[str, str | None]
+"""What there is one of: the agent of a server (None), or the guard of one of its roles. All roles
+that are not in the site file share the name ""."""
 
 
 def read_tokens(path: Path) -> dict[str, str]:
@@ -80,30 +97,38 @@ def read_tokens(path: Path) -> dict[str, str]:
     return tokens
 
 
-class _EndedError(Exception):
-    """A connection has ended, with the reason for the log."""
-
-
 class _RefusedError(Exception):
     """We end a connection, and say why."""
 
-    def __init__(self, refusal: Refusal, explanation: str) -> None:
+    def __init__(self, refusal: Refusal, explanation: str, standing: str = "") -> None:
+        """`standing`: the address of who has the place."""
         super().__init__(explanation)
-        self.message = Refused(refusal, explanation)
+        self.refusal = refusal
+        self.standing = standing
 
 
 class AgentServer:
-    """`emit` gets every event and must not wait. `start` before anything else."""
+    """`emit` gets every event and must not wait. `named` tells the highest epoch of a role that the
+    controller itself knows. `start` before anything else."""
 
-    def __init__(self, site: Site, tokens: dict[str, str], emit: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        tokens: dict[str, str],
+        emit: Callable[[Event], None],
+        named: Callable[[str], int] = lambda _role: 0,
+    ) -> None:
         self._site = site
         self._tokens = tokens
         self._emit = emit
-        self._agents: dict[str, _Connection] = {}
-        self._asked: dict[int, tuple[AskAgent, _Connection]] = {}
-        self._requests: dict[str, tuple[_Connection, int]] = {}
+        self._named = named
+        self._standing: dict[Place, Connection] = {}
+        self._asked: dict[int, tuple[AskAgent, Connection]] = {}
+        self._requests: dict[str, tuple[Connection, int]] = {}
         self._last_request = 0
-        self._connections: set[_Connection] = set()
+        self._connections: set[Connection] = set()
+        self._journalled = Sparing(NOTICE_PAUSE, 1)
+        self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._door: Door
 
     @property
@@ -131,7 +156,7 @@ class AgentServer:
     def ask(self, order: AskAgent) -> None:
         """Carry out an effect. `AgentAnswered` follows, unless the agent is silent and connected:
         then the engine's deadline decides."""
-        connection = self._agents.get(order.server)
+        connection = self._standing.get((order.server, None))
         if connection is None:
             self._answer(order, Outcome.TIMED_OUT)
             return
@@ -162,38 +187,62 @@ class AgentServer:
 
     def _welcome(self, sock: Any, address: Peer) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._serve(_Connection(sock, address, self._site.timers.agent_heartbeat))
+        self._serve(Connection(sock, address, self._site.timers.agent_heartbeat))
 
-    def _serve(self, connection: _Connection) -> None:
-        timers = self._site.timers
+    def _serve(self, connection: Connection) -> None:
         self._connections.add(connection)
         try:
-            hello = connection.read(HELLO_TIMEOUT)
-            self._admit(hello)
-            self._door.busy(connection.address)
-            connection.send(Welcome(timers.agent_heartbeat, timers.agent_timeout))
-            if isinstance(hello, AgentHello):
-                self._serve_agent(connection, hello)
-            else:
-                self._serve_guard(connection, hello)
-        except _RefusedError as error:
-            LOG.warning("agent at %s refused: %s", connection.peer, error)
-            connection.refuse(error.message)
+            hello = self._hello(connection)
+            try:
+                self._give_place(connection, hello)
+            except _RefusedError as error:
+                self._tell_refusal(connection, hello, error)
+                connection.refuse(error.refusal, str(error))
         except ProtocolError as error:
-            LOG.warning("agent at %s breaks the protocol: %s", connection.peer, error)
-            connection.refuse(Refused(Refusal.PROTOCOL, str(error)))
-        except _EndedError as error:
+            if self._journalled(("protocol", connection.peer)):
+                LOG.warning("agent at %s breaks the protocol: %s", connection.peer, error)
+            connection.refuse(Refusal.PROTOCOL, str(error))
+        except EndedError as error:
             LOG.info("agent at %s: %s", connection.peer, error)
         finally:
             self._connections.discard(connection)
-            connection.end()
+            connection.close()
 
-    def _admit(self, hello: Any) -> None:
+    def _hello(self, connection: Connection) -> AgentHello | GuardHello:
+        hello = connection.read_first(HELLO_TIMEOUT)
         if not isinstance(hello, AgentHello | GuardHello):
             raise ProtocolError(f"expected a hello, got {type(hello).__name__}")
-        if hello.version != VERSION:
+        return hello
+
+    def _give_place(self, connection: Connection, hello: AgentHello | GuardHello) -> None:
+        """Serve who has a right to its place. It has it once it has said something after the
+        welcome: a connection that waited long to be accepted may have nobody at its other end."""
+        timers = self._site.timers
+        self._admit(hello)
+        connection.speak(hello.version)
+        if connection.left():
+            raise EndedError("closed while it waited")
+        place = self._place(hello)
+        self._contest(place, connection)
+        connection.send(Welcome(timers.agent_heartbeat, timers.agent_timeout, VERSION))
+        message = connection.read(HELLO_TIMEOUT)
+        self._contest(place, connection)
+        self._standing[place] = connection
+        self._door.busy(connection.address)
+        try:
+            if isinstance(hello, AgentHello):
+                self._serve_agent(connection, hello, message)
+            else:
+                self._serve_guard(connection, hello, message)
+        finally:
+            self._lose(place, connection)
+
+    def _admit(self, hello: AgentHello | GuardHello) -> None:
+        if hello.version < OLDEST:
             raise _RefusedError(
-                Refusal.VERSION, f"protocol version {hello.version}, expected {VERSION}"
+                Refusal.VERSION,
+                f"protocol version {hello.version}, expected {OLDEST} to {VERSION}; "
+                "install the agent that comes with this controller",
             )
         # An unknown server takes as long as a wrong token, and is told the same.
         token = self._tokens.get(hello.server, "")
@@ -205,62 +254,141 @@ class AgentServer:
                 f"compare the server's token_file with {self._site.controller.agent_tokens}",
             )
 
-    def _serve_agent(self, connection: _Connection, hello: AgentHello) -> None:
+    def _place(self, hello: AgentHello | GuardHello) -> Place:
+        if isinstance(hello, AgentHello):
+            return hello.server, None
+        return hello.server, hello.role if hello.role in self._site.roles else ""
+
+    def _contest(self, place: Place, newcomer: Connection) -> None:
+        """Make the place free, unless who has it answers: then raise _RefusedError."""
+        while (standing := self._standing.get(place)) is not None:
+            if standing.answers():
+                raise _RefusedError(
+                    Refusal.TWIN,
+                    f"{_title(place)} is connected already from {standing.peer} and answers, so "
+                    f"this one at {newcomer.peer} is a second one, as on a cloned machine; give "
+                    "the clone a name and a token of its own, or stop its agent",
+                    standing.peer,
+                )
+            if self._standing.get(place) is standing:
+                self._lose(place, standing)
+                reason = f"it did not answer, and a newer one is here, from {newcomer.peer}"
+                eventlet.spawn_n(standing.refuse, Refusal.SUPERSEDED, reason)
+
+    def _tell_refusal(
+        self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError
+    ) -> None:
+        """To log and journal, sparingly: who is refused comes again. A stranger's names are not
+        kept apart, because there is no end of them."""
+        known = error.refusal is not Refusal.TOKEN
+        if not self._journalled((error.refusal, *(self._place(hello) if known else ()))):
+            return
+        LOG.warning("agent at %s refused: %s", connection.peer, error)
+        details: dict[str, str] = {
+            "peer": "agent" if isinstance(hello, AgentHello) else "guard",
+            "server": hello.server,
+            "address": connection.peer,
+            "boot": hello.boot,
+            "refusal": error.refusal.value,
+            "standing": error.standing,
+        }
+        role = self._place(hello)[1] or ""
+        self._emit(Noticed("agent.refused", role, tuple(details.items())))
+
+    def _serve_agent(self, connection: Connection, hello: AgentHello, message: Any) -> None:
         server = hello.server
-        if (old := self._agents.get(server)) is not None:
-            old.refuse(Refused(Refusal.SUPERSEDED, "a newer connection of this server is here"))
-            self._lose(server, old)
-        self._agents[server] = connection
-        self._emit(AgentConnected(server, hello.boot, hello.roles))
-        try:
-            while True:
-                self._hear_agent(server, connection.read(self._site.timers.agent_timeout))
-        finally:
-            self._lose(server, connection)
+        for held in hello.roles:
+            self._check_claim(held.role, held.epoch)
+            if held.role not in self._site.roles:
+                LOG.warning("agent %s plays %s, which is not in the site file", server, held.role)
+        self._emit(AgentConnected(server, hello.boot, self._ours(hello.roles)))
+        while True:
+            self._hear_agent(server, message)
+            message = connection.read(self._site.timers.agent_timeout)
 
     def _hear_agent(self, server: str, message: Any) -> None:
         match message:
             case Heartbeat():
                 pass
-            case Report(held):
-                self._emit(AgentReported(server, held))
+            case Report(held, explanation):
+                self._check_claim(held.role, held.epoch)
+                for ours in self._ours((held,)):
+                    self._emit(AgentReported(server, ours))
+                    self._notice(server, "agent.explained", ours.role, explanation)
             case Answer():
-                asked = self._asked.pop(message.operation, None)
-                if asked is None or asked[0].server != server:
-                    raise ProtocolError(f"answer to operation {message.operation}, not asked")
-                if message.explanation:
-                    LOG.warning("agent %s: %s: %s", server, message.role, message.explanation)
-                self._answer(asked[0], message.outcome, message.known_epoch)
+                self._hear_answer(server, message)
+            case Notice(what, role, text):
+                self._notice(server, what.value, role if role in self._site.roles else "", text)
             case _:
                 raise ProtocolError(f"{type(message).__name__} is not for an agent to send")
 
-    def _serve_guard(self, connection: _Connection, hello: GuardHello) -> None:
+    def _hear_answer(self, server: str, answer: Answer) -> None:
+        order, _ = self._asked.get(answer.operation, (None, None))
+        if order is None or (order.server, order.role) != (server, answer.role):
+            raise ProtocolError(f"answer to operation {answer.operation}, not asked")
+        self._check_claim(answer.role, answer.known_epoch)
+        del self._asked[answer.operation]
+        self._answer(order, answer.outcome, answer.known_epoch)
+        self._notice(server, "agent.explained", order.role, answer.explanation)
+
+    def _ours(self, roles: tuple[Held, ...]) -> tuple[Held, ...]:
+        """Of these, what concerns the roles of the site file."""
+        return tuple(held for held in roles if held.role in self._site.roles)
+
+    def _check_claim(self, role: str, epoch: int) -> None:
+        highest = max(HIGHEST_CLAIM, self._named(role))
+        if epoch > highest:
+            raise ProtocolError(f"epoch {epoch} of {role!r} was never given; at most {highest}")
+
+    def _notice(self, server: str, kind: str, role: str, text: str) -> None:
+        if not text:
+            return
+        LOG.warning("agent %s: %s: %s", server, role or kind, text)
+        if self._notices(server):
+            self._emit(Noticed(kind, role, (("server", server), ("text", text))))
+
+    def _serve_guard(self, connection: Connection, hello: GuardHello, message: Any) -> None:
         open_requests: list[str] = []
+        if hello.role in self._site.roles:
+            self._emit(GuardConnected(hello.server, hello.role))
         try:
             while True:
-                message = connection.read(self._site.timers.agent_timeout)
                 match message:
                     case Heartbeat():
-                        continue
-                    case LeaseRenew():
-                        self._last_request += 1
-                        request = f"{hello.server}/{hello.role}/{self._last_request}"
-                        self._requests[request] = (connection, message.request)
-                        open_requests.append(request)
-                        if len(open_requests) > OPEN_REQUESTS:
-                            self._requests.pop(open_requests.pop(0), None)
-                        self._emit(LeaseAsked(request, hello.server, hello.role, message.epoch))
+                        pass
+                    case LeaseRenew(number, epoch):
+                        request = self._open_request(connection, hello, number, open_requests)
+                        asked = LeaseAsked(request, hello.server, hello.role, epoch, hello.boot)
+                        self._emit(asked)
                     case _:
                         raise ProtocolError(f"{type(message).__name__} is not for a guard to send")
+                message = connection.read(self._site.timers.agent_timeout)
         finally:
             for request in open_requests:
                 self._requests.pop(request, None)
 
-    def _lose(self, server: str, connection: _Connection) -> None:
-        """Once for each connection of an agent: what it was asked gets no answer any more."""
-        if self._agents.get(server) is not connection:
+    def _open_request(
+        self, connection: Connection, hello: GuardHello, number: int, open_requests: list[str]
+    ) -> str:
+        self._last_request += 1
+        request = f"{hello.server}/{hello.role}/{self._last_request}"
+        self._requests[request] = (connection, number)
+        open_requests.append(request)
+        if len(open_requests) > OPEN_REQUESTS:
+            self._requests.pop(open_requests.pop(0), None)
+        return request
+
+    def _lose(self, place: Place, connection: Connection) -> None:
+        """Once for each connection that had a place. What an agent was asked gets no answer any
+        more, and what a guard asked for it need not be given."""
+        if self._standing.get(place) is not connection:
             return
-        del self._agents[server]
+        del self._standing[place]
+        server, role = place
+        if role is not None:
+            if role:
+                self._emit(GuardLost(server, role))
+            return
         self._emit(AgentLost(server))
         for operation, (order, where) in list(self._asked.items()):
             if where is connection:
@@ -271,68 +399,6 @@ class AgentServer:
         self._emit(AgentAnswered(order.operation, order.server, order.role, outcome, known_epoch))
 
 
-class _Connection:
-    """One accepted socket. Written by a greenlet of its own, which also sends the heartbeats."""
-
-    def __init__(self, sock: Any, address: Peer, heartbeat: float) -> None:
-        self.address = address
-        self.peer = str(address[0])
-        self._sock = sock
-        self._lines = sock.makefile("rb")
-        self._heartbeat = heartbeat
-        self._queue: LightQueue = LightQueue(LONGEST_QUEUE)
-        self._writer = eventlet.spawn(self._write)
-
-    def send(self, message: Any) -> None:
-        """Queue a message."""
-        try:
-            self._queue.put_nowait(FROM_CONTROLLER.encode(message))
-        except Full:
-            LOG.warning("agent at %s does not read what it is sent", self.peer)
-            self.close()
-
-    def refuse(self, message: Refused) -> None:
-        """Say why, as far as the peer takes it at once, and close."""
-        self._writer.kill()
-        with contextlib.suppress(OSError, eventlet.Timeout), eventlet.Timeout(HELLO_TIMEOUT):
-            self._sock.sendall(FROM_CONTROLLER.encode(message))
-        self.close()
-
-    def close(self) -> None:
-        """End reading and writing; `read` raises in whoever waits."""
-        self._writer.kill()
-        with contextlib.suppress(OSError):  # the peer may have closed before
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()
-
-    def end(self) -> None:
-        """`close` by who has read, and reads no more: else what it has read from would keep the
-        descriptor until the garbage collector comes by."""
-        self.close()
-        self._lines.close()
-
-    def read(self, timeout: float) -> Any:
-        """The next message. Raises _EndedError at the end or after `timeout` seconds of silence,
-        ProtocolError for what is no message."""
-        try:
-            with eventlet.Timeout(timeout):
-                line = self._lines.readline(LONGEST_LINE + 1)
-        except eventlet.Timeout:
-            raise _EndedError(f"silent for {timeout} s") from None
-        except (OSError, ValueError) as error:
-            raise _EndedError(str(error)) from None
-        if not line:
-            raise _EndedError("closed")
-        return TO_CONTROLLER.decode(line)
-
-    def _write(self) -> None:
-        beat = FROM_CONTROLLER.encode(Heartbeat())
-        try:
-            while True:
-                try:
-                    line = self._queue.get(timeout=self._heartbeat)
-                except Empty:
-                    line = beat
-                self._sock.sendall(line)
-        except OSError:
-            self._sock.close()  # the reader sees it and ends the connection
+def _title(place: Place) -> str:
+    server, role = place
+    return f"the agent of {server}" if role is None else f"the guard of {role or '?'} on {server}"

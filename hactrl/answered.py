@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from hactrl.engine.effects import AskAgent, Effect, FencePower, StorePlacement
+from hactrl.engine.effects import AskAgent, Effect, FencePower, Remember, StorePlacement
 from hactrl.engine.events import (
     AgentAnswered,
     EpochStored,
@@ -18,6 +18,7 @@ from hactrl.engine.events import (
     Noticed,
     Outcome,
     PowerFenced,
+    Remembered,
 )
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +34,8 @@ def failure(effect: Effect) -> Event:
             return PowerFenced(operation, server, Outcome.FAILED)
         case StorePlacement(operation):
             return EpochStored(operation, Outcome.FAILED)
+        case Remember(operation):
+            return Remembered(operation, Outcome.FAILED)
     details = (("effect", type(effect).__name__),)
     return Noticed("effect.failed", getattr(effect, "role", ""), details)
 

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import eventlet
+from eventlet.queue import LightQueue
 from ryu import cfg
 from ryu.app.wsgi import ControllerBase, WSGIApplication
 from ryu.base import app_manager
 from ryu.controller import ofp_event
+from ryu.controller.event import EventBase
 from ryu.controller.handler import (
     CONFIG_DISPATCHER,
     DEAD_DISPATCHER,
@@ -28,10 +30,12 @@ from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
 from hactrl.assembly import Assembly
-from hactrl.engine.events import PortChanged, SwitchConnected, SwitchLost
+from hactrl.connections import Connection, Connections
+from hactrl.engine.events import Noticed, PortChanged
 from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
+from hactrl.watchdog import Watchdog
 from hactrl.wire import DatapathWire
 from topology.backbones import backbone_switches
 from topology.model import Attachment
@@ -53,21 +57,36 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class _AreServed(EventBase):  # type: ignore[misc]
+    """The watchdog's question to the greenlet that serves OpenFlow events."""
+
+
 class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     """One for each controller. A defect in it ends the process: the rules in the switches keep
-    working, and whoever supervises the controller starts it again, which changes no rule."""
+    working, and whoever supervises the controller starts it again, which changes no rule.
+
+    One greenlet serves the events of all switches, so no handler may wait: each puts notes into
+    queues without an end. What sends to a switch or closes it is in greenlets of its own."""
 
     OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]  # noqa: RUF012 - Ryu's way to say it
     _CONTEXTS = {"wsgi": WSGIApplication}  # noqa: RUF012
 
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.events = LightQueue()  # see `_send_event`
         site = load(cfg.CONF.hactrl_site)
+        self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
         self._assembly = Assembly(site, boot_time, self._want, self._session_of)
         self._runtime = self._assembly.runtime
         self._backbones = backbone_switches(site.network)
-        self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
-        self._connections: dict[str, tuple[DatapathWire, Session]] = {}
+        self._connections = Connections(
+            self._names,
+            self._open_session,
+            self._runtime.post,
+            spawn=supervised,
+            generation_id=self._assembly.generation_id,
+            clock=boot_time,
+        )
         mount(wsgi, self._assembly.api)
 
     def start(self) -> None:
@@ -76,79 +95,69 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         for rulebook in self._runtime.rulebooks:
             supervised("rulebook", rulebook.run)
         self._assembly.start(supervised)
+        watchdog = Watchdog(lambda: self._send_event(_AreServed(), None), self.threads[0])
+        self.register_handler(_AreServed, lambda _event: watchdog.answer())
+        supervised("watchdog", watchdog.run)
+
+    def _send_event(self, event: Any, state: str | None) -> None:
+        """Ryu's, but only what switches say waits for room in the queue. Whoever closes a
+        connection tells so by an event: this application's own greenlet would wait for itself,
+        and one that Ryu ends while it waits would leave the connection open for ever."""
+        if isinstance(event, ofp_event.EventOFPMsgBase):
+            self._events_sem.acquire()
+        self.events.put((event, state))
+
+    def _event_loop(self) -> None:
+        """Ryu's, for `_send_event`."""
+        while self.is_active or not self.events.empty():
+            event, state = self.events.get()
+            if isinstance(event, ofp_event.EventOFPMsgBase):
+                self._events_sem.release()
+            for handler in self.get_handlers(event, state):
+                try:
+                    handler(event)
+                except Exception:
+                    LOG.exception("an event %s is not served", type(event).__name__)
 
     def _want(self, switch: str, wanted: Wanted) -> None:
-        if connection := self._connections.get(switch):
-            connection[1].want(wanted)
+        if session := self._session_of(switch):
+            session.want(wanted)
 
     def _session_of(self, switch: str) -> Session | None:
-        connection = self._connections.get(switch)
-        return connection[1] if connection else None
+        return self._connections.session(switch)
 
-    def _of(self, datapath: Any) -> tuple[DatapathWire, Session] | None:
-        """The connection that this datapath is; None if another one has taken its place."""
-        connection = self._connections.get(self._names.get(datapath.id, ""))
-        return connection if connection and connection[0].datapath is datapath else None
-
-    @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
-    def _state_changed(self, event: Any) -> None:
-        if event.state == MAIN_DISPATCHER:
-            self._connected(event.datapath)
-        else:
-            self._lost(event.datapath)
-
-    def _connected(self, datapath: Any) -> None:
-        name = self._names.get(datapath.id)
-        if name is None:
-            LOG.error(
-                "a switch with datapath id 0x%x at %s is not in the site file: not touched",
-                datapath.id,
-                datapath.address,
-            )
-            datapath.close()
-            return
-        if former := self._connections.get(name):
-            # Whichever is the real one connects again; kept open, it would wait for ever.
-            LOG.warning(
-                "switch %s connects from %s and is connected from %s: the older connection ends",
-                name,
-                datapath.address,
-                former[0].datapath.address,
-            )
-            self._end(name)
-        wire = DatapathWire(datapath)
-        session = Session(
+    def _open_session(self, name: str, wire: DatapathWire) -> Session:
+        return Session(
             name,
             wire,
             lambda wanted: self._assembly.installed(name, wanted),
             lambda counts: self._assembly.answers.counted(name, counts),
             self._assembly.counters(name),
+            restored=lambda count: self._runtime.post(restored(name, count)),
         )
-        self._connections[name] = (wire, session)
-        wire.take_master_role(self._assembly.generation_id)
 
-    def _end(self, name: str) -> None:
-        """Forget a switch's connection, and close it if it is still there."""
-        wire, session = self._connections.pop(name)
-        session.close()
-        wire.datapath.close()
-        self._runtime.post(SwitchLost(name))
+    def _of(self, datapath: Any) -> Connection | None:
+        return self._connections.of(datapath)
+
+    @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])
+    def _state_changed(self, event: Any) -> None:
+        if event.state == MAIN_DISPATCHER:
+            self._connections.arrived(event.datapath)
+        else:
+            self._connections.left(event.datapath)
 
     @handles(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)
     def _mastered(self, event: Any) -> None:
-        """From here on the switch is ours. Before, it takes changes from whoever asks."""
         datapath = event.msg.datapath
-        if (connection := self._of(datapath)) and connection[0].take_role_reply(event.msg):
-            name = self._names[datapath.id]
+        if (connection := self._of(datapath)) and connection.wire.take_role_reply(event.msg):
             OPEN[OPENFLOW].busy(datapath.address)
-            supervised(f"session of {name}", connection[1].run)
-            self._runtime.hand_out(name)
-            up = openflow.ports_up(datapath.ports.values())
-            self._runtime.post(SwitchConnected(name, up))
+            self._connections.mastered(connection, openflow.ports_up(datapath.ports.values()))
+            self._runtime.hand_out(connection.switch)
 
-    def _lost(self, datapath: Any) -> None:
-        if datapath.id is not None and self._of(datapath):
-            self._end(self._names[datapath.id])
+    @handles(ofp_event.EventOFPEchoReply, MAIN_DISPATCHER)
+    def _echo_reply(self, event: Any) -> None:
+        if connection := self._of(event.msg.datapath):
+            connection.wire.take_echo_reply(event.msg.xid)
 
     @handles(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def _port_status(self, event: Any) -> None:
@@ -180,29 +189,33 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     )
     def _statistics(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
-            connection[1].replied(event.msg)
+            connection.session.replied(event.msg)
 
     @handles(ofp_event.EventOFPBarrierReply, MAIN_DISPATCHER)
     def _barrier(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
-            connection[1].barrier_done(event.msg.xid)
+            connection.session.barrier_done(event.msg.xid)
 
     @handles(ofp_event.EventOFPErrorMsg, [CONFIG_DISPATCHER, MAIN_DISPATCHER])
     def _error(self, event: Any) -> None:
         if connection := self._of(event.msg.datapath):
             error = openflow.error_text(event.msg)
-            if connection[0].take_role_reply(event.msg):
+            if connection.wire.take_role_reply(event.msg):
                 LOG.error(
                     "switch %s refuses generation id %d (%s): it knows a newer controller, and is"
                     " not touched; stop that one, or start this one again to be the newer",
-                    *(connection[1].switch, self._assembly.generation_id, error),
+                    *(connection.switch, self._assembly.generation_id, error),
                 )
             else:
-                connection[1].refused(event.msg.xid, error)
+                connection.session.refused(event.msg.xid, error)
 
 
-def supervised(name: str, function: Callable[[], None]) -> None:
-    """Run in a greenlet whose unexpected end is the end of the controller."""
+def restored(switch: str, count: int) -> Noticed:
+    return Noticed("rules.restored", details=(("switch", switch), ("count", count)))
+
+
+def supervised(name: str, function: Callable[[], None]) -> Any:
+    """Run in a greenlet, which is given back, whose unexpected end is the end of the controller."""
 
     def run() -> None:
         try:
@@ -212,7 +225,7 @@ def supervised(name: str, function: Callable[[], None]) -> None:
             logging.shutdown()
             os._exit(os.EX_SOFTWARE)
 
-    eventlet.spawn(run)
+    return eventlet.spawn(run)
 
 
 def mount(wsgi: WSGIApplication, api: Callable[..., Any]) -> None:

@@ -22,8 +22,9 @@ from hactrl.answered import answered_for
 from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import ProbeEagerly, Record, StorePlacement
-from hactrl.engine.events import EpochStored, Outcome
+from hactrl.engine.effects import ProbeEagerly, Record, Remember, StorePlacement
+from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
+from hactrl.engine.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
@@ -40,6 +41,9 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds between two tries to write a journal that cannot be written.
 JOURNAL_PAUSE = 1.0
+
+#: Seconds after which the log says again why the journal cannot be written.
+SAID_AGAIN = 600.0
 
 #: Requests that are worked on in threads at a time. The threads are the store's too, which must
 #: always find a free one, and more of them would only share one interpreter.
@@ -74,17 +78,20 @@ class Assembly:
     ) -> None:
         try:
             store = SqliteStore(site.controller.store)
+            self.generation_id = store.next_generation()
+            state = initial(site, store.placements(), clock(), store.hosts(), store.memory())
+            state = forgetful(state, store.epoch_floor())
             tokens = read_tokens(Path(site.controller.agent_tokens))
             operator = operator_token(Path(site.controller.operator_token))
         except (StoreError, OSError, ValueError) as error:
             raise StartError(str(error)) from error
-        self.generation_id = store.next_generation()
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
-        state = initial(site, store.placements(), clock(), store.hosts())
         events = LightQueue()
-        self._agents = AgentServer(site, tokens, events.put)
+        self._agents = AgentServer(
+            site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
+        )
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
         self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
@@ -95,6 +102,7 @@ class Assembly:
             ask_agent=self._agents.ask,
             fence_power=self._power.fence,
             store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
+            remember=lambda effect: eventlet.spawn_n(self._remember, effect),
             grant_lease=self._agents.grant,
             probe_eagerly=self._probe_eagerly,
             ask_host=self.backbone.ask,
@@ -139,21 +147,37 @@ class Assembly:
 
     def _store_placement(self, effect: StorePlacement) -> None:
         with answered_for(effect, self.runtime.post):
-            try:
-                self._keeper.place(effect.role, effect.server, effect.epoch)
-                outcome = Outcome.DONE
-            except StoreError as error:
-                LOG.error("%s", error)
-                outcome = Outcome.FAILED
+            outcome = self._stored(
+                lambda: self._keeper.place(effect.role, effect.server, effect.epoch)
+            )
             self.runtime.post(EpochStored(effect.operation, outcome))
 
+    def _remember(self, effect: Remember) -> None:
+        with answered_for(effect, self.runtime.post):
+            outcome = self._stored(lambda: self._keeper.remember(effect.text))
+            self.runtime.post(Remembered(effect.operation, outcome))
+
+    @staticmethod
+    def _stored(write: Callable[[], None]) -> Outcome:
+        try:
+            write()
+        except StoreError as error:
+            LOG.error("%s", error)
+            return Outcome.FAILED
+        return Outcome.DONE
+
     def _keep_journal(self) -> None:
-        """A full disk ends no failover; what could not be written stays for the next time."""
+        """A full disk ends no failover; what could not be written stays for the next time. That it
+        could not be is an entry itself, which can be read meanwhile, and counts."""
+        said, when = "", 0.0
         while True:
             try:
                 self._keeper.run()
             except StoreError as error:
-                LOG.error("%s; trying again in %s s", error, JOURNAL_PAUSE)
+                if str(error) != said or self._clock() > when + SAID_AGAIN:
+                    said, when = str(error), self._clock()
+                    LOG.error("%s; trying again every %s s", error, JOURNAL_PAUSE)
+                self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
             eventlet.sleep(JOURNAL_PAUSE)
 
     def _probe_eagerly(self, effect: ProbeEagerly) -> None:

@@ -54,7 +54,8 @@ class Accepted:
 
 @dataclass(frozen=True)
 class HistoryEntry:
-    """One journal entry. `at` is seconds since 1970; `words` is for people."""
+    """One journal entry; it stands for `count` of the same, the first `at`, the last at `last`.
+    Both are seconds since 1970; `words` is for people."""
 
     number: int
     at: float
@@ -62,6 +63,8 @@ class HistoryEntry:
     role: str
     details: Json
     words: str
+    count: int = 1
+    last: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,11 @@ class Client:
         """Return a role to its preferred server."""
         body = {"reason": reason, "dry_run": dry_run}
         return self._change(f"/v1/roles/{quote(role, safe='')}/failback", body)
+
+    def retry(self, role: str, reason: str, dry_run: bool = False) -> Accepted:
+        """Forget which servers failed at a role, and how often it has moved."""
+        body = {"reason": reason, "dry_run": dry_run}
+        return self._change(f"/v1/roles/{quote(role, safe='')}/retry", body)
 
     def enable(self, server: str, reason: str, dry_run: bool = False) -> Accepted:
         """Let a server have roles again."""

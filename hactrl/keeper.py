@@ -1,8 +1,8 @@
 """The store among greenlets: nothing of the disk is ever waited for in the hub (law 6).
 
-Placements and journal go to the disk in real threads (`eventlet.tpool`). A placement has a thread
-at once, while the journal has one greenlet that writes batches; that one can never keep more than
-one of the pool's threads busy, so a slow journal leaves the others to placements.
+A thread of eventlet's pool (`eventlet.tpool`) waits for the store's own threads. A placement has
+one at once, while the journal has one greenlet that writes batches; that one can never keep more
+than one of the pool's threads busy, so a slow journal leaves the others to placements.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from topology.model import Host
 #: Seconds that the journal collects before it writes.
 BATCH = 0.1
 
+#: Seconds after which an idle store is looked at, so that one that is gone is noticed.
+LOOK = 5.0
+
 Result = TypeVar("Result")
 
 
@@ -35,6 +38,10 @@ class Keeper:
     def place(self, role: str, server: str, epoch: int) -> None:
         """See `Store.place`."""
         self._in_thread(lambda: self._store.place(role, server, epoch))
+
+    def remember(self, text: str) -> None:
+        """See `Store.remember`."""
+        self._in_thread(lambda: self._store.remember(text))
 
     def append(self, record: Record) -> None:
         """Add to the journal; returns at once. `run` writes it."""
@@ -53,8 +60,7 @@ class Keeper:
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
-        """See `Store.history`; holds also what has been appended just now."""
-        self.flush()
+        """See `Store.history`."""
         with self._writing:
             return self._in_thread(lambda: self._store.history(role, before, limit))
 
@@ -71,11 +77,11 @@ class Keeper:
         """Write the journal for ever.
 
         Raises:
-            StoreError: a write failed; nothing is lost by calling it again.
+            StoreError: a write failed, or the store is gone; nothing is lost by calling it again.
         """
         while True:
-            self._appended.acquire()
-            eventlet.sleep(BATCH)
+            if self._appended.acquire(timeout=LOOK):
+                eventlet.sleep(BATCH)
             self.flush()
 
     @staticmethod

@@ -45,6 +45,23 @@ class Happenings:
         self._requests = Counter(
             "hactrl_requests", "Operators' requests", ["kind", "result"], registry=registry
         )
+        self._refused = Counter(
+            "hactrl_agents_refused",
+            "Journal entries for agents and guards that were refused, one in ten seconds each",
+            ["peer", "refusal"],
+            registry=registry,
+        )
+        self._strangers = Counter(
+            "hactrl_switch_strangers",
+            "Connections that were no switch of the site, or claimed to be one that is connected",
+            ["reason"],
+            registry=registry,
+        )
+        self._unwritable = Counter(
+            "hactrl_store_unwritable",
+            "How often the store could not be written, which is tried every second",
+            registry=registry,
+        )
 
     def observe(self, record: Record) -> None:
         details = dict(record.details)
@@ -53,6 +70,12 @@ class Happenings:
             self._takeovers.labels(record.role, result).inc()
         if record.kind == "takeover.finished" and "total" in details:
             self._seconds.labels(record.role).observe(float(details["total"]))
+        if record.kind == "store.unwritable":
+            self._unwritable.inc()
+        if record.kind == "agent.refused":
+            self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
+        if subject == "switch" and result in ("refused", "unknown"):
+            self._strangers.labels(result).inc()
         if subject == "request":
             self._requests.labels(str(details["kind_of_request"]), result).inc()
 
@@ -119,6 +142,12 @@ def _roles(state: State) -> Iterator[GaugeMetricFamily]:
         "1 while the role needs another server and nobody can take it",
         ["role"],
         [([name], float(bool(state.waiting.get(name)))) for name in state.site.roles],
+    )
+    yield _gauge(
+        "role_failures",
+        "How often a server has failed at a role, as far as that is held against it",
+        ["role", "server"],
+        [([role, server], known.count) for (role, server), known in state.failures.items()],
     )
 
 

@@ -35,6 +35,7 @@ from hactrl.engine.effects import (
     KeepHosts,
     ProbeEagerly,
     Record,
+    Remember,
     SendAgain,
     StorePlacement,
     Wake,
@@ -69,6 +70,7 @@ class Outlets:
     ask_agent: Callable[[AskAgent], None]
     fence_power: Callable[[FencePower], None]
     store_placement: Callable[[StorePlacement], None]
+    remember: Callable[[Remember], None]
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
     ask_host: Callable[[AskHost], None]
@@ -94,6 +96,7 @@ class Runtime:
             AskAgent: outlets.ask_agent,
             FencePower: outlets.fence_power,
             StorePlacement: outlets.store_placement,
+            Remember: outlets.remember,
             GrantLease: outlets.grant_lease,
             ProbeEagerly: outlets.probe_eagerly,
             AskHost: outlets.ask_host,
@@ -149,7 +152,8 @@ class Runtime:
         if isinstance(event, SwitchLost):
             for rulebook in self.rulebooks:
                 rulebook.lost()
-        if self.state.version != version or (not self._settled and self._has_settled(now)):
+        settles = not self._settled and self._has_settled(now)
+        if settles or self.state.version != version:
             for rulebook in self.rulebooks:
                 rulebook.outdate()
 

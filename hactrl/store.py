@@ -1,64 +1,45 @@
-"""What must outlive the controller: placements with their epochs, the generation, the journal,
-the hosts of backbones.
+"""What must outlive the controller: placements with their epochs, the generation, the engine's
+memory, the journal, the hosts of backbones.
 
 Two kinds of writing, kept apart, in one SQLite file in WAL mode:
 
-- A *placement* is written before the engine acts on it (law 6). It is one statement that compares
-  and sets, on a connection of its own with `synchronous=FULL`: when `place` returns, it is on disk.
-- The *journal* may lag. `append` only puts an entry into memory, `flush` writes all of them in one
-  transaction, on another connection with `synchronous=NORMAL`, which in WAL mode waits for no disk
-  (sqlite.org/pragma.html#pragma_synchronous). So it holds SQLite's write lock for well under a
-  millisecond, and a failover that comes at the same time waits for that at most. What a crash can
-  cost are the last entries of the journal, never a placement.
+- A *placement*, or the engine's memory, is written before the engine acts on it (law 6). It is one
+  statement, on a connection with `synchronous=FULL`: when `place` returns, it is on disk.
+- The *journal* may lag. `append` only puts an entry into memory, `flush` writes all of them, on
+  another connection with `synchronous=NORMAL`, which in WAL mode waits for no disk
+  (sqlite.org/pragma.html#pragma_synchronous). It holds SQLite's write lock for a portion at a time,
+  a few milliseconds at most, and lets placements that wait go first; it also carries over to the
+  database what the log holds. What a crash can cost are the last entries, never a placement.
 
 Hosts are written with the journal: who was learnt in the last moment is learnt again.
 
-Nothing here starts a thread, knows eventlet, or uses a Python lock (eventlet would replace it by
-one that real threads must not touch). `hactrl.keeper` runs `place` and `flush` in real threads.
+Each connection has a thread of its own (`hactrl.worker`), which makes it and alone uses it. Threads
+that share one come between each other's statements whatever locks SQLite holds: a commit waits for
+the other's statement, and from Python 3.12 on an answer can be the other's (python/cpython#118172).
+So every call may come from any thread, and waits; `hactrl.keeper` makes them for greenlets.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Protocol, TypeVar
+from zlib import crc32
 
+from hactrl import journal
 from hactrl.engine.effects import Record
+from hactrl.journal import Entry, Journal
+from hactrl.store_file import StoreError, StoreFile, damaged
+from hactrl.worker import Worker
 from topology.model import Attachment, Host
 
-#: The layout below; a store with another one is refused.
-LAYOUT = 1
-
-#: Journal entries that are kept.
-KEPT_ENTRIES = 100_000
-
-#: Seconds that one connection waits for another's write.
-BUSY_TIMEOUT = 5.0
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS placements (
-    role TEXT PRIMARY KEY, server TEXT NOT NULL, epoch INTEGER NOT NULL, at REAL NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS generation (
-    only INTEGER PRIMARY KEY CHECK (only = 1), value INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS journal (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL,
-    kind TEXT NOT NULL, role TEXT NOT NULL, details TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS hosts (
-    mac TEXT NOT NULL UNIQUE, switch TEXT NOT NULL, port INTEGER NOT NULL,
-    number INTEGER NOT NULL, addresses TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS journal_by_role ON journal (role, number);
-"""
+__all__ = ["Entry", "SqliteStore", "StaleEpochError", "Store", "StoreError"]
 
 # An equal epoch is the same write once more, after its answer was lost.
 _PLACE = """
@@ -68,6 +49,16 @@ WHERE excluded.epoch > epoch OR (excluded.epoch = epoch AND excluded.server = se
 RETURNING epoch
 """
 
+_GENERATION = """
+INSERT INTO generation VALUES (1, ?)
+ON CONFLICT (only) DO UPDATE SET value = max(value + 1, excluded.value) RETURNING value
+"""
+
+_REMEMBER = """
+INSERT INTO memory VALUES (1, ?, ?)
+ON CONFLICT (only) DO UPDATE SET text = excluded.text, checksum = excluded.checksum
+"""
+
 # The oldest keeps its place.
 _HOST = """
 INSERT INTO hosts VALUES (?, ?, ?, ?, ?)
@@ -75,9 +66,7 @@ ON CONFLICT (mac) DO UPDATE SET switch = excluded.switch, port = excluded.port,
 number = excluded.number, addresses = excluded.addresses
 """
 
-
-class StoreError(Exception):
-    """The store cannot be used; the message says why and what to do."""
+Result = TypeVar("Result")
 
 
 class StaleEpochError(StoreError):
@@ -88,19 +77,9 @@ class StaleEpochError(StoreError):
         self.known = known
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One journal entry; `at` is wall clock time, in seconds since 1970."""
-
-    number: int
-    at: float
-    kind: str
-    role: str
-    details: Mapping[str, str | int | float] = field(default_factory=dict)
-
-
 class Store(Protocol):
-    """What hactrl asks of a store. Calls may block for the disk, but for `append`."""
+    """What hactrl asks of a store. Calls may block for the disk, but for `append` and
+    `keep_hosts`. Every one of those that may raises StoreError if it cannot do what it should."""
 
     def placements(self) -> dict[str, tuple[str, int]]:
         """Server and epoch of each role's last placement."""
@@ -110,40 +89,43 @@ class Store(Protocol):
 
         Raises:
             StaleEpochError: the stored epoch is higher, or the same for another server.
-            StoreError: it could not be written.
         """
 
     def next_generation(self) -> int:
         """A number for the role requests of this run, above those of all runs before
         (`generation_id`, OpenFlow 1.3.5, section 6.3.7)."""
 
+    def epoch_floor(self) -> int:
+        """Above all epochs that were given before the store was restored from a copy; 0 if it
+        never was. See `hactrl.engine.ownership.forgetful`."""
+
+    def memory(self) -> str:
+        """What was given to `remember` last; empty if nothing ever was."""
+
+    def remember(self, text: str) -> None:
+        """Write what the engine must know again after a restart, durably."""
+
     def append(self, record: Record) -> None:
         """Add to the journal. Never waits."""
 
     def hosts(self) -> tuple[Host, ...]:
-        """Those kept last, the oldest first.
-
-        Raises:
-            StoreError: one of them cannot be read.
-        """
+        """Those kept last, the oldest first."""
 
     def keep_hosts(self, hosts: tuple[Host, ...]) -> None:
         """These are all that there are now; `flush` writes them. Never waits."""
 
     def flush(self) -> int:
-        """Write hosts and what was appended; returns how many entries. One call at a time.
-
-        Raises:
-            StoreError: it could not be written; the entries stay for the next call.
-        """
+        """Write hosts and what was appended; returns how many entries that are. What cannot be
+        written stays for the next call."""
 
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
-        """The newest entries first; of one role, and with numbers below `before`, if given."""
+        """The newest entries first; of one role, and with numbers below `before`, if given. What
+        was appended and could not be written yet is among them."""
 
     def close(self) -> None:
-        """Flush, and give the store back."""
+        """Flush, and give the store back, even if it cannot be flushed."""
 
 
 class SqliteStore:
@@ -156,85 +138,128 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
-        self._path = str(path)
         self._clock = clock
-        self._waiting: deque[tuple[float, str, str, str]] = deque()
-        self._kept: dict[str, Host] = {}
-        self._lock = _lock(self._path)
+        self._waiting: deque[tuple[float, tuple[str, str, str]]] = deque()
+        self._refused = self._told = 0
+        self._file = StoreFile(path)
+        self._placer, self._journalist = Worker("placements"), Worker("journal")
+        self._opened: list[tuple[Worker, sqlite3.Connection]] = []
         try:
-            self._placements = self._open("FULL")
-            self._journal = self._open("NORMAL")
-            self._written = {host.mac: host for host in self.hosts()}
-        except StoreError:
-            self._lock.close()
+            self._placements = self._placer.run(self._open_placements)
+            self._records, self._journal = self._journalist.run(self._open_journal)
+            self._written: Mapping[str, Host] = {host.mac: host for host in self.hosts()}
+            self._file.remember()
+        except BaseException:
+            self._give_back()
             raise
-        self._kept = dict(self._written)
+        self._kept = self._written
 
-    def _open(self, synchronous: str) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(
-                self._path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-            )
-            layout = connection.execute("PRAGMA user_version").fetchone()[0]
-            if layout not in (0, LAYOUT):
-                raise StoreError(
-                    f"{self._path}: layout {layout}, and this hactrl knows {LAYOUT}: use the"
-                    " version that wrote it, or move the file away"
-                )
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(f"PRAGMA synchronous = {synchronous}")
-            connection.executescript(_TABLES)
-            connection.execute(f"PRAGMA user_version = {LAYOUT}")
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}; is it a store of hactrl?") from error
+    def _open_placements(self) -> sqlite3.Connection:
+        connection = self._file.connect("FULL", first=True)
+        self._opened.append((self._placer, connection))
+        # Carrying over what the log holds is left to the journal.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
+    def _open_journal(self) -> tuple[sqlite3.Connection, Journal]:
+        connection = self._file.connect("NORMAL")
+        self._opened.append((self._journalist, connection))
+        with self._explained("cannot read the journal"):
+            return connection, Journal(connection)
+
     def placements(self) -> dict[str, tuple[str, int]]:
-        rows = self._placements.execute("SELECT role, server, epoch FROM placements")
-        return {role: (server, epoch) for role, server, epoch in rows}
+        def read() -> dict[str, tuple[str, int]]:
+            with self._explained("cannot read the placements"):
+                rows = self._placements.execute("SELECT role, server, epoch FROM placements")
+                return {role: (server, epoch) for role, server, epoch in rows}
+
+        return self._placer.run(read)
 
     def place(self, role: str, server: str, epoch: int) -> None:
         values = {"role": role, "server": server, "epoch": epoch, "at": self._clock()}
-        try:
-            # One statement, so that threads that share the connection cannot come between; and
-            # fetched to its end, because only then has it been committed.
-            written = self._placements.execute(_PLACE, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: placement of {role} not written: {error}") from error
+        written = self._write_now(f"placement of {role} not written", _PLACE, values)
         if not written:
-            known = self.placements()[role][1]
-            raise StaleEpochError(role, epoch, known)
+            raise StaleEpochError(role, epoch, self.placements()[role][1])
 
     def next_generation(self) -> int:
-        # Seconds as a floor: a store that was lost must not make switches refuse us.
+        # Seconds as a floor: a store that was lost, or an old copy of one, must not make switches
+        # refuse us.
         floor = int(self._clock())
-        try:
-            rows = self._placements.execute(
-                "INSERT INTO generation VALUES (1, ?) ON CONFLICT (only)"
-                " DO UPDATE SET value = max(value + 1, excluded.value) RETURNING value",
-                (floor,),
-            ).fetchall()
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: generation not written: {error}") from error
+        rows = self._write_now("generation not written", _GENERATION, (floor,))
         return int(rows[0][0])
 
+    def epoch_floor(self) -> int:
+        def read() -> int:
+            with self._explained("cannot read the epoch of its restoration"):
+                rows = self._placements.execute("SELECT value FROM epoch_floor").fetchall()
+                return int(rows[0][0]) if rows else 0
+
+        return self._placer.run(read)
+
+    def memory(self) -> str:
+        def read() -> str:
+            with self._explained("cannot read the engine's memory"):
+                rows = self._placements.execute("SELECT text, checksum FROM memory").fetchall()
+            for text, checksum in rows:
+                # SQLite sees no zeroed page that holds nothing but the middle of a long text.
+                if _checksum(text) != checksum:
+                    raise damaged(self._file.path, "the engine's memory")
+                return str(text)
+            return ""
+
+        return self._placer.run(read)
+
+    def remember(self, text: str) -> None:
+        self._write_now("the engine's memory not written", _REMEMBER, (text, _checksum(text)))
+
+    def _write_now(
+        self, failed: str, statement: str, values: Mapping[str, object] | tuple[object, ...]
+    ) -> list[tuple[int]]:
+        """One statement's rows, when it is on disk, in files that still stand there."""
+
+        def write() -> list[tuple[int]]:
+            with self._explained(failed):
+                self._file.check()
+                # Committed only when fetched to the end.
+                rows = self._placements.execute(statement, values).fetchall()
+                self._file.check()
+                return rows
+
+        return self._placer.run(write)
+
+    @contextmanager
+    def _explained(self, failed: str) -> Iterator[None]:
+        """Make one line of what SQLite says, or of a value that it cannot hold."""
+        try:
+            yield
+        except (sqlite3.Error, OverflowError, ValueError) as error:
+            self._file.check()
+            raise StoreError(f"{self._file.path}: {failed}: {error}") from error
+
     def append(self, record: Record) -> None:
+        if len(self._waiting) + self._journal.unwritten >= journal.KEPT_ENTRIES:
+            self._refused += 1
+            return
         details = json.dumps(dict(record.details))
-        self._waiting.append((self._clock(), record.kind, record.role, details))
+        self._waiting.append((self._clock(), (record.kind, record.role, details)))
 
     def hosts(self) -> tuple[Host, ...]:
-        rows = self._journal.execute(
-            "SELECT mac, switch, port, number, addresses FROM hosts ORDER BY rowid"
-        )
-        return tuple(self._host(*row) for row in rows)
+        def read() -> tuple[Host, ...]:
+            with self._explained("cannot read the hosts"):
+                rows = self._records.execute(
+                    "SELECT mac, switch, port, number, addresses FROM hosts ORDER BY rowid"
+                )
+                return tuple(self._host(*row) for row in rows)
+
+        return self._journalist.run(read)
 
     def _host(self, mac: str, switch: str, port: int, number: int, known: str) -> Host:
         try:
             addresses = tuple(map(ip_address, json.loads(known)))
         except (ValueError, TypeError) as error:
             raise StoreError(
-                f"{self._path}: the addresses of host {mac} cannot be read ({error}); delete its"
-                " row from table hosts: a host is learnt again when it sends"
+                f"{self._file.path}: the addresses of host {mac} cannot be read ({error}); delete"
+                " its row from table hosts: a host is learnt again when it sends"
             ) from error
         return Host(mac, Attachment(switch, port), number, addresses)
 
@@ -242,79 +267,78 @@ class SqliteStore:
         self._kept = {host.mac: host for host in hosts}
 
     def flush(self) -> int:
-        entries, kept = list(self._waiting), self._kept
-        if not entries and kept == self._written:
-            return 0
-        journal = self._journal
-        try:
-            journal.execute("BEGIN IMMEDIATE")
+        return self._journalist.run(self._flush)
+
+    def _flush(self) -> int:
+        self._take()
+        self._file.check()
+        written = 0
+        while self._journal.unwritten or self._kept != self._written:
+            if self._placer.busy:
+                self._placer.run(lambda: None)  # what waits there goes first
+            written += self._write_portion()
+        if written:
+            self._file.check()
+        return written
+
+    def _take(self) -> None:
+        for _ in range(len(self._waiting)):
+            self._journal.take(*self._waiting.popleft())
+        if refused := self._refused - self._told:
+            details = json.dumps({"entries": refused})
+            self._journal.take(self._clock(), ("journal.refused", "", details))
+            self._told += refused
+
+    def _write_portion(self) -> int:
+        kept, records = self._kept, self._records
+        with self._explained("journal not written"):
+            records.execute("BEGIN IMMEDIATE")
             try:
-                journal.executemany(
-                    "INSERT INTO journal (at, kind, role, details) VALUES (?, ?, ?, ?)", entries
-                )
-                journal.execute(
-                    "DELETE FROM journal WHERE number <= (SELECT max(number) FROM journal) - ?",
-                    (KEPT_ENTRIES,),
-                )
+                numbers = self._journal.write()
                 self._write_hosts(kept)
+                records.execute("COMMIT")
             except sqlite3.Error:
-                journal.execute("ROLLBACK")
+                if records.in_transaction:  # a full disk may have ended it already
+                    records.execute("ROLLBACK")
                 raise
-            journal.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: journal not written: {error}") from error
-        for _ in entries:
-            self._waiting.popleft()
+        self._journal.written(numbers)
         self._written = kept
-        return len(entries)
+        return len(numbers)
 
     def _write_hosts(self, kept: Mapping[str, Host]) -> None:
         gone = [(mac,) for mac in self._written if mac not in kept]
         changed = [host for mac, host in kept.items() if self._written.get(mac) != host]
-        self._journal.executemany("DELETE FROM hosts WHERE mac = ?", gone)
-        self._journal.executemany(_HOST, map(_row, changed))
+        self._records.executemany("DELETE FROM hosts WHERE mac = ?", gone)
+        self._records.executemany(_HOST, map(_row, changed))
 
     def history(
         self, role: str | None = None, before: int | None = None, limit: int = 100
     ) -> list[Entry]:
-        rows = self._journal.execute(
-            "SELECT number, at, kind, role, details FROM journal"
-            " WHERE (:role IS NULL OR role = :role) AND (:before IS NULL OR number < :before)"
-            " ORDER BY number DESC LIMIT :limit",
-            {"role": role, "before": before, "limit": limit},
-        ).fetchall()
-        return [
-            Entry(number, at, kind, of, json.loads(details))
-            for number, at, kind, of, details in rows
-        ]
+        def read() -> list[Entry]:
+            self._take()
+            with self._explained("cannot read the journal"):
+                return self._journal.read(role, before, limit)
+
+        return self._journalist.run(read)
 
     def close(self) -> None:
-        self.flush()
-        self._journal.close()
-        self._placements.close()
-        self._lock.close()
+        try:
+            self.flush()
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        for worker, connection in reversed(self._opened):
+            worker.run(connection.close)
+        self._placer.end()
+        self._journalist.end()
+        self._file.close()
+
+
+def _checksum(text: str) -> int:
+    return crc32(text.encode())
 
 
 def _row(host: Host) -> tuple[str, str, int, int, str]:
     known = json.dumps([str(address) for address in host.addresses])
     return host.mac, host.attachment.switch, host.attachment.port, host.number, known
-
-
-def _lock(path: str) -> TextIO:
-    """Hold the store for this process, until it ends however it ends.
-
-    In a file of its own: closing a second descriptor of the database would drop SQLite's own
-    locks (sqlite.org/howtocorrupt.html, section 2.2).
-    """
-    name = f"{path}.lock"
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        lock = open(name, "a", encoding="utf-8")  # noqa: SIM115 - held until close()
-    except OSError as error:
-        raise StoreError(f"{name}: {error.strerror}; see controller.store") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.close()
-        raise StoreError(f"{path}: another controller is using it; end that one first") from error
-    return lock

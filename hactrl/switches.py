@@ -116,12 +116,7 @@ class _Send:
     send: Callable[[], None]
 
 
-@dataclass(frozen=True)
-class _Close:
-    pass
-
-
-_Item = Wanted | _Reply | _BarrierDone | _Refused | _Send | _Close
+_Item = Wanted | _Reply | _BarrierDone | _Refused | _Send
 
 
 @dataclass
@@ -139,7 +134,8 @@ class Session:
     which keep nobody waiting who must not wait for a switch.
 
     `installed` is called with what was wanted when the switch has confirmed all of it, `counted`
-    with what it has counted.
+    with what it has counted, `restored` with the number of changes that mended what somebody did
+    behind its back.
     """
 
     def __init__(
@@ -150,6 +146,7 @@ class Session:
         counted: Callable[[Counts], None],
         counters: Counters,
         *,
+        restored: Callable[[int], None],
         clock: Callable[[], float] = time.monotonic,
         audit_interval: float = AUDIT_INTERVAL,
     ) -> None:
@@ -159,6 +156,7 @@ class Session:
         self._clock = clock
         self._confirm = installed
         self._counted = counted
+        self._restored = restored
         self._audit_interval = audit_interval
         self._inbox: LightQueue = LightQueue()
         self._wanted: Wanted | None = None
@@ -197,13 +195,11 @@ class Session:
     def count_answers(self) -> None:
         self._inbox.put(_Send(self._wire.count_answers))
 
-    def close(self) -> None:
-        self._inbox.put(_Close())
-
     # The session's own greenlet.
 
     def run(self) -> None:
-        """Serve the queue until `close`."""
+        """Serve the queue for ever: whoever ends the connection ends this greenlet, which may wait
+        for the switch to take a message."""
         self._read()
         while True:
             try:
@@ -213,8 +209,6 @@ class Session:
             except Empty:
                 item = None
             match item:
-                case _Close():
-                    return
                 case None:
                     self._audit()
                 case Wanted():
@@ -284,6 +278,7 @@ class Session:
         if self._installed is not None and found != self._installed:
             self.counters.drifts += 1
             LOG.warning("switch %s holds other rules than we sent; mending", self.switch)
+            self._restored(sum(len(stage) for stage in diff(found, self._installed)))
         self._installed = found
         self._reconcile()
 

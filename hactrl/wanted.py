@@ -28,7 +28,8 @@ from flows.intents import (
     Steer,
 )
 from hactrl.engine import nearest
-from hactrl.engine.candidates import card_works, obstacles
+from hactrl.engine.candidates import card_works
+from hactrl.engine.standing import Standing, standing_of_candidate
 from hactrl.engine.state import Outlook, State, Step
 from hactrl.site.model import Connection, Role, Service, Site
 from topology.model import Address, Interface, Network, Subnet
@@ -119,7 +120,7 @@ def outlook(state: State) -> Outlook:
 
 def order(state: State, role: Role, segment: str) -> tuple[str, ...]:
     """The cards that get a role's packets: the live server's, those that work first; then, if
-    the role needs no fence, the working ones of servers that could take it, so that a switch
+    the role needs no fence, those of servers that could take it, the best first, so that a switch
     can move it alone."""
     live = state.placements[role.name].server
     if closed(state, role) or live is None:
@@ -129,11 +130,22 @@ def order(state: State, role: Role, segment: str) -> tuple[str, ...]:
         own = state.site.cards(role, live, segment)
         cards += sorted(own, key=lambda card: not card_works(state, role, card))
     if not role.needs_fence:
-        for peer in role.servers:
-            if peer != live and may_receive(state, peer) and not obstacles(state, role.name, peer):
-                theirs = state.site.cards(role, peer, segment)
-                cards += [card for card in theirs if card_works(state, role, card)]
+        for peer in _peers_in_order(state, role, live):
+            theirs = state.site.cards(role, peer, segment)
+            working = [card for card in theirs if card_works(state, role, card)]
+            cards += working or theirs
     return tuple(card.name for card in cards)
+
+
+def _peers_in_order(state: State, role: Role, live: str) -> list[str]:
+    """Somebody is better than nobody: all that are there, by how well they would serve."""
+    stand = {
+        peer: standing_of_candidate(state, role.name, peer)
+        for peer in role.servers
+        if peer != live and may_receive(state, peer)
+    }
+    there = [peer for peer, standing in stand.items() if standing > Standing.GONE]
+    return sorted(there, key=lambda peer: -stand[peer])
 
 
 def speakers(state: State, role: Role) -> frozenset[str]:

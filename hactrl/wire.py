@@ -8,9 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import eventlet
+from eventlet.event import Event
+
 from flows.diff import Change
 from flows.openflow import Count, Counting, Counts, Reading, frame_again, frame_out, messages
 from flows.rules import RuleSet
+
+#: Looks into which the time for an echo is parted. A hub that was held up looks once, and then
+#: hears what has come meanwhile.
+LOOKS = 5
 
 
 class DatapathWire:
@@ -24,6 +31,7 @@ class DatapathWire:
         self._question: Reading | Count | None = None
         self._question_xid: int | None = None
         self._counting: Counting | None = None
+        self._echo: tuple[int, Event] | None = None
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
@@ -39,6 +47,33 @@ class DatapathWire:
             return False
         self._role_request = None
         return True
+
+    def answers_echo(self, deadline: float) -> bool:
+        """Whether the switch answers an echo that is sent now, within so many seconds; waits for
+        it. No, if its connection ends meanwhile (`ended`)."""
+        request, answered = self.datapath.ofproto_parser.OFPEchoRequest(self.datapath), Event()
+        self.datapath.set_xid(request)
+        self._echo = request.xid, answered
+        sender = eventlet.spawn(self.datapath.send_msg, request)
+        try:
+            for _ in range(LOOKS):
+                with eventlet.Timeout(deadline / LOOKS, False):
+                    return bool(answered.wait())
+            return False
+        finally:
+            self._echo = None
+            sender.kill()
+
+    def take_echo_reply(self, xid: int) -> None:
+        if self._echo is not None and self._echo[0] == xid:
+            self._echo[1].send(True)
+            self._echo = None
+
+    def ended(self) -> None:
+        """The connection is no more."""
+        if self._echo is not None:
+            self._echo[1].send(False)
+            self._echo = None
 
     def send(self, change: Change) -> list[int]:
         return [self._send(message) for message in messages(self.datapath, change)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from hactrl.agent.protocol import Refusal
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Proof
 from hactrl.engine.state import Step
@@ -31,8 +32,13 @@ REASONS: Mapping[Reason, str] = {
     Reason.NO_CANDIDATE: "no other server can take {}",
     Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
-    Reason.DEADLINE: "the step {} took too long",
+    Reason.NOT_BETTER: "{} could take it, and shows no sign that it would serve any better",
+    Reason.FAILED_BEFORE: (
+        "{} failed to serve this role before, and shows no better: hactl retry tries it again"
+    ),
+    Reason.RESTS: "{} could take it, but the role has moved too often to go back yet: hactl retry",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
+    Reason.NOT_WRITTEN: "the request to {} could not be stored, so it does not count",
 }
 
 STEPS: Mapping[Step, str] = {
@@ -45,7 +51,11 @@ STEPS: Mapping[Step, str] = {
 
 _KINDS: Mapping[str, str] = {
     "agent.connected": "the agent of {server} has connected",
+    "agent.explained": "{server}: {text}",
     "agent.lost": "the agent of {server} is lost",
+    "agent.refused": (
+        "the {peer} of {server} at {address} (boot {boot}) is refused: {refusal} {standing}"
+    ),
     "agent.reported": "{server} {holding}, epoch {epoch}",
     "answers.roundabout": (
         "answers of {server} to {switch} take a roundabout way: {percent} % leave by {interfaces}"
@@ -55,27 +65,45 @@ _KINDS: Mapping[str, str] = {
     "effect.failed": "{effect} was not carried out: a defect, and the controller's log says which",
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
+    "disk.full": "a disk of {server} is full: {text}",
+    "disk.mended": "a disk of {server} has room again: {text}",
     "host.forgotten": "host {host} at {port} is forgotten: the port has been down for long",
     "host.learnt": "host {host} is at {port}",
     "host.moved": "host {host} moved from {former} to {port}",
     "host.refused": "{host} {address} at {port} is refused ({reason})",
+    "journal.refused": "{entries} entries are missing before this: they could not be written",
     "link.miscabled": "link {link}: {listener} should lead to {expected}, and leads to {speaker}",
     "link.one_way": "link {link} is heard at one end only",
     "link.undeclared": "link {link} is seen and not declared",
     "link.unseen": "link {link} is declared and not seen",
+    "mount.users_killed": "{server} ended what used a mount: {text}",
+    "pause.seen": "{server} was paused: {text}",
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
     "probe.changed": "{service} through {interface} is {verdict}",
+    "remember.failed": "what a restart must not forget was not written: {outcome}",
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
+    "role.failed": "{server} has failed at it ({standing}), time {count}; {pause:.0f} s of pause",
+    "role.check_failed": "the check of the role fails on {server}: {text}",
     "role.waiting": "not served well, and stays where it is",
+    "rules.restored": "switch {switch} held other rules than we sent: {count} put right",
     "server.fenced": "{server} is proven off",
     "server.unfenced": "{server} has started anew",
+    "state.unwritable": "{server} cannot write its state: {text}",
+    "store.restored": "what is before this comes from a copy that was restored here",
+    "store.unwritable": "the store cannot be written: {why}",
     "store.failed": "epoch not stored: {outcome}",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",
+    "switch.refused": (
+        "{refused} says that it is switch {switch}, which answers at {connected}: refused"
+    ),
+    "switch.unknown": (
+        "a switch with datapath id {datapath_id} at {address} is not in the site file: refused"
+    ),
     "takeover.escalated": "going on by force toward {target}",
     "takeover.failed": "takeover by {target} given up at {step}, epoch {epoch}",
     "takeover.finished": "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",
@@ -91,6 +119,14 @@ _HOLDINGS: Mapping[Holding, str] = {
     Holding.FAILED: "has lost a daemon of the role",
 }
 
+_REFUSALS: Mapping[Refusal, str] = {
+    Refusal.PROTOCOL: "it breaks the protocol",
+    Refusal.SUPERSEDED: "it did not answer",
+    Refusal.TOKEN: "it has a wrong token",
+    Refusal.TWIN: "it is a second one, the first answers at",
+    Refusal.VERSION: "it is of a version that is too old",
+}
+
 _PROOFS: Mapping[Proof, str] = {
     Proof.NEVER_OWNED: "it never held anything",
     Proof.RELEASED: "it has released",
@@ -102,6 +138,7 @@ _PROOFS: Mapping[Proof, str] = {
 _VALUES: Mapping[str, Mapping[str, str]] = {
     "holding": {holding.value: said for holding, said in _HOLDINGS.items()},
     "proof": {proof.value: said for proof, said in _PROOFS.items()},
+    "refusal": {refusal.value: said for refusal, said in _REFUSALS.items()},
     "cause": {cause.value: cause.value.replace("_", " ") for cause in Reason},
 }
 

@@ -85,6 +85,14 @@ def read_token(path: str) -> str:
     return token
 
 
+def read_boot_id(path: str) -> str:
+    """What tells this boot of the machine from others. Raises ValueError for an empty file."""
+    boot = Path(path).read_text(encoding="utf-8").strip()
+    if not boot:
+        raise ValueError(f"{path}: empty; expected what tells this boot from others")
+    return boot
+
+
 def host_and_port(address: str) -> tuple[str, int]:
     """Split `192.0.2.1:6655` or `[2001:db8::1]:6655`. Raises ValueError for anything else."""
     host, colon, port = address.rpartition(":")

@@ -28,12 +28,14 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class GuardSpec:
-    """What a guard is started with."""
+    """What a guard is started with. `boot`: the boot id, which cannot change while it lives. An
+    agent that was upgraded on disk while it ran says none."""
 
     server: str
     controllers: tuple[str, ...]
     token_file: str
     role: RoleConfig
+    boot: str = ""
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,12 @@ class Guard:
         self._first_process = first_process
         self._inside = Inside(way, {"HACTRL_SERVER": spec.server, "HACTRL_ROLE": spec.role.name})
         self._lease = Lease(
-            spec.server, spec.role.name, spec.controllers, spec.token_file, self._denied
+            spec.server,
+            spec.role.name,
+            spec.controllers,
+            spec.token_file,
+            boot=spec.boot,
+            denied=self._denied,
         )
         self._phase = Phase.PREPARING
         self._epoch = 0

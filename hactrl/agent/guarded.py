@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hactrl.agent.config import AgentConfig, RoleConfig
+from hactrl.agent.config import AgentConfig, RoleConfig, read_boot_id
 from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
 from hactrl.agent.messages import LONGEST_LINE
+
+LOG = logging.getLogger(__name__)
 
 
 class Guarded:
@@ -88,7 +91,8 @@ class Nest:
         directory = Path(config.run_directory)
         self._socket = directory / f"{role.name}.socket"
         self._record = directory / f"{role.name}.processes"
-        self._spec = GuardSpec(config.server, config.controllers, config.token_file, role)
+        self._config = config
+        self._role = role
 
     async def find(self, received: Callable[[Any], None]) -> Guarded | None:
         """The guard that an agent before this one has left behind, if it is alive."""
@@ -139,6 +143,17 @@ class Nest:
         state = FROM_GUARD.decode(line)
         self._record.write_text(f"{state.init} {_started(state.init)}\n", encoding="ascii")
         return Guarded(reader, writer, state, received)
+
+    @property
+    def _spec(self) -> GuardSpec:
+        config = self._config
+        try:
+            boot = read_boot_id(config.boot_id_file)
+        except (OSError, ValueError) as error:
+            # The agent cannot connect without it, and tells so; the guard can do its work.
+            LOG.error("%s: the guard will not say which boot it is of: %s", self._role.name, error)
+            boot = ""
+        return GuardSpec(config.server, config.controllers, config.token_file, self._role, boot)
 
     def left_behind(self) -> asyncio.Future[None]:
         """Done when the first process that was recorded last has ended, if it still lives: its

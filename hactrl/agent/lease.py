@@ -29,6 +29,8 @@ class Lease:
         role: str,
         controllers: tuple[str, ...],
         token_file: str,
+        *,
+        boot: str,
         denied: Callable[[], None],
     ) -> None:
         """`denied` is called when a controller denies the lease for the present epoch."""
@@ -36,6 +38,7 @@ class Lease:
         self._role = role
         self._controllers = controllers
         self._token_file = token_file
+        self._boot = boot
         self._denied = denied
         self._timer = linux.KillTimer()
         self._ends = 0.0
@@ -79,7 +82,8 @@ class Lease:
 
     def hello(self) -> GuardHello:
         """See `connection.Peer`."""
-        return GuardHello(VERSION, self._server, read_token(self._token_file), self._role)
+        token = read_token(self._token_file)
+        return GuardHello(VERSION, self._server, token, self._role, self._boot)
 
     def welcomed(self, send: Send) -> None:
         """See `connection.Peer`."""

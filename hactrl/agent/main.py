@@ -13,7 +13,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from hactrl.agent.config import AgentConfig, ConfigError, load, read_token
+from hactrl.agent.config import AgentConfig, ConfigError, load, read_boot_id, read_token
 from hactrl.agent.connection import Send, keep_connected
 from hactrl.agent.epochs import EpochFile
 from hactrl.agent.messages import ProtocolError
@@ -61,7 +61,7 @@ class Agent:
             version=VERSION,
             server=self._config.server,
             token=read_token(self._config.token_file),
-            boot=Path(self._config.boot_id_file).read_text(encoding="utf-8").strip(),
+            boot=read_boot_id(self._config.boot_id_file),
             roles=tuple(keeper.held for keeper in self._keepers.values()),
         )
 

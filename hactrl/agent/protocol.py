@@ -3,14 +3,25 @@
     agent                      controller         guard
       │ AgentHello ──────────────►│◄────────── GuardHello │
       │◄─────── Welcome, or Refused and the connection ends ──► │
-      │ Report ──────────────────►│◄────────── LeaseRenew │
+      │ Report, Notice ──────────►│◄────────── LeaseRenew │
       │◄───── Assume, Release,    │ LeaseGranted, ───────►│
       │       Status, Drill       │ LeaseDenied           │
       │ Answer ──────────────────►│                       │
       │◄──────────── Heartbeat, both ways ─────────────────► │
+      │◄──────── Ping             │             Ping ────►│
+      │ Pong ────────────────────►│◄──────────────── Pong │
 
 JSON lines over TCP, see `hactrl.agent.messages`. Whoever has heard nothing for `timeout` seconds
-gives the connection up. The verbs are a closed list: the controller can send no command.
+gives the connection up. The verbs are a closed list: the controller can send no command. Who is
+welcomed says something at once (an agent its reports, a guard its first request, and both a
+heartbeat), and counts as connected from then on: somebody who has left says nothing.
+
+Each side speaks `VERSION` and the one before, and tells it in its first message; the lower of both
+is spoken. A controller refuses what is older than `OLDEST`, and agents and guards that are refused
+for their version try `OLDEST` next.
+
+    1   the first
+    2   GuardHello.boot, Welcome.version, Report.explanation, Ping, Pong, Notice, Refusal.TWIN
 """
 
 from __future__ import annotations
@@ -18,19 +29,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hactrl.agent.messages import Codec
+from hactrl.agent.messages import Codec, Limit, since
 from hactrl.engine.events import Held, Outcome, Proof
 
-VERSION = 1
+VERSION = 2
+OLDEST = 1
+
+HIGHEST_CLAIM = 2**52
+"""The highest epoch that a controller takes from a server that it has never named itself: far
+beyond what a site can reach, and so far below `LARGEST` that the controller can always go above
+it. Whoever claims more is mistaken or means harm."""
 
 
 class Refusal(Enum):
-    """Why a controller ends a connection."""
+    """Why a controller ends a connection. SUPERSEDED: it did not answer, and another came. TWIN:
+    there is another one, which answers."""
 
     VERSION = "version"
     TOKEN = "token"
     PROTOCOL = "protocol"
     SUPERSEDED = "superseded"
+    TWIN = "twin"
+
+
+class NoticeKind(Enum):
+    """What an agent may tell beside its roles' states; the same in the journal."""
+
+    DISK_FULL = "disk.full"
+    DISK_MENDED = "disk.mended"
+    MOUNT_USERS_KILLED = "mount.users_killed"
+    ROLE_CHECK_FAILED = "role.check_failed"
+    STATE_UNWRITABLE = "state.unwritable"
+    PAUSE_SEEN = "pause.seen"
 
 
 @dataclass(frozen=True)
@@ -46,20 +76,23 @@ class AgentHello:
 
 @dataclass(frozen=True)
 class GuardHello:
-    """The first line of a guard; it may ask for this role's lease and nothing else."""
+    """The first line of a guard; it may ask for this role's lease and nothing else. `boot` is
+    that of the agent that started it."""
 
     version: int
     server: str
     token: str
     role: str
+    boot: str = since(2, "")
 
 
 @dataclass(frozen=True)
 class Welcome:
-    """With the intervals of this connection, in seconds."""
+    """With the intervals of this connection, in seconds, and the controller's version."""
 
     heartbeat: float
     timeout: float
+    version: int = since(2, 1)
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,18 @@ class Refused:
 @dataclass(frozen=True)
 class Heartbeat:
     pass
+
+
+@dataclass(frozen=True)
+class Ping:
+    """Asks for a `Pong` with the same number at once."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Pong:
+    number: int
 
 
 @dataclass(frozen=True)
@@ -119,9 +164,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """A change that nobody asked for, or the answer to `Status`."""
+    """A change that nobody asked for, or the answer to `Status`. `explanation` is for people."""
 
     held: Held
+    explanation: str = since(2, "")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something for the journal. `role` is empty where it concerns the server, `text` is for
+    people."""
+
+    what: NoticeKind
+    role: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -145,7 +201,32 @@ class LeaseDenied:
 
 Verb = Assume | Release | Status | Drill
 
-TO_CONTROLLER = Codec([AgentHello, GuardHello, Heartbeat, Answer, Report, LeaseRenew])
+LIMITS = {
+    "boot": Limit(100),
+    "duration": Limit(10.0**6),
+    "epoch": Limit(),
+    "explanation": Limit(2000, prose=True),
+    "heartbeat": Limit(10.0**6),
+    "known_epoch": Limit(),
+    "number": Limit(),
+    "operation": Limit(),
+    "request": Limit(),
+    "role": Limit(100),
+    "roles": Limit(200),
+    "server": Limit(100),
+    "text": Limit(2000, prose=True),
+    "timeout": Limit(10.0**6),
+    "token": Limit(1000),
+    "version": Limit(2**31),
+}
+"""Of every number, text and list that a peer sends; a test looks that none is forgotten."""
+
+TO_CONTROLLER = Codec(
+    [AgentHello, GuardHello, Heartbeat, Answer, Report, LeaseRenew, Pong, Notice],
+    VERSION,
+    {Pong: 2, Notice: 2},
+    LIMITS,
+)
 FROM_CONTROLLER = Codec(
     [
         Welcome,
@@ -157,5 +238,9 @@ FROM_CONTROLLER = Codec(
         Drill,
         LeaseGranted,
         LeaseDenied,
-    ]
+        Ping,
+    ],
+    VERSION,
+    {Ping: 2},
+    LIMITS,
 )

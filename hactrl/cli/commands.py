@@ -16,12 +16,14 @@ import typer
 from rich.live import Live
 from rich.markup import escape
 
-from hactrl.cli import backbone, show
+from hactrl.cli import backbone, show, store
 from hactrl.cli.common import (
     DEFAULT_URL,
     AsJson,
     Exit,
     Url,
+    Yes,
+    confirmed,
     connected,
     err,
     out,
@@ -52,7 +54,6 @@ TokenFile = Annotated[
 ]
 Why = Annotated[str, typer.Option("--reason", help="Why; for the journal.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, do nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 Site = Annotated[
     Path | None, typer.Option("--site", help="Use a site file in its normal state, no controller.")
 ]
@@ -138,6 +139,26 @@ def failback(
 
 
 @app.command()
+def retry(
+    role: str,
+    *,
+    reason: Why,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    url: Url = DEFAULT_URL,
+    token_file: TokenFile = None,
+) -> None:
+    """Forget which servers failed at a role: what was wrong with them has been mended."""
+    _change(
+        url,
+        token_file,
+        f"Forget which servers failed at {role}, and let it move again?",
+        yes or dry_run,
+        lambda client: client.retry(role, reason, dry_run),
+    )
+
+
+@app.command()
 def enable(
     server: str,
     *,
@@ -180,6 +201,7 @@ def disable(
 app.command()(backbone.paths)
 app.command()(backbone.hosts)
 app.command()(backbone.links)
+app.add_typer(store.app, name="store")
 
 
 @app.command()
@@ -316,18 +338,11 @@ def _change(
     url: str, token_file: Path | None, question: str, sure: bool, ask: Callable[[Client], Accepted]
 ) -> None:
     token = _token(token_file)
-    if not sure and not _confirmed(question):
+    if not sure and not confirmed(question):
         err.print("nothing done")
         raise typer.Exit(Exit.REFUSED)
     with connected(url, token) as client:
         out.print(show.accepted(ask(client)))
-
-
-def _confirmed(question: str) -> bool:
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:  # nobody there to ask
-        return False
 
 
 def _token(file: Path | None) -> str:

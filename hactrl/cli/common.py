@@ -32,6 +32,7 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 Url = Annotated[str, typer.Option("--url", envvar="HACTRL_URL", help="The controller's REST.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the controller's JSON.")]
 
 
@@ -60,3 +61,11 @@ def connected(url: str, token: str = "") -> Iterator[Client]:
 def print_json(document: Any) -> None:
     """For programs: the controller's JSON as it is."""
     typer.echo(json.dumps(document, indent=2))
+
+
+def confirmed(question: str) -> bool:
+    """Whether somebody is there and says yes."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:  # nobody there to ask
+        return False

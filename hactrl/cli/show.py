@@ -57,14 +57,27 @@ def history(entries: Iterable[HistoryEntry]) -> RenderableType:
     parts: list[RenderableType] = []
     today = ""
     for entry in reversed(list(entries)):
-        local = time.localtime(entry.at)
-        day = time.strftime("%Y-%m-%d", local)
+        day = _day(entry.at)
         if day != today:
             today, table = day, new_table("Time", "Role", "What happened")
             parts += [f"[bold]{day}[/]", table]
-        clock = f"{time.strftime('%H:%M:%S', local)}.{int(entry.at % 1 * 1000):03}"
-        table.add_row(clock, escape(entry.role or "-"), escape(entry.words))
+        table.add_row(_clock(entry.at), escape(entry.role or "-"), escape(_happened(entry)))
     return Group(*parts) if parts else "nothing yet"
+
+
+def _happened(entry: HistoryEntry) -> str:
+    if entry.count == 1:
+        return entry.words
+    day = "" if _day(entry.last) == _day(entry.at) else f"{_day(entry.last)} "
+    return f"{entry.words} ({entry.count} times, last {day}{_clock(entry.last)})"
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(at))
+
+
+def _clock(at: float) -> str:
+    return f"{time.strftime('%H:%M:%S', time.localtime(at))}.{int(at % 1 * 1000):03}"
 
 
 def accepted(answer: Accepted) -> str:
@@ -123,6 +136,15 @@ def _roles(document: Json) -> Table:
     return table
 
 
+def _failed(server: str, failed: Json) -> str:
+    how = failed["standing"].replace("_", " ")
+    return (
+        f"{escape(server)} has failed at it {failed['times']} times, last"
+        f" {duration(failed['ago'])} ago ({how}); counts for another"
+        f" {duration(failed['counts_for'])}"
+    )
+
+
 def _going_on(document: Json) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for name, role in document["roles"].items():
@@ -134,6 +156,10 @@ def _going_on(document: Json) -> list[RenderableType]:
             )
             lines += [f"  waits: {escape(w['words'])}" for w in takeover["waiting_for"]]
         lines += [f"[red]{escape(name)}: {escape(w['words'])}[/]" for w in role["waiting"]]
+        lines += [
+            f"[yellow]{escape(name)}: {_failed(server, failed)}[/]"
+            for server, failed in role["failed"].items()
+        ]
         if segments := role["segments_not_steered"]:
             lines.append(f"[yellow]{escape(name)}: not yet steered on {', '.join(segments)}[/]")
     return lines

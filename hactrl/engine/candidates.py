@@ -229,12 +229,13 @@ def _services_not_ready(state: State, role: Role, server: str) -> Iterator[Obsta
 
 
 def _services_failing(state: State, role: Role, server: str) -> Iterator[Obstacle]:
-    """Unhealthy on every live card; or, for an owner, 'try again' that no agent contradicts."""
+    """Unhealthy on every live card, or 'try again', unless it comes from a server that owns what
+    the role needs, as its agent says: it may be busy or full, and is better than another."""
     for service in probed_services(state, role):
         if not live_cards(state, role, server, service.segment):
             continue
         found = best_verdict(state, role, service, server)
-        unowned = role.needs_fence and holding(state, role.name, server) is not Holding.HELD
+        unowned = not role.needs_fence or holding(state, role.name, server) is not Holding.HELD
         if found is Verdict.UNHEALTHY or (found is Verdict.READY and unowned):
             yield Obstacle(Reason.SERVICE_UNHEALTHY, service.name)
 

@@ -14,13 +14,14 @@ when a service answers on none of its live cards; when it is fenced; when it has
 role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
 or a switch, is losing sight, not the server. One bad card only changes the order of cards.
 
-**When it moves.** At once, to the first server in order of preference that has no obstacles
-(`candidates.obstacles`). What only probes have seen must last one probe interval: by then a
-fault of the prober or of a whole segment shows on the other candidates too, and a role stays
-where it is when nobody could do better. Then `State.waiting` says why. A server that has only
-lost its resource gets it again. After an automatic move, and after a failed one, the role is
-held down for a pause that doubles up to `failback_hold`, so that flapping settles. An operator's
-move that succeeds ends that: somebody has looked, and the next fault is a new one.
+**When it moves.** At once, to the server that would serve it best (`standing`), and only to one
+that would do better than its own: it stays where it is when nobody could. Then `State.waiting`
+says why. Who has failed is expected to fail again (`failures`), until there is a reason to think
+better of it. What only probes have seen must last one probe interval: by then a fault of the
+prober or of a whole segment shows on the other candidates too. A server that has only lost its
+resource gets it again. After an automatic move, and after a failed one, the role is held down for
+a pause that doubles up to `failback_hold`, so that flapping settles. An operator's move that
+succeeds ends all that: somebody has looked, and the next fault is a new one.
 
 **How it moves.** Step by step (`takeover.STEPS`), each with its deadline and way back:
 
@@ -47,14 +48,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import learning, ownership
+from hactrl.engine import failures, learning, memory, ownership
 from hactrl.engine.candidates import (
-    best,
     confirmed_at,
     failings,
     holding,
     obstacles,
     obstacles_again,
+    serving,
 )
 from hactrl.engine.effects import (
     Effect,
@@ -68,7 +69,8 @@ from hactrl.engine.effects import (
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
-from hactrl.engine.requests import requested
+from hactrl.engine.requests import requested, settle_pending
+from hactrl.engine.standing import Standing, standing_of_candidate, standing_of_owner
 from hactrl.engine.state import Ask, AskKind, Holder, Placement, State
 from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
@@ -88,10 +90,15 @@ def initial(
     stored: Mapping[str, tuple[str, int]],
     now: float,
     hosts: Iterable[Host] = (),
+    remembered: str = "",
 ) -> State:
     """The state of a controller that starts. `stored`: server and epoch of each role's last
     placement, as far as the store knows any that the site still has; `hosts`: those that were
-    known."""
+    known; `remembered`: what `Remember` carried last.
+
+    Raises:
+        ValueError: what was remembered cannot be read.
+    """
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         server, epoch = stored.get(role.name, (None, 0))
@@ -105,6 +112,7 @@ def initial(
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
     state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
     state = replace(state, host_table=learning.remembered(state, hosts))
+    state = memory.restored(state, remembered, now)
     return replace(state, outlook=outlook(state))
 
 
@@ -119,6 +127,7 @@ def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect,
     _look_round(turn)
     if turn.state.host_table.hosts is not state.host_table.hosts:
         turn.do(KeepHosts(tuple(turn.state.host_table.hosts.values())))
+    memory.keep(turn)
     turn.refresh_version()
     _set_wake(turn, isinstance(event, Tick))
     return turn.state, tuple(turn.effects)
@@ -128,9 +137,11 @@ def _look_round(turn: Turn) -> None:
     for _ in range(MOST_ROUNDS):
         before = turn.state
         turn.moments.clear()
+        settle_pending(turn)
         expire_asks(turn)
         ownership.expire_leases(turn)
         learning.expire(turn)
+        failures.expire(turn)
         for role in turn.state.site.roles.values():
             if role.name in turn.state.takeovers:
                 advance(turn, role.name)
@@ -145,6 +156,7 @@ def _look_round(turn: Turn) -> None:
 
 def _consider(turn: Turn, role: Role) -> None:
     """Begin a takeover if the role needs one and somebody could do better."""
+    _note_served(turn, role)
     state, name = turn.state, role.name
     live = state.placements[name].server
     reasons = failings(state, name, live) if live else (Obstacle(Reason.NOT_PLACED, name),)
@@ -154,9 +166,9 @@ def _consider(turn: Turn, role: Role) -> None:
         return
     if live is not None and not turn.reached(confirmed_at(state, name, live)):
         return
-    target = _choose(state, role, live, reasons)
+    target, hindrances = _choose(turn, role, live, reasons)
     if target is None:
-        _note_waiting(turn, name, _why_nobody(state, role, live, reasons))
+        _note_waiting(turn, name, tuple(dict.fromkeys((*reasons, *hindrances))))
     elif held_down(turn, name):
         _note_waiting(turn, name, (*reasons, Obstacle(Reason.HELD_DOWN, target)))
     elif _awaits_preferred(turn, role, target):
@@ -164,39 +176,73 @@ def _consider(turn: Turn, role: Role) -> None:
     else:
         _note_waiting(turn, name, ())
         planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
+        _remember_owner(turn, name, live)
         start(turn, name, target, reasons[0].reason.value, planned=planned)
+
+
+def _remember_owner(turn: Turn, role: str, live: str | None) -> None:
+    """What served ill is remembered; that a server is gone is seen at once when it is back."""
+    if live is None:
+        return
+    standing = standing_of_owner(turn.state, role, live)
+    if Standing.GONE < standing < Standing.WELL:
+        failures.remember(turn, role, live, standing)
+
+
+def _note_served(turn: Turn, role: Role) -> None:
+    state, name = turn.state, role.name
+    live = state.placements[name].server
+    if name not in state.served and live is not None and serving(state, name, live):
+        turn.update(served=state.served | {name})
 
 
 def _awaits_preferred(turn: Turn, role: Role, target: str) -> bool:
     """On a cold start, with nothing ever placed, whole sites boot: a role then waits a while for
-    its preferred server before another gets it."""
-    cold = turn.state.placements[role.name].epoch == 0
+    its preferred server, and for who is ready, before another gets it. Who has served has come
+    up."""
+    cold = turn.state.placements[role.name].epoch == 0 and role.name not in turn.state.served
     patience = turn.state.started + turn.state.site.timers.startup_patience
-    return cold and target != role.servers[0] and not turn.reached(patience)
+    best = target == role.servers[0] and not obstacles(turn.state, role.name, target)
+    return cold and not best and not turn.reached(patience)
 
 
 def _choose(
-    state: State, role: Role, live: str | None, reasons: tuple[Obstacle, ...]
-) -> str | None:
-    """Who should have the role: its own server, if that lost only the resource; else the best
-    other; else, for an owner, its own server once more."""
-    own = live is not None and role.needs_fence and not obstacles_again(state, role.name, live)
+    turn: Turn, role: Role, live: str | None, reasons: tuple[Obstacle, ...]
+) -> tuple[str | None, tuple[Obstacle, ...]]:
+    """Who should have the role, or why nobody: its own server, if that lost only the resource;
+    else the best other, if that would do better; else, for an owner, its own server once more."""
+    state, name = turn.state, role.name
+    own = live is not None and role.needs_fence and not obstacles_again(state, name, live)
     what = {o.reason for o in reasons}
     if own and Reason.NOT_HELD in what and what <= LOST_RESOURCE:
-        return live
-    other = best(state, role.name, frozenset({live} if live else ()))
-    if other is not None:
-        return other
-    can_mend = what & {Reason.NOT_HELD, Reason.ROLE_FAILED}
-    return live if own and can_mend else None
+        return live, ()
+    now = standing_of_owner(state, name, live) if live else Standing.GONE
+    others = [server for server in role.servers if server != live]
+    hindrances = {server: _hindrances(turn, role, server, now) for server in others}
+    able = [server for server in others if not hindrances[server]]
+    if able:
+        return max(able, key=lambda server: failures.expected(turn, name, server)), ()
+    if own and what & {Reason.NOT_HELD, Reason.ROLE_FAILED}:
+        return live, ()
+    return None, tuple(o for server in others for o in hindrances[server])
 
 
-def _why_nobody(
-    state: State, role: Role, live: str | None, reasons: tuple[Obstacle, ...]
-) -> tuple[Obstacle, ...]:
-    others = (server for server in role.servers if server != live)
-    each = (o for server in others for o in obstacles(state, role.name, server))
-    return tuple(dict.fromkeys((*reasons, *each)))
+def _hindrances(turn: Turn, role: Role, server: str, now: Standing) -> tuple[Obstacle, ...]:
+    """Why a role that stands at `now` does not go to this server. WELL: it is only unwanted where
+    it is, and is interrupted for a server that lacks nothing and has not failed."""
+    state, name = turn.state, role.name
+    found = obstacles(state, name, server)
+    looks = standing_of_candidate(state, name, server)
+    if now is Standing.WELL:
+        if found or failures.failed_before(turn, name, server):
+            return found or (Obstacle(Reason.FAILED_BEFORE, server),)
+    elif looks <= now:
+        return found or (Obstacle(Reason.NOT_BETTER, server),)
+    elif failures.expected(turn, name, server) <= now:
+        return (Obstacle(Reason.FAILED_BEFORE, server),)
+    if now is not Standing.GONE and failures.rests(turn, name, server):
+        return (Obstacle(Reason.RESTS, server),)
+    return ()
 
 
 def _note_waiting(turn: Turn, role: str, reasons: tuple[Obstacle, ...]) -> None:
@@ -216,7 +262,8 @@ def held_down(turn: Turn, role: str) -> bool:
 
 
 def _fail_back(turn: Turn, role: Role) -> None:
-    """Return to the preferred server once it has been able to take the role for long enough."""
+    """Return to the preferred server once it has been able to take the role for long enough: for
+    `failback_hold`, or, if it has failed, without interruption for as long as its pause."""
     name, preferred = role.name, role.servers[0]
     away = turn.state.placements[name].server != preferred
     if role.failback != "automatic" or not away or obstacles(turn.state, name, preferred):
@@ -227,8 +274,10 @@ def _fail_back(turn: Turn, role: Role) -> None:
     if since is None:
         turn.update(ready_since=with_item(turn.state.ready_since, name, turn.now))
         since = turn.now
-    hold = turn.state.site.timers.failback_hold
-    if turn.reached(since + hold) and not held_down(turn, name):
+    failure = turn.state.failures.get((name, preferred))
+    hold = max(turn.state.site.timers.failback_hold, failure.pause if failure else 0.0)
+    at_rest = failures.rests(turn, name, preferred) or held_down(turn, name)
+    if turn.reached(since + hold) and not at_rest:
         turn.update(ready_since=without(turn.state.ready_since, name))
         start(turn, name, preferred, "failback", planned=True)
 

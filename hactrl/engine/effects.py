@@ -49,6 +49,14 @@ class StorePlacement:
 
 
 @dataclass(frozen=True)
+class Remember:
+    """Write the engine's memory durably, in place of the one before; `Remembered` follows."""
+
+    operation: int
+    text: str
+
+
+@dataclass(frozen=True)
 class GrantLease:
     """Answer a guard's renewal. `granted` false: it must give up at once."""
 
@@ -123,8 +131,11 @@ class Reason(Enum):
     NO_CANDIDATE = "no_candidate"
     HELD_DOWN = "held_down"
     AWAITS_PREFERRED = "awaits_preferred"
-    DEADLINE = "deadline"
+    NOT_BETTER = "not_better"
+    FAILED_BEFORE = "failed_before"
+    RESTS = "rests"
     STORE_FAILED = "store_failed"
+    NOT_WRITTEN = "not_written"
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,7 @@ Effect = (
     AskAgent
     | FencePower
     | StorePlacement
+    | Remember
     | GrantLease
     | ProbeEagerly
     | AskHost

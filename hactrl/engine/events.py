@@ -30,10 +30,12 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class SwitchConnected:
-    """With the ports that are up, as read back on connect."""
+    """With the ports that are up, as read back on connect. `replaces`: when it came, another
+    connection was there as this switch, which had not been seen to end and did not answer."""
 
     switch: str
     ports_up: frozenset[int]
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,20 @@ class AgentAnswered:
 
 
 @dataclass(frozen=True)
+class GuardConnected:
+    """The guard of a role has a connection of its own to ask for the lease by."""
+
+    server: str
+    role: str
+
+
+@dataclass(frozen=True)
+class GuardLost:
+    server: str
+    role: str
+
+
+@dataclass(frozen=True)
 class PowerFenced:
     operation: int
     server: str
@@ -138,17 +154,27 @@ class PowerFenced:
 
 @dataclass(frozen=True)
 class LeaseAsked:
-    """A guard asks to renew. It gets an answer only by the effect `GrantLease`."""
+    """A guard asks to renew. It gets an answer only by the effect `GrantLease`. `boot` is that of
+    the guard; a guard of the version before says none."""
 
     request: str
     server: str
     role: str
     epoch: int
+    boot: str = ""
 
 
 @dataclass(frozen=True)
 class EpochStored:
     """The placement that `StorePlacement` carried is on disk."""
+
+    operation: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The memory that `Remember` carried is on disk."""
 
     operation: int
     outcome: Outcome
@@ -205,12 +231,14 @@ class RequestKind(Enum):
     FAILBACK = "failback"
     ENABLE = "enable"
     DISABLE = "disable"
+    RETRY = "retry"
 
 
 @dataclass(frozen=True)
 class Requested:
     """An operator's request. `target`: a server, None for the best. ENABLE and DISABLE are of
-    the server `target`, in every role, and leave `role` empty."""
+    the server `target`, in every role, and leave `role` empty. RETRY forgets what has failed
+    before with a role."""
 
     request: str
     kind: RequestKind
@@ -235,9 +263,12 @@ Event = (
     | AgentLost
     | AgentReported
     | AgentAnswered
+    | GuardConnected
+    | GuardLost
     | PowerFenced
     | LeaseAsked
     | EpochStored
+    | Remembered
     | HostSighted
     | LinkHeard
     | AnswersCounted

@@ -18,6 +18,8 @@ from hactrl.engine.events import (
     AgentReported,
     AnswersCounted,
     EpochStored,
+    GuardConnected,
+    GuardLost,
     Held,
     Holding,
     HostSighted,
@@ -29,6 +31,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     Proof,
+    Remembered,
     RulesInstalled,
     SwitchConnected,
     SwitchLost,
@@ -160,6 +163,16 @@ def agent_answered(turn: Turn, event: AgentAnswered) -> None:
     _agent_says(turn, ask.server, Held(ask.role, result, ask.epoch))
 
 
+def guard_connected(turn: Turn, event: GuardConnected) -> None:
+    if event.server in turn.state.site.network.servers and event.role in turn.state.site.roles:
+        turn.update(guards=turn.state.guards | {(event.server, event.role)})
+
+
+def guard_lost(turn: Turn, event: GuardLost) -> None:
+    """Losing its connection is not losing the guard: it has its role until the lease ends."""
+    turn.update(guards=turn.state.guards - {(event.server, event.role)})
+
+
 def power_fenced(turn: Turn, event: PowerFenced) -> None:
     """Whatever the server held is gone. If it runs again already, it is not fenced any more."""
     ask = turn.state.asks.get(event.operation)
@@ -179,13 +192,21 @@ def power_fenced(turn: Turn, event: PowerFenced) -> None:
 
 
 def epoch_stored(turn: Turn, event: EpochStored) -> None:
-    ask = turn.state.asks.get(event.operation)
-    if ask is None or ask.kind is not AskKind.STORE or ask.outcome is not None:
+    _written(turn, event.operation, AskKind.STORE, event.outcome)
+
+
+def remembered(turn: Turn, event: Remembered) -> None:
+    _written(turn, event.operation, AskKind.REMEMBER, event.outcome)
+
+
+def _written(turn: Turn, operation: int, kind: AskKind, outcome: Outcome) -> None:
+    ask = turn.state.asks.get(operation)
+    if ask is None or ask.kind is not kind or ask.outcome is not None:
         return
-    if event.outcome is Outcome.DONE:
-        turn.update(asks=without(turn.state.asks, event.operation))
+    if outcome is Outcome.DONE:
+        turn.update(asks=without(turn.state.asks, operation))
     else:
-        fail_ask(turn, event.operation, ask, event.outcome)
+        fail_ask(turn, operation, ask, outcome)
 
 
 def noticed(turn: Turn, event: Noticed) -> None:
@@ -242,8 +263,11 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     AgentLost: agent_lost,
     AgentReported: agent_reported,
     AgentAnswered: agent_answered,
+    GuardConnected: guard_connected,
+    GuardLost: guard_lost,
     PowerFenced: power_fenced,
     EpochStored: epoch_stored,
+    Remembered: remembered,
     LeaseAsked: ownership.answer_lease,
     HostSighted: learning.host_sighted,
     LinkHeard: learning.link_heard,

@@ -58,8 +58,25 @@ def combined_proof(state: State, role: str) -> Proof:
 
 
 def next_epoch(state: State, role: str) -> int:
-    """Above everything that store, agents and we ourselves have ever named."""
-    return state.epochs.get(role, 0) + 1
+    """Above everything that store, agents and we ourselves have ever named, or may have."""
+    return max(state.epochs.get(role, 0), state.epoch_floor) + 1
+
+
+def forgetful(state: State, floor: int) -> State:
+    """The state of a controller that starts from an old copy of its store: any epoch up to `floor`
+    may have been given since, to servers that cannot be asked now, too.
+
+    So none of these is given again, and an agent that says that it holds nothing is believed only
+    above them: one that was sent since may still be on its way.
+    """
+    holders = {
+        role: {
+            server: replace(holder, epoch=max(holder.epoch, floor))
+            for server, holder in entries.items()
+        }
+        for role, entries in state.holders.items()
+    }
+    return replace(state, epoch_floor=floor, holders=holders)
 
 
 def has_let_go(held: Held, holder: Holder) -> bool:

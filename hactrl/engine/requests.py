@@ -4,34 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hactrl.engine import ownership
+from hactrl.engine import memory, ownership
 from hactrl.engine.candidates import best, failings, obstacles
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.standing import (
+    best_that_is_there,
+    standing_of_candidate,
+    standing_of_owner,
+)
 from hactrl.engine.state import State
 from hactrl.engine.takeover import path, start
 from hactrl.engine.turn import Turn
 
+_MISNAMED = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER, Reason.NOT_A_CANDIDATE})
+
 
 def requested(turn: Turn, event: Requested) -> None:
-    """Answer a request, and unless it is refused or a dry run, begin what it asks for."""
-    if event.kind in (RequestKind.ENABLE, RequestKind.DISABLE):
-        _set_enabled(turn, event)
-    else:
+    """Answer a request, and unless it is refused or a dry run, begin what it asks for. What is
+    only remembered is answered when it is on disk."""
+    if event.kind not in memory.KEPT_REQUESTS:
         _move(turn, event)
+    elif reasons := _misnamed(turn.state, event):
+        _refuse(turn, event, reasons)
+    elif event.dry_run:
+        _accept(turn, event, steps=(event.kind.value,))
+    else:
+        memory.pend(turn, event)
 
 
-def _set_enabled(turn: Turn, event: Requested) -> None:
+def _misnamed(state: State, event: Requested) -> tuple[Obstacle, ...]:
+    if event.kind is RequestKind.RETRY:
+        known = event.role in state.site.roles
+        return () if known else (Obstacle(Reason.UNKNOWN_ROLE, event.role),)
     server = event.target or ""
-    if server not in turn.state.site.network.servers:
-        _refuse(turn, event, (Obstacle(Reason.UNKNOWN_SERVER, server),))
-        return
-    _accept(turn, event, steps=(event.kind.value,))
-    if event.dry_run:
-        return
-    others = turn.state.disabled - {server}
-    disable = event.kind is RequestKind.DISABLE
-    turn.update(disabled=others | {server} if disable else others)
+    known = server in state.site.network.servers
+    return () if known else (Obstacle(Reason.UNKNOWN_SERVER, server),)
+
+
+def settle_pending(turn: Turn) -> None:
+    """Carry out and answer what is on disk now; refuse what could not be written."""
+    for each in turn.state.pending:
+        ask = turn.state.asks.get(each.operation)
+        if each.operation == 0 or (ask is not None and ask.outcome is None):
+            continue
+        turn.update(pending=tuple(p for p in turn.state.pending if p is not each))
+        if ask is not None:
+            _refuse(turn, each.request, (Obstacle(Reason.NOT_WRITTEN, each.request.kind.value),))
+            continue
+        turn.state = memory.wished(turn.state, each.request)
+        _accept(turn, each.request, steps=(each.request.kind.value,))
 
 
 def _move(turn: Turn, event: Requested) -> None:
@@ -55,7 +77,9 @@ def _target(state: State, event: Requested) -> str | None:
     if event.kind is RequestKind.FAILBACK:
         return role.servers[0]
     live = state.placements[event.role].server
-    return best(state, event.role, frozenset({live} if live else ()))
+    others = frozenset({live} if live else ())
+    found = best(state, event.role, others) or best_that_is_there(state, event.role, others)
+    return found if found and not _hindrances(state, event.role, found) else None
 
 
 def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obstacle, ...]:
@@ -70,7 +94,18 @@ def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obsta
         return (Obstacle(Reason.BUSY, event.role),)
     if target == live and not failings(state, event.role, target):
         return (Obstacle(Reason.ALREADY_THERE, target),)
-    return obstacles(state, event.role, target)
+    return _hindrances(state, event.role, target)
+
+
+def _hindrances(state: State, role: str, target: str) -> tuple[Obstacle, ...]:
+    """Obstacles, unless the target would do better, such as it is, than the server that is left."""
+    found = obstacles(state, role, target)
+    misnamed = any(o.reason in _MISNAMED for o in found)
+    live = None if misnamed else state.placements[role].server
+    if live is None or target == live:
+        return found
+    better = standing_of_candidate(state, role, target) > standing_of_owner(state, role, live)
+    return () if better else found
 
 
 def _refuse(turn: Turn, event: Requested, reasons: tuple[Obstacle, ...]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from hactrl.engine.effects import Obstacle
-from hactrl.engine.events import AnswerWays, Held, Outcome, Proof, Verdict
+from hactrl.engine.events import AnswerWays, Held, Outcome, Proof, Requested, Verdict
 from hactrl.site.model import Site
 from topology.discovery import Heard, Judgement
 from topology.hosts import Table
@@ -41,7 +42,7 @@ class Takeover:
     `step_times` holds when each finished step ended; `waiting_for` what the engine waits for
     now, for status and journal. `entered` is when the step began, `deadline` when it ends.
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
-    of the rules that STEER waits for.
+    of the rules that STEER waits for. `left` is the standing of the origin when this began.
     """
 
     role: str
@@ -61,6 +62,7 @@ class Takeover:
     step_times: tuple[tuple[Step, float], ...] = ()
     waiting_for: tuple[Obstacle, ...] = ()
     request: str | None = None
+    left: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class AskKind(Enum):
     POWER = "power"
     RELEASE = "release"
     ASSUME = "assume"
+    REMEMBER = "remember"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ class Ask:
     """An operation that was started. It is forgotten when done; when it failed it stays with
     its `outcome` until `deadline`, so that it is not repeated before.
 
-    `role` is empty for POWER. `boot` is the one that the server had when POWER was asked.
+    `role` is empty for POWER, and `server` too for REMEMBER. `boot` is the one that the server had
+    when POWER was asked.
     """
 
     kind: AskKind
@@ -125,6 +129,39 @@ class HoldDown:
 
     until: float
     pause: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A server has failed at a role, `count` times: it was left because it served ill, or a move
+    to it did not succeed. It counts as `standing` until `until`, when it may be tried once more,
+    or until there is a better sign; see `engine.failures`. `pause` led to `until`; `boot` is the
+    one that the server had. `at` is when it failed last."""
+
+    count: int
+    standing: int
+    at: float
+    until: float
+    pause: float
+    boot: str = ""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A role has changed its server by itself `moves` times, without an hour's quiet between.
+    Before `until` it moves only where it has no bad memory of, or away from a server that is
+    gone."""
+
+    moves: int
+    until: float
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A request that counts when the memory is on disk; `operation` writes it, 0: none yet."""
+
+    request: Requested
+    operation: int = 0
 
 
 @dataclass(frozen=True)
@@ -168,45 +205,76 @@ class Outlook:
     discovered: tuple[Link, ...] = ()
 
 
+class Kept(Enum):
+    """What becomes of a field of `State` when the controller ends. STORED: it is in the store,
+    see `engine.memory`; DERIVED: it follows from others; LEARNT: the world tells it anew, and
+    until then the engine does without."""
+
+    STORED = "stored"
+    DERIVED = "derived"
+    LEARNT = "learnt"
+
+
+STORED = {"kept": Kept.STORED}
+DERIVED = {"kept": Kept.DERIVED}
+LEARNT = {"kept": Kept.LEARNT}
+
+
 @dataclass(frozen=True)
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role or file server, service, card; `holders` by role, then server; `epochs`
-    the highest known of each role; `asks` by operation; `ready_since` when the preferred server of
-    a role with automatic failback became able to take it; `waiting` why a role that nobody serves
-    well stays where it is; `wake` the last moment that was asked for; `outlook` that of `version`.
-    `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
-    journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by
-    file server.
+    Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
+    guard is connected; `holders` by role, then server; `epochs` the highest known of each role,
+    `epoch_floor` one that none of any role was above when the store was restored from a copy;
+    `asks` by operation; `failures` by role and server; `served` the roles that have been served
+    since the start; `ready_since` when the preferred server of a role with automatic failback
+    became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
+    the last moment that was asked for; `outlook` that of `version`.
+    `pending` are operators' requests that are being written; `kept` is what the store was given
+    last of what it should keep, at `kept_at`. `host_table` of all backbones; `refused_sightings`
+    by reason and port: how many, and when the journal was told last; `heard` which port hears
+    which, `cabling` what follows; `answers` by file server.
     """
 
-    site: Site
-    version: int = 1
-    operation: int = 0
-    started: float = 0.0
-    placements: Mapping[str, Placement] = field(default_factory=dict)
-    takeovers: Mapping[str, Takeover] = field(default_factory=dict)
-    epochs: Mapping[str, int] = field(default_factory=dict)
-    holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict)
-    asks: Mapping[int, Ask] = field(default_factory=dict)
-    switches: Mapping[str, SwitchState] = field(default_factory=dict)
-    health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict)
-    agents: Mapping[str, Agent] = field(default_factory=dict)
-    fenced: Mapping[str, Fenced] = field(default_factory=dict)
-    disabled: frozenset[str] = frozenset()
-    hold_downs: Mapping[str, HoldDown] = field(default_factory=dict)
-    ready_since: Mapping[str, float] = field(default_factory=dict)
-    waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict)
-    host_table: Table = field(default_factory=Table)
+    site: Site = field(metadata=STORED)  # in its file
+    version: int = field(default=1, metadata=LEARNT)
+    operation: int = field(default=0, metadata=LEARNT)
+    started: float = field(default=0.0, metadata=LEARNT)
+    placements: Mapping[str, Placement] = field(default_factory=dict, metadata=STORED)
+    # What made them necessary is seen again.
+    takeovers: Mapping[str, Takeover] = field(default_factory=dict, metadata=LEARNT)
+    # From placements, and what agents say.
+    epochs: Mapping[str, int] = field(default_factory=dict, metadata=DERIVED)
+    epoch_floor: int = field(default=0, metadata=STORED)
+    # All are suspects at first.
+    holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict, metadata=LEARNT)
+    asks: Mapping[int, Ask] = field(default_factory=dict, metadata=LEARNT)
+    switches: Mapping[str, SwitchState] = field(default_factory=dict, metadata=LEARNT)
+    health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict, metadata=LEARNT)
+    agents: Mapping[str, Agent] = field(default_factory=dict, metadata=LEARNT)
+    guards: frozenset[tuple[str, str]] = field(default_factory=frozenset, metadata=LEARNT)
+    fenced: Mapping[str, Fenced] = field(default_factory=dict, metadata=STORED)
+    disabled: frozenset[str] = field(default_factory=frozenset, metadata=STORED)
+    hold_downs: Mapping[str, HoldDown] = field(default_factory=dict, metadata=STORED)
+    failures: Mapping[tuple[str, str], Failure] = field(default_factory=dict, metadata=STORED)
+    rests: Mapping[str, Rest] = field(default_factory=dict, metadata=STORED)
+    served: frozenset[str] = field(default_factory=frozenset, metadata=LEARNT)
+    ready_since: Mapping[str, float] = field(default_factory=dict, metadata=LEARNT)
+    waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict, metadata=DERIVED)
+    host_table: Table = field(default_factory=Table, metadata=STORED)
     refused_sightings: Mapping[tuple[str, Attachment], tuple[int, float]] = field(
-        default_factory=dict
+        default_factory=dict, metadata=LEARNT
     )
-    heard: Heard = field(default_factory=dict)
-    cabling: Judgement = field(default_factory=Judgement)
-    answers: Mapping[str, Answers] = field(default_factory=dict)
-    wake: float | None = None
-    outlook: Outlook = field(default_factory=Outlook)
+    heard: Heard = field(default_factory=dict, metadata=LEARNT)
+    cabling: Judgement = field(default_factory=Judgement, metadata=DERIVED)
+    answers: Mapping[str, Answers] = field(default_factory=dict, metadata=LEARNT)
+    # Whoever asked gets no answer, and asks again.
+    pending: tuple[Pending, ...] = field(default_factory=tuple, metadata=LEARNT)
+    kept: tuple[Any, ...] = field(default_factory=tuple, metadata=DERIVED)
+    kept_at: float = field(default=0.0, metadata=DERIVED)
+    wake: float | None = field(default=None, metadata=DERIVED)
+    outlook: Outlook = field(default_factory=Outlook, metadata=DERIVED)
 
     def port_up(self, attachment: Attachment) -> bool:
         """Last known; a switch never seen counts as all up, so that its absence delays nothing."""

@@ -11,7 +11,7 @@ deadline; `STEPS` is the table. The ways back:
             which is first of all the origin if the change was planned
     ASSUME  the target is asked to release (as a suspect, in the next FENCE); another target,
     SERVE   at last the origin again; when all have been tried: give up, and begin anew after a
-            pause
+            pause. Who has the resource and is only slow keeps it if nobody would do better
     STEER   finish: who is not yet steered is told by its switch's own `installed`
 
 Another target means a new epoch, and so begins at STORE.
@@ -27,7 +27,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from hactrl.engine import ownership
+from hactrl.engine import failures, ownership
 from hactrl.engine.candidates import (
     best,
     failings,
@@ -54,6 +54,12 @@ from hactrl.engine.fencing import (
     release_failed,
     strengthen,
 )
+from hactrl.engine.standing import (
+    Standing,
+    best_that_is_there,
+    standing_of_candidate,
+    standing_of_owner,
+)
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
 from hactrl.engine.turn import Turn, with_item, without
 
@@ -75,6 +81,7 @@ def start(
         epoch=0,
         cause=cause,
         planned=planned,
+        left=_standing_now(turn.state, role),
         step=Step.STORE,
         started=turn.now,
         deadline=turn.now,
@@ -238,17 +245,47 @@ def _enter_serve(turn: Turn, takeover: Takeover) -> None:
 
 def _serves(turn: Turn, takeover: Takeover) -> Progress:
     state, role, target = turn.state, takeover.role, takeover.target
-    if serving(state, role, target):
+    if serving(state, role, target) or _is_better_than_nobody(state, takeover):
         return Progress.DONE
     reasons = failings(state, role, target)
     _wait_for(turn, takeover, reasons or (Obstacle(Reason.SERVICE_UNKNOWN, target),))
-    passing = {Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED}
-    return Progress.FAILED if any(o.reason not in passing for o in reasons) else Progress.WAIT
+    return Progress.FAILED if any(o.reason not in PASSING for o in reasons) else Progress.WAIT
+
+
+#: What may pass while a new owner comes up.
+PASSING = frozenset({Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED})
+
+
+def _is_better_than_nobody(state: State, takeover: Takeover) -> bool:
+    """The daemons of a role that owns nothing run everywhere, and nothing that we do makes them
+    better: users are sent where they do better than at the server that has the role."""
+    role = takeover.role
+    if state.site.roles[role].needs_fence:
+        return False
+    return standing_of_candidate(state, role, takeover.target) > _standing_now(state, role)
+
+
+def _serve_failed(turn: Turn, takeover: Takeover) -> None:
+    """It has what the role owns, and only probes say that it serves ill: if nobody is expected to
+    do better, it stays there, because a move would only interrupt what is served."""
+    state, role, target = turn.state, takeover.role, takeover.target
+    standing = standing_of_owner(state, role, target)
+    only_probes = {o.reason for o in failings(state, role, target)} <= PASSING
+    held = holding(state, role, target) is Holding.HELD
+    others = set(state.site.roles[role].servers) - {target} - takeover.tried
+    better = any(failures.expected(turn, role, server) > standing for server in others)
+    if only_probes and held and not better and target != takeover.origin:
+        failures.remember(turn, role, target, standing)
+        _go_on(turn, takeover)
+    else:
+        _try_another(turn, takeover)
 
 
 def _try_another(turn: Turn, takeover: Takeover) -> None:
-    """The next target: one that has no obstacles, then the origin, each tried once."""
+    """The next target: one that has no obstacles, then the origin, then whoever does better than
+    nobody, each tried once."""
     state, role, origin = turn.state, takeover.role, takeover.origin
+    _remember_target(turn, takeover)
     tried = takeover.tried | {takeover.target}
     own = {origin} if origin is not None else set()
     target = best(state, role, tried | own)
@@ -256,10 +293,26 @@ def _try_another(turn: Turn, takeover: Takeover) -> None:
     if target is None and owned and own - tried and not obstacles_again(state, role, *own):
         target = origin
     if target is None:
+        target = best_that_is_there(state, role, tried | own)
+    if target is None:
         give_up(turn, takeover, takeover.waiting_for)
         return
     unplanned = replace(takeover, planned=False, tried=tried)
     _begin(turn, unplanned, target)
+
+
+def _remember_target(turn: Turn, takeover: Takeover) -> None:
+    """A target that was hindered before it was asked has not failed, unless there was no need to
+    ask it; nor has one that was only lost from sight."""
+    lost = {Reason.AGENT_NOT_CONNECTED} == {o.reason for o in takeover.waiting_for}
+    optional = takeover.planned and takeover.request is None
+    if takeover.step is Step.SERVE:
+        standing = standing_of_owner(turn.state, takeover.role, takeover.target)
+    elif optional or (takeover.step is Step.ASSUME and not lost):
+        standing = Standing.REFUSED
+    else:
+        return
+    failures.remember(turn, takeover.role, takeover.target, standing)
 
 
 # STEER: users' packets go to the new place.
@@ -295,10 +348,12 @@ def unsteered(state: State, role: str, version: int) -> tuple[str, ...]:
 def _finish(turn: Turn, takeover: Takeover) -> None:
     role = takeover.role
     turn.update(takeovers=without(turn.state.takeovers, role))
+    if takeover.request is not None and takeover.planned:
+        failures.forgive(turn, role, takeover.target)
+    elif takeover.target != takeover.origin:
+        failures.note_move(turn, role)
     if not takeover.planned:
         _hold_down(turn, role)
-    elif takeover.request is not None:
-        turn.update(hold_downs=without(turn.state.hold_downs, role))
     durations: dict[str, float] = {}
     begun = takeover.started
     for step, ended in takeover.step_times:
@@ -377,10 +432,21 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
 
 
 def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
-    """Why the target cannot go on; its own earlier server need not be ready, only able."""
-    if takeover.target == takeover.origin:
-        return obstacles_again(state, takeover.role, takeover.target)
-    return obstacles(state, takeover.role, takeover.target)
+    """Why the target cannot go on; its own earlier server need not be ready, only able, and
+    another one only better than the one that was left."""
+    role, target = takeover.role, takeover.target
+    if target == takeover.origin:
+        return obstacles_again(state, role, target)
+    if standing_of_candidate(state, role, target) > takeover.left and not best(
+        state, role, takeover.tried | {takeover.origin or "", target}
+    ):
+        return ()
+    return obstacles(state, role, target)
+
+
+def _standing_now(state: State, role: str) -> Standing:
+    live = state.placements[role].server
+    return standing_of_owner(state, role, live) if live else Standing.GONE
 
 
 def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
@@ -420,7 +486,7 @@ STEPS: Mapping[Step, StepRule] = {
         _enter_assume, _assumed, _try_another, lambda turn: turn.state.site.timers.assume_deadline
     ),
     Step.SERVE: StepRule(
-        _enter_serve, _serves, _try_another, lambda turn: turn.state.site.timers.serve_deadline
+        _enter_serve, _serves, _serve_failed, lambda turn: turn.state.site.timers.serve_deadline
     ),
     Step.STEER: StepRule(
         _enter_steer, _steered, _finish, lambda turn: turn.state.site.timers.steer_deadline

@@ -21,13 +21,14 @@ from hactrl import words
 from hactrl.engine.effects import Answer, Reason
 from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.state import State
+from hactrl.journal import Entry
 from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
 from hactrl.rest.router import LOCAL, Permission, Router
 from hactrl.rest.status import obstacle_json, status, unready
 from hactrl.rest.tables import pipeline_json, rule_sets_json
-from hactrl.store import Entry
+from hactrl.store_file import StoreError
 from hactrl.tracing import PacketError, Question, tell
 
 #: Journal entries in one answer at most.
@@ -142,6 +143,7 @@ class Api:
         add("POST", "/v1/trace", read, self._trace, Walk)
         add("POST", "/v1/roles/{role}/failover", change, self._failover, Move)
         add("POST", "/v1/roles/{role}/failback", change, self._failback, Change)
+        add("POST", "/v1/roles/{role}/retry", change, self._retry, Change)
         add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
         add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
 
@@ -188,11 +190,14 @@ class Api:
 
     def _history_page(self, request: Request) -> Response:
         _known(request, {"role", "before", "limit"})
-        entries = self._history(
-            role=request.GET.get("role"),
-            before=_number(request, "before", 1, 1 << 62),
-            limit=_number(request, "limit", 1, LARGEST_PAGE) or 100,
-        )
+        before = _number(request, "before", 1, 1 << 62)
+        limit = _number(request, "limit", 1, LARGEST_PAGE) or 100
+        try:
+            entries = self._history(request.GET.get("role"), before, limit)
+        except StoreError as error:
+            raise ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "store-unusable", str(error)
+            ) from error
         return _json({"entries": [_entry(entry) for entry in entries]})
 
     def _tables_page(self, request: Request) -> Response:
@@ -221,6 +226,9 @@ class Api:
 
     def _failback(self, _request: Request, body: Change, role: str) -> Response:
         return self._ask(RequestKind.FAILBACK, role, None, body)
+
+    def _retry(self, _request: Request, body: Change, role: str) -> Response:
+        return self._ask(RequestKind.RETRY, role, None, body)
 
     def _enable(self, _request: Request, body: Change, server: str) -> Response:
         return self._ask(RequestKind.ENABLE, "", server, body)
@@ -290,6 +298,8 @@ def _entry(entry: Entry) -> dict[str, Any]:
     return {
         "number": entry.number,
         "at": entry.at,
+        "count": entry.count,
+        "last": entry.last,
         "kind": entry.kind,
         "role": entry.role,
         "details": dict(entry.details),

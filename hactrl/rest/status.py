@@ -11,7 +11,8 @@ from typing import Any
 from hactrl import words
 from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.state import State, SwitchState, Takeover
+from hactrl.engine.standing import Standing
+from hactrl.engine.state import Failure, State, SwitchState, Takeover
 from hactrl.rest.file_servers import file_server
 from hactrl.site.model import Role
 from topology.model import Interface
@@ -124,6 +125,21 @@ def _role(state: State, role: Role, now: float) -> Json:
             )
         ],
         "candidates": {name: _candidate(state, role, name) for name in role.servers},
+        "failed": {
+            server: _failure(failure, now)
+            for (of, server), failure in state.failures.items()
+            if of == role.name
+        },
+    }
+
+
+def _failure(failure: Failure, now: float) -> Json:
+    """What is held against a server; `hactl retry` forgets it."""
+    return {
+        "times": failure.count,
+        "standing": Standing(failure.standing).name.lower(),
+        "ago": _ago(now, failure.at),
+        "counts_for": _ago(failure.until, now),
     }
 
 

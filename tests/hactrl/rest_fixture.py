@@ -12,13 +12,15 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry
 
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import Answer, Record
+from hactrl.engine.effects import Answer, Record, Remember
 from hactrl.engine.events import (
     AgentConnected,
     Event,
     Held,
     Holding,
+    Outcome,
     ProbeChanged,
+    Remembered,
     Requested,
     RulesInstalled,
     SwitchConnected,
@@ -62,11 +64,14 @@ class Controller:
 
     def tell(self, *events: Event) -> list[Answer]:
         answers = []
-        for event in events:
-            self.state, effects = decide(self.state, event, self.now)
+        todo = list(events)
+        while todo:
+            self.state, effects = decide(self.state, todo.pop(0), self.now)
             for effect in effects:
                 if isinstance(effect, Answer):
                     answers.append(effect)
+                elif isinstance(effect, Remember):
+                    todo.append(Remembered(effect.operation, Outcome.DONE))
                 elif isinstance(effect, Record):
                     self.api.happenings.observe(effect)
                     number = len(self.journal) + 1

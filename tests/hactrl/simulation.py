@@ -29,6 +29,7 @@ from hactrl.engine.effects import (
     FencePower,
     GrantLease,
     Record,
+    Remember,
     StorePlacement,
     Verb,
     Wake,
@@ -47,6 +48,7 @@ from hactrl.engine.events import (
     PortChanged,
     PowerFenced,
     ProbeChanged,
+    Remembered,
     Requested,
     RequestKind,
     RulesInstalled,
@@ -191,6 +193,7 @@ class Host:
     connection: int = 0
     broken: set[str] = field(default_factory=set)  # roles whose services fail here
     treacherous: bool = False  # looks able to take the role, and fails when it does
+    hangs: bool = False  # looks able to take the role, and does not come to an end with it
     no_lease: bool = False  # the guard's way to the controller is cut
     backlog: list[Callable[[], None]] = field(default_factory=list)  # while frozen
 
@@ -225,12 +228,15 @@ class World:
         self.cables_down: set[str] = set()
         self.switches_away: set[str] = set()
         self.prober_broken = False
+        self.lasting: tuple[object, ...] = ()
+        self.common_cause = ""  # the reason why whoever has the mail is unhealthy, wherever it is
         self.power_broken = False
         self.store_broken = False
         self.seen: dict[tuple[str, str, str], Verdict] = {}
         self.probing = False
         self.last_wake = 0
         self.stored: dict[str, tuple[str, int]] = {}
+        self.memory = ""
         self.connections: dict[str, int] = {}
         self.last_delivery: dict[tuple[str, str], float] = {}
         self.highest: tuple[int, str] = (0, "")
@@ -262,7 +268,7 @@ class World:
     def start_controller(self) -> None:
         self.incarnation += 1
         self.controller_up = True
-        self.state = engine.initial(self.site, dict(self.stored), self.now)
+        self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
         self.seen = {}
         self.connections = {}
         for switch in self.site.network.switches:
@@ -299,6 +305,8 @@ class World:
                 self.fence_power(effect)
             case StorePlacement():
                 self.store(effect)
+            case Remember():
+                self.remember(effect)
             case GrantLease():
                 self.grant(effect)
             case Wake(at=at):
@@ -376,6 +384,8 @@ class World:
             return Verdict.UNHEALTHY, "refused"
         if role.needs_fence and host.copy.holding is Holding.FAILED:
             return Verdict.UNHEALTHY, "refused"
+        if role.needs_fence and host.copy.using and self.common_cause:
+            return Verdict.UNHEALTHY, self.common_cause
         ready = role.needs_fence and not host.copy.using
         return (Verdict.READY if ready else Verdict.HEALTHY), ""
 
@@ -511,7 +521,8 @@ class World:
             self.set_holding(host, Holding.FAILED if fails else Holding.HELD)
             self.answer(host, asked, Outcome.FAILED if fails else Outcome.DONE)
 
-        self.after(self.random.choice((0.02, 0.1, 1.0)), done)
+        if not host.hangs:
+            self.after(self.random.choice((0.02, 0.1, 1.0)), done)
 
     def set_holding(self, host: Host, holding: Holding) -> None:
         host.copy.holding = holding
@@ -618,6 +629,18 @@ class World:
         def write() -> None:
             self.stored[asked.role] = (asked.server, asked.epoch)
             self.later(EpochStored(asked.operation, Outcome.DONE))
+
+        incarnation = self.incarnation
+        self.after(0.005, lambda: incarnation == self.incarnation and write())
+
+    def remember(self, asked: Remember) -> None:
+        if self.store_broken:
+            self.later(Remembered(asked.operation, Outcome.FAILED))
+            return
+
+        def write() -> None:
+            self.memory = asked.text
+            self.later(Remembered(asked.operation, Outcome.DONE))
 
         incarnation = self.incarnation
         self.after(0.005, lambda: incarnation == self.incarnation and write())
@@ -821,6 +844,8 @@ class World:
                 record.kind == "takeover.started"
                 and record.role == role.name
                 and when > self.now - quiet
+                # Who has failed gets its role back after a pause that may end only now.
+                and ("cause", "failback") not in record.details
                 for when, record in self.journal
             )
             if starts > (0 if able else 1 + quiet / self.site.timers.failback_hold):

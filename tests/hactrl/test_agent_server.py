@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import eventlet
 import pytest
+from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected
 from eventlet.green import socket
-from eventlet.queue import LightQueue
 from running import secret
 
 from hactrl.agent.protocol import (
@@ -33,6 +34,7 @@ from hactrl.agent.protocol import (
     Report,
     Welcome,
 )
+from hactrl.agent_connection import BURST, RATE
 from hactrl.agents import AgentServer, read_tokens
 from hactrl.engine.effects import AskAgent, FencePower, GrantLease, Verb
 from hactrl.engine.events import (
@@ -40,7 +42,7 @@ from hactrl.engine.events import (
     AgentConnected,
     AgentLost,
     AgentReported,
-    Event,
+    GuardConnected,
     Held,
     Holding,
     LeaseAsked,
@@ -49,60 +51,7 @@ from hactrl.engine.events import (
     Proof,
 )
 from hactrl.power import PowerFencer
-from hactrl.site.model import Controller, Listen, PowerFence, Role, Site, Timers
-from topology.model import Network
-
-LISTEN = Listen("127.0.0.1", 0)
-SITE = Site(
-    name="test",
-    network=Network({}, {}, ()),
-    roles={
-        "mail": Role("mail", ("one",), (), (), owns=("spool",), lease=4.0),
-        "web": Role("web", ("one",), (), ()),
-    },
-    resources=("spool",),
-    power_fences={},
-    timers=Timers(agent_heartbeat=0.05, agent_timeout=0.3),
-    controller=Controller(LISTEN, LISTEN, LISTEN, "/etc/tokens", "", ""),
-)
-HELLO = AgentHello(VERSION, "one", "secret", "boot", (Held("mail", Holding.NOTHING, 3),))
-GUARD_HELLO = GuardHello(VERSION, "one", "secret", "mail")
-
-
-class Events:
-    """What was emitted, in order."""
-
-    def __init__(self) -> None:
-        self._queue: LightQueue = LightQueue()
-
-    def __call__(self, event: Event) -> None:
-        self._queue.put(event)
-
-    def next(self) -> Event:
-        event: Event = self._queue.get(timeout=2)
-        return event
-
-
-class Peer:
-    """An agent made of a socket."""
-
-    def __init__(self, port: int, hello: Any = None) -> None:
-        self.socket = eventlet.connect(("127.0.0.1", port))
-        self._lines = self.socket.makefile("rb")
-        if hello is not None:
-            self.send(hello)
-
-    def send(self, message: Any) -> None:
-        self.socket.sendall(TO_CONTROLLER.encode(message))
-
-    def next(self) -> Any:
-        """The next message but a heartbeat; None at the end."""
-        with eventlet.Timeout(2):
-            while line := self._lines.readline():
-                message = FROM_CONTROLLER.decode(line)
-                if not isinstance(message, Heartbeat):
-                    return message
-        return None
+from hactrl.site.model import PowerFence
 
 
 @pytest.fixture
@@ -121,7 +70,9 @@ def server(events: Events) -> Iterator[AgentServer]:
 def test_an_agent_is_welcomed_with_the_intervals_of_the_site(
     server: AgentServer, events: Events
 ) -> None:
-    assert Peer(server.port, HELLO).next() == Welcome(0.05, 0.3)
+    peer = Peer(server.port, HELLO)
+    assert peer.next() == Welcome(0.05, 0.3, VERSION)
+    peer.send(Heartbeat())
     assert events.next() == AgentConnected("one", "boot", HELLO.roles)
 
 
@@ -143,17 +94,11 @@ def test_a_wrong_token_is_refused_and_said_so(server: AgentServer, hello: Any) -
     assert peer.next() is None
 
 
-def test_another_version_is_refused(server: AgentServer) -> None:
-    refused = Peer(server.port, GuardHello(VERSION + 1, "one", "secret", "mail")).next()
-    assert refused.refusal is Refusal.VERSION
-
-
 @pytest.mark.parametrize("line", [b"hello\n", b'{"kind":"Reboot"}\n', b"x" * 20_000 + b"\n"])
 def test_what_is_no_message_ends_the_connection_with_a_reason(
     server: AgentServer, events: Events, line: bytes
 ) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     with contextlib.suppress(OSError):
         peer.socket.sendall(line)
@@ -163,8 +108,7 @@ def test_what_is_no_message_ends_the_connection_with_a_reason(
 
 
 def test_a_guard_may_not_answer_for_the_agent(server: AgentServer) -> None:
-    peer = Peer(server.port, GUARD_HELLO)
-    peer.next()
+    peer = connected(server.port, GUARD_HELLO)
     peer.send(Report(Held("mail", Holding.NOTHING, 3)))
     assert peer.next().refusal is Refusal.PROTOCOL
 
@@ -184,28 +128,16 @@ def test_agents_connect_again_after_file_descriptors_ran_out(server: AgentServer
 
 
 def test_an_agent_that_is_silent_is_lost(server: AgentServer, events: Events) -> None:
-    Peer(server.port, HELLO)
+    peer = connected(server.port, HELLO)
     events.next()
     assert events.next() == AgentLost("one")
-
-
-def test_a_newer_connection_takes_the_place_of_the_old_one(
-    server: AgentServer, events: Events
-) -> None:
-    old = Peer(server.port, HELLO)
-    old.next()
-    new = Peer(server.port, HELLO)
-    new.next()
-    assert old.next().refusal is Refusal.SUPERSEDED
-    kinds = [type(events.next()) for _ in range(3)]
-    assert kinds == [AgentConnected, AgentLost, AgentConnected]
+    assert peer.next() is None
 
 
 def test_what_is_asked_arrives_and_its_answer_comes_back(
     server: AgentServer, events: Events
 ) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     server.ask(AskAgent(1, "one", Verb.ASSUME, "mail", 4, Proof.LEASE))
     assert peer.next() == Assume(1, "mail", 4, Proof.LEASE, leased=True)
@@ -216,8 +148,7 @@ def test_what_is_asked_arrives_and_its_answer_comes_back(
 
 
 def test_a_role_without_lease_is_assumed_without(server: AgentServer, events: Events) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     server.ask(AskAgent(1, "one", Verb.ASSUME, "web", 4, Proof.NEVER_OWNED))
     assert peer.next().leased is False
@@ -226,13 +157,11 @@ def test_a_role_without_lease_is_assumed_without(server: AgentServer, events: Ev
 def test_the_loss_of_a_connection_answers_what_was_asked(
     server: AgentServer, events: Events
 ) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     server.ask(AskAgent(5, "one", Verb.RELEASE, "mail", 4))
     assert peer.next() == Release(5, "mail", 4)
-    peer.socket.close()
-    del peer
+    peer.close()
     assert events.next() == AgentLost("one")
     assert events.next() == AgentAnswered(5, "one", "mail", Outcome.TIMED_OUT)
 
@@ -245,15 +174,154 @@ def test_who_is_not_connected_is_answered_for_at_once(server: AgentServer, event
 def test_a_lease_is_granted_or_denied_to_the_guard_that_asked(
     server: AgentServer, events: Events
 ) -> None:
-    guard = Peer(server.port, GUARD_HELLO)
-    guard.next()
+    guard = connected(server.port, GUARD_HELLO)
+    assert events.next() == GuardConnected("one", "mail")
     for number, granted, answer in ((8, True, LeaseGranted(8, 4.0)), (9, False, LeaseDenied(9))):
         guard.send(LeaseRenew(number, 4))
         asked = events.next()
         assert isinstance(asked, LeaseAsked)
         assert (asked.server, asked.role, asked.epoch) == ("one", "mail", 4)
+        assert asked.boot == GUARD_HELLO.boot
         server.grant(GrantLease(asked.request, granted, 4.0))
         assert guard.next() == answer
+
+
+def claim(epoch: int) -> AgentHello:
+    return AgentHello(VERSION, "one", "secret", "boot", (Held("mail", Holding.NOTHING, epoch),))
+
+
+@pytest.mark.reported("C5")
+def test_an_epoch_beyond_what_anybody_can_have_been_given_is_refused(server: AgentServer) -> None:
+    peer = Peer(server.port, claim(2**52 + 1))
+    assert isinstance(peer.next(), Welcome)
+    peer.send(Heartbeat())
+    assert peer.next().refusal is Refusal.PROTOCOL
+
+
+@pytest.mark.reported("C5")
+@pytest.mark.parametrize(
+    "message",
+    [
+        Report(Held("mail", Holding.HELD, 2**52 + 1)),
+        Answer(1, "mail", Outcome.REFUSED, 2**52 + 1, ""),
+    ],
+)
+def test_no_message_raises_the_epoch_without_bound(
+    server: AgentServer, events: Events, message: Any
+) -> None:
+    peer = connected(server.port, HELLO)
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.RELEASE, "mail", 4))
+    assert peer.next() == Release(1, "mail", 4)
+    peer.send(message)
+    assert peer.next().refusal is Refusal.PROTOCOL
+    assert events.next() == AgentLost("one")
+
+
+@pytest.mark.reported("C5")
+def test_the_highest_epoch_that_is_believed_is_caught_up_with_and_then_belongs_to_all(
+    events: Events,
+) -> None:
+    """Once somebody has claimed the highest, the others are given higher ones, and say so."""
+    highest = {"mail": 0}
+    server = AgentServer(SITE, {"one": "secret"}, events, highest.__getitem__)
+    server.start()
+    try:
+        connected(server.port, claim(2**52)).close()
+        assert events.next() == AgentConnected("one", "boot", claim(2**52).roles)
+        assert events.next() == AgentLost("one")
+        highest["mail"] = 2**52 + 1
+        connected(server.port, claim(2**52 + 1))
+        assert events.next() == AgentConnected("one", "boot", claim(2**52 + 1).roles)
+    finally:
+        server.stop()
+
+
+@pytest.mark.reported("C7")
+def test_half_a_character_in_a_token_is_refused_with_a_reason(server: AgentServer) -> None:
+    peer = Peer(server.port)
+    peer.send_line(
+        '{"kind":"GuardHello","version":2,"server":"one","token":"\\ud800","role":"mail"}'
+    )
+    refused = peer.next()
+    assert refused.refusal is Refusal.PROTOCOL
+    assert "token" in refused.explanation
+
+
+def test_an_agent_that_answers_for_another_role_is_refused(
+    server: AgentServer, events: Events
+) -> None:
+    peer = connected(server.port, HELLO)
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.RELEASE, "mail", 4))
+    assert peer.next() == Release(1, "mail", 4)
+    peer.send(Answer(1, "web", Outcome.DONE, 4, ""))
+    assert peer.next().refusal is Refusal.PROTOCOL
+
+
+def test_roles_that_the_site_does_not_have_are_left_aside(
+    server: AgentServer, events: Events
+) -> None:
+    foreign = Held("news", Holding.HELD, 3)
+    hello = AgentHello(VERSION, "one", "secret", "boot", (foreign, *HELLO.roles))
+    peer = connected(server.port, hello)
+    assert events.next() == AgentConnected("one", "boot", HELLO.roles)
+    peer.send(Report(foreign))
+    peer.send(Report(*HELLO.roles))
+    assert events.next() == AgentReported("one", *HELLO.roles)
+
+
+@pytest.mark.reported("C6")
+def test_who_says_too_much_is_read_slowly_and_others_are_served(
+    events: Events,
+) -> None:
+    server = AgentServer(PATIENT, {"one": "secret", "two": "secret"}, events)
+    server.start()
+    try:
+        loud = connected(server.port, HELLO)
+        line = TO_CONTROLLER.encode(Report(*HELLO.roles))
+        eventlet.spawn_n(loud.socket.sendall, 20_000 * line)
+        began = time.monotonic()
+        assert isinstance(events.next(), AgentConnected)
+        kinds = [type(events.next())]
+        connected(server.port, AgentHello(VERSION, "two", "secret", "boot", ()))
+        while AgentConnected not in kinds:
+            kinds.append(type(events.next()))
+        eventlet.sleep(0.3)  # enough for thousands of them
+        kinds += map(type, events.all())
+        most = BURST + RATE * (time.monotonic() - began) + 1
+        assert kinds.count(AgentReported) <= most < 20_000
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("piece", [b" ", b'{"kind":"Pong","number":1}\n'])
+def test_the_hello_has_a_deadline_however_much_is_said_before_it(
+    server: AgentServer, monkeypatch: pytest.MonkeyPatch, piece: bytes
+) -> None:
+    monkeypatch.setattr("hactrl.agents.HELLO_TIMEOUT", 0.2)
+    peer = Peer(server.port)
+
+    def dribble() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                peer.socket.sendall(piece)
+                eventlet.sleep(0.02)
+
+    eventlet.spawn_n(dribble)
+    with contextlib.suppress(OSError):
+        while peer.next_line():
+            pass
+
+
+def test_who_does_not_take_what_it_is_sent_is_lost(server: AgentServer, events: Events) -> None:
+    peer = connected(server.port, HELLO)
+    events.next()
+    for operation in range(200):  # nobody gets a turn to write
+        server.ask(AskAgent(operation, "one", Verb.STATUS, "mail", 4))
+    while not isinstance(events.next(), AgentLost):
+        pass
+    peer.close()
 
 
 def test_tokens_are_read_from_lines(tmp_path: Path) -> None:

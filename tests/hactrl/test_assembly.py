@@ -1,15 +1,28 @@
-"""The operator's token, and work that is done aside."""
+"""The operator's token, work that is done aside, and what becomes of the store's troubles."""
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import eventlet
 import pytest
-from eventlet.event import Event
+from eventlet import event
+from eventlet.queue import LightQueue
+from rest_fixture import SITE
 from running import secret
 
-from hactrl.assembly import ASIDE, few_at_a_time, operator_token
+from hactrl import assembly as assembly_module
+from hactrl import keeper, words
+from hactrl.assembly import ASIDE, Assembly, StartError, few_at_a_time, operator_token
+from hactrl.engine.effects import StorePlacement
+from hactrl.engine.events import EpochStored, Event, Outcome
+from hactrl.engine.ownership import next_epoch
+from hactrl.site.model import Site
+from hactrl.store import SqliteStore, StoreError
+from hactrl.store_copies import backup, restore
 
 
 def test_without_a_file_a_token_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:
@@ -66,7 +79,7 @@ def test_a_file_that_cannot_be_read_is_no_reason_to_make_a_new_token(tmp_path: P
 
 def test_whoever_asks_a_lot_leaves_threads_to_others() -> None:
     """A placement is written in a thread of the same pool."""
-    done, working = Event(), list[int]()
+    done, working = event.Event(), list[int]()
 
     def work(number: int) -> int:
         working.append(number)
@@ -79,3 +92,83 @@ def test_whoever_asks_a_lot_leaves_threads_to_others() -> None:
     assert working == list(range(ASIDE))
     done.send()
     assert [greenlet.wait() for greenlet in asked] == list(range(10))
+
+
+# The store, as a controller has it.
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    controller = replace(
+        SITE.controller,
+        store=str(tmp_path / "hactrl.sqlite"),
+        agent_tokens=str(tmp_path / "agent-tokens"),
+        operator_token=str(tmp_path / "operator-token"),
+    )
+    tokens = tmp_path / "agent-tokens"
+    tokens.write_text("".join(f"{name}: {name * 4}\n" for name in SITE.network.servers))
+    tokens.chmod(0o600)
+    return replace(SITE, controller=controller)
+
+
+def assembled(site: Site) -> Assembly:
+    return Assembly(site, lambda: 0.0, lambda _switch, _wanted: None, lambda _switch: None)
+
+
+@pytest.mark.reported("C8")
+@pytest.mark.parametrize("error", [StoreError("full"), KeyError("mail"), OSError("odd")])
+def test_a_placement_is_answered_whatever_happens_to_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    assembly, answers = assembled(site), list[Event]()
+
+    def fail(*_asked: object) -> None:
+        raise error
+
+    monkeypatch.setattr(assembly._keeper, "place", fail)
+    monkeypatch.setattr(assembly.runtime, "post", answers.append)
+    assembly._store_placement(StorePlacement(7, "smtp_pop", "mailrelay", 2))
+    assert answers == [EpochStored(7, Outcome.FAILED)]
+
+
+@pytest.mark.reported("C7")
+def test_a_store_that_is_damaged_is_one_line_at_the_start(site: Site) -> None:
+    path = Path(site.controller.store)
+    SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE generation")
+    with pytest.raises(StartError, match=f"{path}: generation not written: no such table"):
+        assembled(site)
+
+
+@pytest.mark.reported("C7")
+def test_a_store_that_goes_while_the_controller_is_idle_is_noticed_and_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keeper, "LOOK", 0.01)
+    monkeypatch.setattr(assembly_module, "JOURNAL_PAUSE", 0.01)
+    assembly, noticed = assembled(site), LightQueue()
+    monkeypatch.setattr(assembly.runtime, "post", noticed.put)
+    path = Path(site.controller.store)
+    path.unlink()
+    running = eventlet.spawn(assembly._keep_journal)
+    with eventlet.Timeout(20):
+        entries = [noticed.get() for _ in range(3)]
+    running.kill()
+    assert {entry.kind for entry in entries} == {"store.unwritable"}
+    said = words.entry(entries[0].kind, dict(entries[0].details))
+    assert said.startswith(f"the store cannot be written: {path} was deleted or replaced")
+    assert len(caplog.records) == 1, "the log says it once"
+
+
+@pytest.mark.reported("B8")
+def test_a_controller_that_starts_from_a_restored_copy_gives_epochs_above_all_since(
+    site: Site, tmp_path: Path
+) -> None:
+    store, copy = Path(site.controller.store), tmp_path / "copy"
+    SqliteStore(store).close()
+    backup(store, copy)
+    restore(copy, store, clock=5000.0)
+    state = assembled(site).runtime.state
+    assert next_epoch(state, "smtp_pop") == 5001
+    assert {holder.epoch for holder in state.holders["smtp_pop"].values()} == {5000}

@@ -20,6 +20,7 @@ from hactrl.cli.commands import Exit, app
 from hactrl.cli.show import duration
 from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
 from hactrl.engine.events import ProbeChanged, SwitchLost, Verdict
+from hactrl.journal import Entry
 
 
 @pytest.fixture
@@ -201,6 +202,25 @@ def test_history_shows_the_newest_last(url: str) -> None:
     assert "new disk" in lines[-1]
     entries = json.loads(hactl("history", "--json", "-n", "1", url=url).stdout)
     assert entries[0]["kind"] == "request.accepted"
+
+
+@pytest.mark.reported("A6")
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(60, " (12 times, last "), (2 * 86400, " (12 times, last 20")]
+)
+def test_history_shows_how_often_and_when_last(
+    controller: Controller, url: str, seconds: float, said: str
+) -> None:
+    at = 1e9
+    controller.journal = [
+        Entry(1, at, "switch.lost", "", {"switch": "o1"}, 12, at + seconds),
+        Entry(2, at, "switch.lost", "", {"switch": "o2"}),
+    ]
+    _, _, often, once = hactl("history", url=url).stdout.splitlines()
+    last = time.strftime("%H:%M:%S", time.localtime(at + seconds))
+    assert f"switch o1 is lost{said}" in often
+    assert often.rstrip().endswith(f"{last}.000)")
+    assert once.rstrip().endswith("switch o2 is lost")
 
 
 def test_check_of_a_good_file() -> None:

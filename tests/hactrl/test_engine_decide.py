@@ -20,6 +20,7 @@ from hactrl.engine.effects import (
     ProbeEagerly,
     Reason,
     Record,
+    Remember,
     StorePlacement,
     Verb,
     Wake,
@@ -31,6 +32,8 @@ from hactrl.engine.events import (
     AgentReported,
     EpochStored,
     Event,
+    GuardConnected,
+    GuardLost,
     Held,
     Holding,
     LeaseAsked,
@@ -39,6 +42,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     Proof,
+    Remembered,
     Requested,
     RequestKind,
     RulesInstalled,
@@ -126,7 +130,13 @@ class Engine:
         self, kind: RequestKind, role: str, target: str | None, dry: bool = False
     ) -> Answer:
         self.tell(Requested("r1", kind, role, target, "because", dry))
+        if not self.all(Answer):
+            self.written()
         return self.last(Answer)
+
+    def written(self, outcome: Outcome = Outcome.DONE) -> Engine:
+        """What the engine wants remembered is on disk, or could not be put there."""
+        return self.tell(Remembered(self.last(Remember).operation, outcome))
 
     def stored(self) -> Engine:
         return self.tell(EpochStored(self.last(StorePlacement).operation, Outcome.DONE))
@@ -221,6 +231,15 @@ def test_losing_the_agent_is_not_losing_the_server(engine: Engine) -> None:
     engine.tell(LeaseAsked("l", "alpha", MAIL, 3))
     engine.wait(4.0)
     assert not engine.state.takeovers
+
+
+@pytest.mark.reported("A6")
+def test_guards_are_known_while_they_are_connected(engine: Engine) -> None:
+    engine.tell(GuardConnected("alpha", MAIL), GuardConnected("beta", RELAY))
+    engine.tell(GuardConnected("alpha", "no such role"), GuardConnected("nobody", MAIL))
+    assert engine.state.guards == {("alpha", MAIL), ("beta", RELAY)}
+    engine.tell(AgentLost("alpha"), GuardLost("beta", RELAY), GuardLost("nobody", MAIL))
+    assert engine.state.guards == {("alpha", MAIL)}
 
 
 def test_losing_a_switch_is_losing_sight_only(engine: Engine) -> None:

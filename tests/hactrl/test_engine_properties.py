@@ -40,6 +40,10 @@ FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
 SEEDS = 2000
 CHUNK = 200
 
+#: `make thorough`.
+ALL_SEEDS = 100_000
+LARGE_CHUNK = 2_000
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -173,9 +177,20 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
 def test_no_seeded_schedule_breaks_an_invariant(processes: ProcessPoolExecutor, first: int) -> None:
-    seeds = range(first, first + CHUNK)
-    broken = dict(zip(seeds, processes.map(breaks_seeded, seeds, chunksize=20), strict=True))
-    assert {seed: what for seed, what in broken.items() if what} == {}
+    assert broken_of(processes, range(first, first + CHUNK)) == {}
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("first", range(SEEDS, ALL_SEEDS, LARGE_CHUNK))
+def test_none_of_all_schedules_breaks_an_invariant(
+    processes: ProcessPoolExecutor, first: int
+) -> None:
+    assert broken_of(processes, range(first, first + LARGE_CHUNK)) == {}
+
+
+def broken_of(processes: ProcessPoolExecutor, seeds: range) -> dict[int, str]:
+    found = dict(zip(seeds, processes.map(breaks_seeded, seeds, chunksize=20), strict=True))
+    return {seed: what for seed, what in found.items() if what}
 
 
 def breaks_seeded(seed: int) -> str:

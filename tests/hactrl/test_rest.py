@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -12,9 +13,12 @@ from rest_fixture import TOKEN, Controller
 from webob import Request, Response
 
 from hactrl.engine.effects import Record
-from hactrl.engine.events import PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.state import Failure
+from hactrl.journal import Entry
 from hactrl.rest.limits import LARGEST_BODY
 from hactrl.rest.router import Permission, Router
+from hactrl.store_file import StoreError
 from topology.model import Attachment
 
 
@@ -83,6 +87,7 @@ def test_every_route_that_changes_something_is_refused_without_the_token(
     assert {route.pattern for route in refused} == {
         "/v1/roles/{role}/failover",
         "/v1/roles/{role}/failback",
+        "/v1/roles/{role}/retry",
         "/v1/servers/{server}/enable",
         "/v1/servers/{server}/disable",
     }
@@ -336,6 +341,33 @@ def test_history_gives_the_newest_first_with_words(controller: Controller) -> No
     assert "switch o1 has connected" in words
 
 
+@pytest.mark.reported("A6")
+def test_history_says_how_often_and_when_last(controller: Controller) -> None:
+    controller.journal = [Entry(1, 5.0, "switch.lost", "", {"switch": "o1"}, 12, 9.0)]
+    (entry,) = ask(controller, "GET", "/v1/history").json["entries"]
+    assert (entry["at"], entry["count"], entry["last"]) == (5.0, 12, 9.0)
+
+
+@pytest.mark.reported("C7")
+def test_a_journal_that_cannot_be_read_is_a_problem_of_the_store(controller: Controller) -> None:
+    def history(*_asked: object) -> list[Entry]:
+        raise StoreError("/var/lib/hactrl: cannot read the journal: disk I/O error")
+
+    controller.api._history = history
+    document = problem(ask(controller, "GET", "/v1/history"))
+    assert document["type"] == "urn:hactrl:problem:store-unusable"
+    assert document["status"] == HTTPStatus.SERVICE_UNAVAILABLE
+    assert "disk I/O error" in document["detail"]
+
+
+@pytest.mark.reported("C7")
+def test_metrics_count_how_often_the_store_could_not_be_written(controller: Controller) -> None:
+    for _ in range(2):
+        controller.tell(Noticed("store.unwritable", details=(("why", "full"),)))
+    metrics = ask(controller, "GET", "/metrics", token=None).text
+    assert "hactrl_store_unwritable_total 2.0" in metrics
+
+
 def test_history_by_role_and_by_pages(controller: Controller) -> None:
     ask(controller, "POST", "/v1/roles/web/failover", MOVE)
     page = ask(controller, "GET", "/v1/history?role=web&limit=1").json["entries"]
@@ -356,6 +388,9 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
     ask(controller, "POST", "/v1/roles/mailrelay/failover", MOVE)
     finished = Record("takeover.finished", "web", (("total", 0.3),))
     controller.api.happenings.observe(finished)
+    refused = Record("agent.refused", "", (("peer", "agent"), ("refusal", "twin")))
+    controller.api.happenings.observe(refused)
+    controller.api.happenings.observe(Record("switch.refused", "", (("switch", "o1"),)))
     lines = ask(controller, "GET", "/metrics", token=None).text.splitlines()
     for line in (
         'hactrl_role_active{role="web",server="mailrelay"} 1.0',
@@ -369,6 +404,8 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
         'hactrl_takeovers_total{result="finished",role="web"} 1.0',
         'hactrl_takeover_seconds_sum{role="web"} 0.3',
         'hactrl_requests_total{kind="failover",result="accepted"} 1.0',
+        'hactrl_agents_refused_total{peer="agent",refusal="twin"} 1.0',
+        'hactrl_switch_strangers_total{reason="refused"} 1.0',
     ):
         assert line in lines
     healthy = 'interface="A",role="mailrelay",server="mailrelay",service="smtp"'
@@ -483,3 +520,18 @@ def test_a_disabled_server_is_enabled_again(controller: Controller) -> None:
     assert controller.state.disabled == {"smtp_pop"}
     assert ask(controller, "POST", "/v1/servers/smtp_pop/enable", MOVE).status_int == 202
     assert controller.state.disabled == frozenset()
+
+
+@pytest.mark.reported("A2")
+def test_what_failed_at_a_role_is_counted_and_forgotten_when_an_operator_says_so(
+    controller: Controller,
+) -> None:
+    failure = Failure(3, 2, controller.now - 10, controller.now + 47, 120.0)
+    controller.state = replace(controller.state, failures={("web", "smtp_pop"): failure})
+    failed = ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"]
+    assert failed == {
+        "smtp_pop": {"times": 3, "standing": "silent", "ago": 10.0, "counts_for": 47.0}
+    }
+    response = ask(controller, "POST", "/v1/roles/web/retry", {"reason": "mended"})
+    assert response.status_int == HTTPStatus.ACCEPTED
+    assert ask(controller, "GET", "/v1/status").json["roles"]["web"]["failed"] == {}

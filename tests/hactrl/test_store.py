@@ -10,15 +10,16 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from statistics import median
 
 import pytest
 
-from hactrl import store as store_module
+from hactrl import journal as journal_module
 from hactrl.engine.effects import Record
 from hactrl.store import SqliteStore, StaleEpochError, StoreError
 from topology.model import Attachment, Host
@@ -34,6 +35,23 @@ def store(path: Path) -> Iterator[SqliteStore]:
     store = SqliteStore(path)
     yield store
     store.close()
+
+
+@contextmanager
+def exhausted(store: SqliteStore) -> Iterator[None]:
+    """No page can be added any more, as on a full disk."""
+    connections = ((store._placer, store._placements), (store._journalist, store._records))
+
+    def limit(connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}").fetchall()
+
+    def set_most(pages: int) -> None:
+        for worker, connection in connections:
+            worker.run(partial(limit, connection, pages))
+
+    set_most(1)  # means as many as there are
+    yield
+    set_most(1 << 30)
 
 
 def test_a_new_store_knows_no_placement(store: SqliteStore) -> None:
@@ -129,7 +147,8 @@ def test_the_journal_gives_the_newest_entry_first(path: Path) -> None:
 
 def test_the_journal_can_be_read_by_role_and_by_pages(store: SqliteStore) -> None:
     for number in range(6):
-        store.append(Record("event", "web" if number % 2 else "mailrelay"))
+        role = "web" if number % 2 else "mailrelay"
+        store.append(Record("event", role, (("number", number),)))
     store.flush()
     assert [entry.number for entry in store.history("web")] == [6, 4, 2]
     assert [entry.number for entry in store.history("web", before=4, limit=1)] == [2]
@@ -139,9 +158,9 @@ def test_the_journal_can_be_read_by_role_and_by_pages(store: SqliteStore) -> Non
 def test_the_journal_keeps_the_newest_entries_only(
     store: SqliteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "KEPT_ENTRIES", 3)
-    for _ in range(5):
-        store.append(Record("event", ""))
+    monkeypatch.setattr(journal_module, "KEPT_ENTRIES", 3)
+    for number in range(5):
+        store.append(Record("event", "", (("number", number),)))
         store.flush()
     assert [entry.number for entry in store.history()] == [5, 4, 3]
 
@@ -156,7 +175,7 @@ def test_closing_writes_what_was_appended(path: Path) -> None:
 
 
 def test_entries_stay_for_the_next_flush_when_one_fails(store: SqliteStore, path: Path) -> None:
-    store._journal.execute("PRAGMA busy_timeout = 0")
+    store._journalist.run(lambda: store._records.execute("PRAGMA busy_timeout = 0"))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     store.append(Record("event", "web"))
@@ -168,19 +187,54 @@ def test_entries_stay_for_the_next_flush_when_one_fails(store: SqliteStore, path
     assert len(store.history()) == 1
 
 
-def test_a_placement_does_not_wait_for_entries_that_nobody_has_flushed(store: SqliteStore) -> None:
-    for _ in range(20_000):
-        store.append(Record("event", "web"))
+def test_a_placement_does_not_wait_for_entries_that_nobody_has_flushed(
+    store: SqliteStore, path: Path
+) -> None:
+    for number in range(20_000):
+        store.append(Record("event", "web", (("number", number),)))
     store.place("smtp_pop", "mailrelay", 1)
-    assert store.history() == []
+    with closing(sqlite3.connect(path)) as reader:
+        assert reader.execute("SELECT count(*) FROM journal").fetchone() == (0,)
     assert store.placements()["smtp_pop"] == ("mailrelay", 1)
+
+
+@pytest.mark.reported("C8")
+def test_a_placement_waits_for_one_portion_of_the_journal_at_most(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "PORTION", 10)
+    for number in range(30):
+        store.append(Record("event", "web", (("number", number),)))
+    placing = threading.Thread(target=store.place, args=("smtp_pop", "mailrelay", 1))
+    write, found = store._journal.write, list[int]()
+
+    def place_amid_the_first() -> list[int]:
+        if not found:
+            placing.start()
+            while not store._placer.busy:
+                time.sleep(0.001)
+        ((placements,),) = store._records.execute("SELECT count(*) FROM placements").fetchall()
+        found.append(placements)
+        return write()
+
+    monkeypatch.setattr(store._journal, "write", place_amid_the_first)
+    assert store.flush() == 30
+    placing.join()
+    assert found == [0, 1, 1]
 
 
 def test_placements_are_synced_and_the_journal_is_not(store: SqliteStore) -> None:
     full, normal = 2, 1
-    assert store._placements.execute("PRAGMA synchronous").fetchone() == (full,)
-    assert store._journal.execute("PRAGMA synchronous").fetchone() == (normal,)
-    assert store._journal.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+    def placements(pragma: str) -> object:
+        return store._placer.run(lambda: store._placements.execute(f"PRAGMA {pragma}").fetchone())
+
+    def journal(pragma: str) -> object:
+        return store._journalist.run(lambda: store._records.execute(f"PRAGMA {pragma}").fetchone())
+
+    assert placements("synchronous") == (full,)
+    assert journal("synchronous") == (normal,)
+    assert journal("journal_mode") == ("wal",)
 
 
 PLACE_FOR_EVER = """
@@ -215,6 +269,45 @@ def test_a_placement_that_was_confirmed_survives_kill_9(path: Path) -> None:
         range(1, store.history()[0].number + 1)
     )
     store.close()
+
+
+REMEMBER_AND_DIE = """
+import os, signal, sys
+from hactrl.store import SqliteStore
+store = SqliteStore(sys.argv[1])
+for number in range(20):
+    store.remember(f"memory {number}")
+print("remembered", flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.reported("A3")
+def test_what_was_remembered_survives_kill_9_right_after_the_answer(path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", REMEMBER_AND_DIE, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (-signal.SIGKILL, "remembered\n")
+    store = SqliteStore(path)
+    assert store.memory() == "memory 19"
+    store.close()
+
+
+def test_a_new_store_remembers_nothing(store: SqliteStore) -> None:
+    assert store.memory() == ""
+
+
+@pytest.mark.reported("A3")
+def test_what_cannot_be_remembered_is_an_error(store: SqliteStore) -> None:
+    with exhausted(store), pytest.raises(StoreError, match=r"memory not written: .* is full"):
+        store.remember("x" * 100_000)
+    assert store.memory() == ""
+    store.remember("again")
+    assert store.memory() == "again"
 
 
 def test_a_second_controller_is_refused_while_the_first_lives(path: Path) -> None:

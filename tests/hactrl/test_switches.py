@@ -55,6 +55,7 @@ class FakeSwitch:
         self.holds = holds
         self.sent: list[Change] = []
         self.counts: list[Counts] = []
+        self.restored: list[int] = []
         self.refuses: type[Change] | None = None
         self.reads = 0
         self.fails_to_tell = False
@@ -134,13 +135,13 @@ def connected(
         lambda wanted: confirmed.append(wanted.version),
         switch.counts.append,
         Counters(),
+        restored=switch.restored.append,
         clock=clock or Clock(),
     )
     switch.session = session
     greenlet = eventlet.spawn(session.run)
     yield session, confirmed
-    session.close()
-    greenlet.wait()
+    greenlet.kill()
 
 
 def let_run() -> None:
@@ -204,6 +205,7 @@ def test_an_older_version_never_replaces_a_newer_one() -> None:
     assert switch.holds == ONE
 
 
+@pytest.mark.reported("A6")
 def test_an_audit_brings_back_a_rule_that_somebody_deleted_and_that_alone() -> None:
     switch, clock = FakeSwitch(ONE), Clock()
     with connected(switch, clock) as (session, _):
@@ -215,6 +217,7 @@ def test_an_audit_brings_back_a_rule_that_somebody_deleted_and_that_alone() -> N
         let_run()
     assert switch.sent == [AddRule(rule(2, 1))]
     assert session.counters.drifts == 1
+    assert switch.restored == [1]
 
 
 def test_a_switch_that_refuses_a_change_confirms_nothing_and_is_read_again_after_a_pause(

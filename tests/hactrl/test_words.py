@@ -9,6 +9,7 @@ import pytest
 
 import hactrl.engine
 from hactrl import words
+from hactrl.agent.protocol import NoticeKind, Refusal
 from hactrl.engine.effects import Obstacle, Reason, by_reason
 from hactrl.engine.state import AskKind, Step
 
@@ -33,6 +34,23 @@ def test_every_kind_of_record_has_words() -> None:
     kinds |= {f"{kind.value}.failed" for kind in AskKind}
     assert len(kinds) > 15
     assert kinds - words._KINDS.keys() == set()
+
+
+@pytest.mark.parametrize("kind", [*(kind.value for kind in NoticeKind), "agent.explained"])
+def test_what_an_agent_tells_has_words_that_name_the_server(kind: str) -> None:
+    said = words.entry(kind, {"server": "SERVER", "text": "TEXT"})
+    assert "SERVER" in said
+    assert said.endswith("TEXT")
+    assert kind not in said
+
+
+@pytest.mark.parametrize("refusal", Refusal)
+def test_who_is_refused_is_named_with_the_reason(refusal: Refusal) -> None:
+    details = {"peer": "guard", "server": "one", "address": "192.0.2.7", "boot": "b1"}
+    standing = "192.0.2.8" if refusal is Refusal.TWIN else ""
+    said = words.entry("agent.refused", {**details, "refusal": refusal.value, "standing": standing})
+    assert said.startswith("the guard of one at 192.0.2.7 (boot b1) is refused: it")
+    assert said.endswith(standing)
 
 
 def test_an_entry_says_its_reasons_after_what_happened() -> None:

@@ -80,7 +80,7 @@ class FakeController:
             self.grants.append((now(), GrantLease(event.request, self.granting, duration)))
             self.server.grant(self.grants[-1][1])
 
-    def next(self, kind: type[E], timeout: float = PATIENCE, **expected: Any) -> tuple[float, E]:
+    def next(self, kind: type[E], /, timeout: float = PATIENCE, **expected: Any) -> tuple[float, E]:
         """The next event of a kind with these attributes, and when it came; others are skipped."""
         end = now() + timeout
         skipped = []
@@ -94,6 +94,11 @@ class FakeController:
             ):
                 return moment, event
             skipped.append(event)
+
+    def seen(self, kind: type[Event]) -> int:
+        """How many events of a kind have come that nobody has waited for; all are taken."""
+        waiting = [self._events.get_nowait() for _ in range(self._events.qsize())]
+        return sum(isinstance(event, kind) for _, event in waiting)
 
     def next_holding(self, holding: Holding) -> float:
         """When the report of this state came; others are skipped."""

@@ -2,8 +2,8 @@
 
     python impostor_switch.py DATAPATH_ID
 
-It greets, tells its features and that it has no ports, and leaves when the controller wants to be
-its master.
+It greets, tells its features and that it has no ports, and leaves when the controller hangs up, or
+wants to be its master. Prints which: `refused` or `taken`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ def main(datapath_id: int) -> None:
     with socket.create_connection(("127.0.0.1", 6653), timeout=10.0) as controller:
         stream = controller.makefile("rb")
         controller.sendall(message(ofproto_v1_3.OFPT_HELLO, 1))
-        while True:
-            _, kind, length, number = ofproto_v1_3_parser.ofproto_parser.header(
-                stream.read(_HEADER)
-            )
+        while head := stream.read(_HEADER):
+            _, kind, length, number = ofproto_v1_3_parser.ofproto_parser.header(head)
             stream.read(length - _HEADER)
             if kind == ofproto_v1_3.OFPT_FEATURES_REQUEST:
                 features = datapath_id.to_bytes(8) + bytes(16)
@@ -32,7 +30,9 @@ def main(datapath_id: int) -> None:
                 no_ports = ofproto_v1_3.OFPMP_PORT_DESC.to_bytes(2) + bytes(6)
                 controller.sendall(message(ofproto_v1_3.OFPT_MULTIPART_REPLY, number, no_ports))
             elif kind == ofproto_v1_3.OFPT_ROLE_REQUEST:
+                print("taken")
                 return
+    print("refused")
 
 
 def message(kind: int, number: int, body: bytes = b"") -> bytes:

@@ -7,20 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import eventlet
 import pytest
-from agent_site import TICKER, FakeController, FakeServer, loop_device, now
+from agent_site import PATIENCE, TICKER, FakeController, FakeServer, loop_device, now
 
 from hactrl.engine.effects import Verb
 from hactrl.engine.events import (
     AgentConnected,
     AgentLost,
     AgentReported,
+    GuardLost,
     Held,
     Holding,
     LeaseAsked,
+    Noticed,
     Outcome,
     Proof,
 )
@@ -61,6 +65,13 @@ always = true
 
 [roles.web.daemons]
 ticker = {{command = ["{sys.executable}", "DIR/ticker", "DIR/web-ticks"]}}
+"""
+CLONE_ROLES = f"""
+[roles.mail]
+assume = ["true"]
+
+[roles.mail.daemons]
+ticker = {{command = ["{sys.executable}", "DIR/ticker", "DIR/ticks"]}}
 """
 ASSUME = """#!/bin/sh -e
 echo "$HACTRL_SERVER $HACTRL_ROLE $HACTRL_EPOCH $HACTRL_PROOF" >> DIR/assumed
@@ -351,6 +362,63 @@ def test_a_denied_renewal_ends_the_role_at_once(
     controller.next_holding(Holding.NOTHING)
     print(f"last tick {(server.last_tick() - denied) * 1000:.1f} ms after the denial")
     assert server.last_tick() - denied < MARGIN
+
+
+@pytest.mark.reported("B1")
+def test_a_clone_of_the_server_is_refused_and_told_what_to_do(
+    controller: FakeController, server: FakeServer
+) -> None:
+    controller.assume("mail", 3)
+    directory = server.directory / "clone"
+    directory.mkdir()
+    (directory / "ticker").write_text(TICKER)
+    clone = FakeServer(directory, controller.port, CLONE_ROLES)
+    clone.start_agent()
+    try:
+        _, noticed = controller.next(Noticed, kind="agent.refused")
+        assert dict(noticed.details)["refusal"] == "twin"
+        assert controller.ask(Verb.STATUS, "mail", 3).outcome is Outcome.DONE
+        end = now() + PATIENCE
+        while "a name and a token of its own" not in clone.log.read_text():
+            assert now() < end
+            eventlet.sleep(0.02)
+    finally:
+        clone.end()
+    assert controller.seen(AgentConnected) == 0
+    assert server.last_tick() > now() - MARGIN
+
+
+@pytest.mark.reported("A8")
+@pytest.mark.usefixtures("server")
+def test_after_a_stop_of_the_controller_only_who_is_there_counts_as_connected(
+    controller: FakeController,
+) -> None:
+    time.sleep(3.2)  # the hub stands still: the agent gives up and comes again, a few times
+    controller.next(AgentLost)
+    controller.next(AgentConnected)
+    assert controller.ask(Verb.STATUS, "mail", 0).outcome is Outcome.DONE
+    assert controller.seen(AgentConnected) == 0
+
+
+@pytest.mark.reported("A6")
+def test_the_guard_is_told_apart_from_the_agent(
+    controller: FakeController, server: FakeServer
+) -> None:
+    controller.assume("mail", 3)
+    server.kill_agent()
+    controller.next(AgentLost)
+    controller.next(LeaseAsked)
+    assert controller.seen(GuardLost) == 0
+    os.kill(server.guard("mail"), signal.SIGKILL)
+    controller.next(GuardLost, server="one", role="mail")
+
+
+@pytest.mark.reported("B1")
+@pytest.mark.usefixtures("server")
+def test_a_guard_says_of_which_boot_it_is(controller: FakeController) -> None:
+    controller.assume("mail", 3)
+    _, asked = controller.next(LeaseAsked, role="mail")
+    assert asked.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @contextlib.contextmanager

@@ -87,9 +87,15 @@ class Plant:
     def controller_log(self) -> str:
         return (self.log.parent / "controller.log").read_text()
 
-    def connect_impostor(self, datapath_id: int) -> None:
-        """Something else connects with a switch's datapath id, is greeted, and goes."""
-        self.ovs.run(sys.executable, str(IMPOSTOR), str(datapath_id))
+    def connect_impostor(self, datapath_id: int) -> str:
+        """Something else connects with a switch's datapath id: `taken` for it, or `refused`."""
+        return self.ovs.run(sys.executable, str(IMPOSTOR), str(datapath_id)).strip()
+
+    def journal(self, kind: str) -> list[dict[str, Any]]:
+        """The details of entries of this kind, the newest first."""
+        answer = self.ovs.run("curl", "--silent", "http://127.0.0.1:8080/v1/history?limit=1000")
+        entries = json.loads(answer)["entries"]
+        return [entry["details"] for entry in entries if entry["kind"] == kind]
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +151,7 @@ def test_a_rule_deleted_by_hand_comes_back_and_it_alone_is_sent(plant: Plant) ->
     by_hand, *by_controller = plant.changes()[told:]
     assert "DEL_STRICT" in by_hand
     assert len(by_controller) == 1
+    assert plant.journal("rules.restored")[0] == {"switch": "i1", "count": 1}
 
 
 def test_a_foreign_rule_is_left_alone(plant: Plant) -> None:
@@ -162,9 +169,27 @@ def test_a_controller_that_is_asked_to_end_does(plant: Plant) -> None:
     plant.start_controller()
 
 
-def test_a_switch_comes_back_after_an_impostor_with_its_datapath_id(plant: Plant) -> None:
-    plant.connect_impostor(0x23)
-    wait_until(lambda: plant.is_current({"i3"}), "i3 to be back", timeout=60.0)
+@pytest.mark.reported("C4")
+def test_a_switch_stays_when_an_impostor_comes_with_its_datapath_id(plant: Plant) -> None:
+    lost, told = plant.journal("switch.lost"), len(plant.changes())
+    assert plant.connect_impostor(0x23) == "refused"
+    assert plant.journal("switch.refused")[0]["switch"] == "i3"
+    assert plant.is_current({"i3"})
+    assert plant.journal("switch.lost") == lost
+    assert plant.changes()[told:] == []
+
+
+@pytest.mark.reported("C4")
+def test_a_switch_whose_connection_has_died_unseen_is_back_at_once(plant: Plant) -> None:
+    """Its old connection stays open and silent: its switch is stopped, and another one comes."""
+    daemon = (plant.ovs.directory / "ovs-vswitchd.pid").read_text().strip()
+    plant.ovs.run("kill", "-STOP", daemon)
+    try:
+        # Held off for a second, if it comes from where one was refused just now.
+        wait_until(lambda: plant.connect_impostor(0x23) == "taken", "it to be let in", 60.0)
+    finally:
+        plant.ovs.run("kill", "-CONT", daemon)
+    wait_until(lambda: plant.is_current(set(plant.switches)), "all to be back", timeout=60.0)
 
 
 def test_a_switch_that_knows_a_newer_controller_is_not_touched(plant: Plant) -> None:

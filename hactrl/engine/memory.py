@@ -1,0 +1,160 @@
+"""What only a person could say again, or only bad luck would teach again: kept over a restart.
+
+Every field of `State` says what becomes of it when the controller ends (`state.Kept`). Placements
+and hosts have tables of their own in the store; the rest of what is stored is one text, written
+whole whenever it changes (`keep`). A moment is written as what is left of it, because the clock
+begins anew with each boot of the controller's machine.
+
+An operator's wish counts when it is on disk, and is answered then: `Pending` requests are written
+first, as if they counted already, and carried out when the store has confirmed them. So an answer
+never promises what a `kill -9` could take back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from hactrl.engine.effects import Remember
+from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.state import Ask, AskKind, Failure, Fenced, HoldDown, Pending, Rest, State
+from hactrl.engine.turn import Turn
+
+#: The kinds of requests that change nothing but the memory.
+KEPT_REQUESTS = frozenset({RequestKind.ENABLE, RequestKind.DISABLE, RequestKind.RETRY})
+
+#: Seconds after which pauses that go on are written again, so that less is left of them.
+WRITTEN_AGAIN = 600.0
+
+
+def wished(state: State, request: Requested) -> State:
+    """The state in which a kept request has been carried out."""
+    if request.kind is RequestKind.RETRY:
+        return replace(
+            state,
+            failures={k: v for k, v in state.failures.items() if k[0] != request.role},
+            rests={k: v for k, v in state.rests.items() if k != request.role},
+            hold_downs={k: v for k, v in state.hold_downs.items() if k != request.role},
+        )
+    others = state.disabled - {request.target or ""}
+    disable = request.kind is RequestKind.DISABLE
+    return replace(state, disabled=others | {request.target or ""} if disable else others)
+
+
+def keep(turn: Turn) -> None:
+    """Write the memory if it has changed, unless it is being written, or could not be just now."""
+    state = turn.state
+    open_asks = [ask for ask in state.asks.values() if ask.kind is AskKind.REMEMBER]
+    stale = _pauses(state) and turn.reached(state.kept_at + WRITTEN_AGAIN)
+    if open_asks or not (stale or _parts(state) != state.kept or _waiting(state)):
+        return
+    deadline = turn.now + state.site.timers.fence_deadline
+    operation = turn.start_ask(Ask(AskKind.REMEMBER, "", "", 0, deadline))
+    pending = tuple(replace(each, operation=operation) for each in state.pending)
+    turn.update(pending=pending, kept=_parts(state), kept_at=turn.now)
+    for each in pending:
+        state = wished(state, each.request)
+    turn.do(Remember(operation, text(state, turn.now)))
+
+
+def _parts(state: State) -> tuple[Any, ...]:
+    return (state.disabled, state.fenced, state.hold_downs, state.failures, state.rests)
+
+
+def _pauses(state: State) -> bool:
+    return bool(state.hold_downs or state.failures or state.rests)
+
+
+def _waiting(state: State) -> bool:
+    return any(each.operation == 0 for each in state.pending)
+
+
+def text(state: State, now: float) -> str:
+    """The memory as JSON."""
+
+    def left(moment: float) -> float:
+        return round(max(0.0, moment - now), 3)
+
+    return json.dumps(
+        {
+            "disabled": sorted(state.disabled),
+            "fenced": {server: fence.boot for server, fence in state.fenced.items()},
+            "hold_downs": {
+                role: {"left": left(down.until), "pause": down.pause}
+                for role, down in state.hold_downs.items()
+            },
+            "failures": [
+                {
+                    "role": role,
+                    "server": server,
+                    "count": failure.count,
+                    "standing": int(failure.standing),
+                    "ago": round(now - failure.at, 3),
+                    "left": left(failure.until),
+                    "pause": failure.pause,
+                    "boot": failure.boot,
+                }
+                for (role, server), failure in state.failures.items()
+            ],
+            "rests": {
+                role: {"left": left(rest.until), "moves": rest.moves}
+                for role, rest in state.rests.items()
+            },
+        }
+    )
+
+
+def restored(state: State, written: str, now: float) -> State:
+    """A starting state with what `text` has written; of roles and servers that the site has no
+    longer nothing is taken.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    try:
+        state = _restored(state, json.loads(written), now) if written else state
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
+    return replace(state, kept=_parts(state), kept_at=now)
+
+
+def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
+    roles, servers = state.site.roles, state.site.network.servers
+    return replace(
+        state,
+        disabled=frozenset(kept["disabled"]) & servers.keys(),
+        fenced={
+            server: Fenced(now, str(boot))
+            for server, boot in kept["fenced"].items()
+            if server in servers
+        },
+        hold_downs={
+            role: HoldDown(now + float(down["left"]), float(down["pause"]))
+            for role, down in kept["hold_downs"].items()
+            if role in roles
+        },
+        failures={
+            (each["role"], each["server"]): Failure(
+                int(each["count"]),
+                int(each["standing"]),
+                now - float(each["ago"]),
+                now + float(each["left"]),
+                float(each["pause"]),
+                str(each["boot"]),
+            )
+            for each in kept["failures"]
+            if each["role"] in roles and each["server"] in servers
+        },
+        rests={
+            role: Rest(int(rest["moves"]), now + float(rest["left"]))
+            for role, rest in kept["rests"].items()
+            if role in roles
+        },
+    )
+
+
+def pend(turn: Turn, request: Requested) -> None:
+    """Let a kept request wait until it is on disk."""
+    turn.update(pending=(*turn.state.pending, Pending(request)))

@@ -1,0 +1,67 @@
+"""What a controller that really runs does with switches that mean it no good."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from live_controller import PATIENCE, START, Controller, controller, handshake, message, wait_until
+from ryu.ofproto import ofproto_v1_3 as ofproto
+
+#: Of the example's switches o1 and o2, and of none.
+O1, O2, NOBODY = 0x11, 0x12, 0xBAD
+
+#: A switch of these tests answers an echo when the machine lets it.
+PATIENT = f"import hactrl.connections; hactrl.connections.ECHO_DEADLINE = {PATIENCE}\n"
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    with controller(tmp_path_factory.mktemp("controller"), PATIENT + START) as found:
+        yield found
+
+
+def serves(running: Controller) -> bool:
+    """A switch is asked for the master's role."""
+    switch = running.connect(O2)
+    served = switch.answer(ofproto.OFPT_ROLE_REQUEST)
+    switch.close()
+    wait_until(lambda: not running.is_connected("o2"), "o2 to leave")
+    return served
+
+
+@pytest.mark.reported("C3")
+def test_a_stranger_with_more_messages_than_the_queue_holds_stops_nobody(
+    running: Controller,
+) -> None:
+    barriers = message(ofproto.OFPT_BARRIER_REPLY, 9) * 300
+    with socket.create_connection(("127.0.0.1", running.openflow), timeout=PATIENCE) as stranger:
+        stranger.sendall(handshake(NOBODY) + barriers)
+        wait_until(lambda: running.journal("switch.unknown"), "the stranger to be journalled")
+        assert serves(running)
+
+
+@pytest.mark.reported("C3")
+def test_a_switch_that_asks_for_echoes_and_is_gone_stops_nobody(running: Controller) -> None:
+    running.send(handshake(O1) + message(ofproto.OFPT_ECHO_REQUEST, 9) * 13)
+    assert serves(running)
+    assert not running.is_connected("o1")
+
+
+@pytest.mark.reported("C4")
+def test_of_two_switches_with_one_id_the_first_stays_and_the_second_gets_no_rules(
+    running: Controller,
+) -> None:
+    real = running.connect(O1)
+    assert real.answer(ofproto.OFPT_ROLE_REQUEST)
+    wait_until(lambda: running.is_connected("o1"), "o1 to be connected")
+    stranger = running.connect(O1)
+    while not running.journal("switch.refused"):
+        assert real.answer(ofproto.OFPT_ECHO_REQUEST)
+    (entry,) = running.journal("switch.refused")
+    assert entry["details"]["connected"] == real.address
+    assert not stranger.answer(ofproto.OFPT_ROLE_REQUEST)
+    assert ofproto.OFPT_FLOW_MOD not in stranger.seen
+    assert running.is_connected("o1")
+    assert not [e for e in running.journal("switch.lost") if e["details"]["switch"] == "o1"]
