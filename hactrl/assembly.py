@@ -105,6 +105,7 @@ class Assembly:
             remember=lambda effect: eventlet.spawn_n(self._remember, effect),
             grant_lease=self._agents.grant,
             probe_eagerly=self._probe_eagerly,
+            judge_anew=self._prober.judge_anew,
             ask_host=self.backbone.ask,
             send_again=self.backbone.send_again,
             announce_host=self.backbone.announce_host,

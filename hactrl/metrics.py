@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from hactrl.engine import readiness, sight
 from hactrl.engine.candidates import connected
 from hactrl.engine.effects import Record
 from hactrl.engine.events import Verdict
@@ -84,17 +85,23 @@ class StateCollector(Collector):
     """Reads the state whenever Prometheus asks; keeps nothing."""
 
     def __init__(
-        self, state: Callable[[], State], counters: Callable[[], Mapping[str, Counters]]
+        self,
+        snapshot: Callable[[], tuple[State, float]],
+        counters: Callable[[], Mapping[str, Counters]],
+        looking_round: Callable[[], bool] = bool,
     ) -> None:
-        self._state = state
+        self._snapshot = snapshot
         self._counters = counters
+        self._looking_round = looking_round
 
     def describe(self) -> Iterator[Metric]:
         """None in advance: the names are known when they are asked for."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        state = self._state()
+        state, now = self._snapshot()
+        yield from _readiness(state, now, self._looking_round())
+        yield from _sight(state, now)
         yield from _roles(state)
         yield from _servers(state)
         yield from _health(state)
@@ -148,6 +155,34 @@ def _roles(state: State) -> Iterator[GaugeMetricFamily]:
         "How often a server has failed at a role, as far as that is held against it",
         ["role", "server"],
         [([role, server], known.count) for (role, server), known in state.failures.items()],
+    )
+
+
+def _readiness(state: State, now: float, looking_round: bool) -> Iterator[GaugeMetricFamily]:
+    settled = not looking_round and not readiness.unsettled(state, now)
+    text = "1 while nothing is under way or waited for, and all that is relied on is seen"
+    yield _gauge("settled", text, [], [([], float(settled))])
+    yield _gauge(
+        "role_protected",
+        "1 while the role could lose any one server",
+        ["role"],
+        [([role], float(not why)) for role, why in readiness.unprotected(state, now).items()],
+    )
+
+
+def _sight(state: State, now: float) -> Iterator[GaugeMetricFamily]:
+    segments = list(state.site.probed)
+    yield _gauge(
+        "prober_sees",
+        "1 while the segment's probes count as usual",
+        ["segment"],
+        [([segment], float(segment not in state.sights)) for segment in segments],
+    )
+    yield _gauge(
+        "not_judged",
+        "Reasons why services and interfaces of the segment are not judged",
+        ["segment"],
+        [([s], len(sight.of_segment(state, s, state.site.probed[s], now))) for s in segments],
     )
 
 

@@ -32,6 +32,7 @@ from hactrl.engine.effects import (
     Effect,
     FencePower,
     GrantLease,
+    JudgeAnew,
     KeepHosts,
     ProbeEagerly,
     Record,
@@ -73,6 +74,7 @@ class Outlets:
     remember: Callable[[Remember], None]
     grant_lease: Callable[[GrantLease], None]
     probe_eagerly: Callable[[ProbeEagerly], None]
+    judge_anew: Callable[[JudgeAnew], None]
     ask_host: Callable[[AskHost], None]
     send_again: Callable[[SendAgain], None]
     announce_host: Callable[[AnnounceHost], None]
@@ -99,6 +101,7 @@ class Runtime:
             Remember: outlets.remember,
             GrantLease: outlets.grant_lease,
             ProbeEagerly: outlets.probe_eagerly,
+            JudgeAnew: outlets.judge_anew,
             AskHost: outlets.ask_host,
             SendAgain: outlets.send_again,
             AnnounceHost: outlets.announce_host,

@@ -39,6 +39,27 @@ REASONS: Mapping[Reason, str] = {
     Reason.RESTS: "{} could take it, but the role has moved too often to go back yet: hactl retry",
     Reason.STORE_FAILED: "the new epoch of {} could not be stored",
     Reason.NOT_WRITTEN: "the request to {} could not be stored, so it does not count",
+    Reason.PROBER_SILENT: "the prober of {} cannot ask: its process is silent",
+    Reason.PROBER_PORT_DOWN: "the prober of {} cannot ask: port {detail} is down",
+    Reason.PROBER_HEARS_NOBODY: "the prober of {} hears nobody",
+    Reason.PROBER_NO_ADDRESS: "the prober of {} has no address for {detail}",
+    Reason.PROBER_NO_CARD: "the prober of {} has no card with MAC {detail}",
+    Reason.PROBER_FAULT: "the prober of {} cannot ask {detail}",
+    Reason.NOT_JUDGED: "not judged for too long: {} through {detail}",
+    Reason.LOOKING_ROUND: "the controller of {} has just started, and looks round",
+    Reason.STANDBY_ANSWERS: (
+        "{}: {detail}; a standby should answer try again later (SMTP 421, POP3 -ERR [SYS/TEMP],"
+        " IMAP * BYE [UNAVAILABLE])"
+    ),
+    Reason.ANSWERS: "{}: {detail}",
+    Reason.NOT_WATCHED: (
+        "no agent on {}: its daemons are not watched, it cannot be asked to release"
+    ),
+    Reason.LEASE_ENDS: "no agent on {}, and no guard: its lease ends in {detail} s",
+    Reason.TRY_AGAIN: "{} asks to try again later ({detail}), though it has the role",
+    Reason.RESTING: "{} has moved too lately to move by itself",
+    Reason.UNPROVABLE: "neither a lease nor a power fence would prove that {} is gone",
+    Reason.JUDGED_ANEW: "everybody on {} is being judged anew, after nobody could be judged",
 }
 
 STEPS: Mapping[Step, str] = {
@@ -81,8 +102,12 @@ _KINDS: Mapping[str, str] = {
     "port.down": "port {port} went down",
     "port.up": "port {port} came up",
     "power.failed": "the power of {server} was not cut: {outcome}",
-    "probe.changed": "{service} through {interface} is {verdict}",
     "remember.failed": "what a restart must not forget was not written: {outcome}",
+    "prober.blind": "on {segment} nobody can be judged",
+    "prober.mute": "on {segment} nobody at all answers the prober",
+    "prober.sees": "on {segment} everybody has been judged anew, after {seconds:.1f} s",
+    "prober.unjudged": "on {segment} not everybody can be judged",
+    "probe.changed": "{service} through {interface} is {verdict}{why}",
     "release.failed": "{server} did not confirm its release ({outcome})",
     "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
     "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
@@ -143,36 +168,40 @@ _VALUES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def reason(code: str, subject: str) -> str:
+def reason(code: str, subject: str, detail: str = "") -> str:
     """The words for a reason given by its code; the code itself if it is a newer one."""
     try:
-        return REASONS[Reason(code)].format(subject or "it")
+        words = REASONS[Reason(code)]
     except ValueError:
         return f"{code} ({subject})" if subject else code
+    return words.format(subject or "it", detail=detail or "it")
 
 
 def obstacle(value: Obstacle) -> str:
     """The words for one obstacle."""
-    return reason(value.reason.value, value.subject)
+    return reason(value.reason.value, value.subject, value.detail)
 
 
 def obstacles(values: Iterable[Obstacle]) -> str:
     """The words for several obstacles, in one line."""
-    return together((value.reason.value, value.subject) for value in values)
+    return together((value.reason.value, value.subject, value.detail) for value in values)
 
 
-def together(reasons: Iterable[tuple[str, str]]) -> str:
-    """The words for pairs of code and subject, in one line; each reason once, with its subjects."""
-    subjects: dict[str, dict[str, None]] = {}
-    for code, subject in reasons:
-        subjects.setdefault(code, {})[subject] = None
-    return "; ".join(reason(code, ", ".join(of_it)) for code, of_it in subjects.items())
+def together(reasons: Iterable[tuple[str, str, str]]) -> str:
+    """The words for code, subject and detail, in one line; each reason with the same detail once,
+    with its subjects."""
+    subjects: dict[tuple[str, str], dict[str, None]] = {}
+    for code, subject, detail in reasons:
+        subjects.setdefault((code, detail), {})[subject] = None
+    return "; ".join(
+        reason(code, ", ".join(of_it), detail) for (code, detail), of_it in subjects.items()
+    )
 
 
 def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
     """The words for a journal entry; what an unknown kind holds, if it is a newer one."""
     reasons = {r.value for r in Reason}
-    causes = [reason(key, str(value)) for key, value in details.items() if key in reasons]
+    causes = [_cause(key, str(value)) for key, value in details.items() if key in reasons]
     try:
         text = " ".join(_KINDS[kind].format_map(_in_words(details)).split())
     except (KeyError, ValueError):
@@ -181,8 +210,16 @@ def entry(kind: str, details: Mapping[str, str | int | float]) -> str:
     return "; ".join([text, *causes])
 
 
+def _cause(code: str, subjects: str) -> str:
+    """The words for what `by_reason` has put into one value."""
+    each = (subject.removesuffix(")").partition(" (") for subject in subjects.split(", "))
+    return together((code, subject, detail) for subject, _, detail in each)
+
+
 def _in_words(details: Mapping[str, str | int | float]) -> dict[str, str | int | float]:
     said = {key: _VALUES.get(key, {}).get(str(value), value) for key, value in details.items()}
+    why = details.get("said") or details.get("reason")
+    said.setdefault("why", f" ({why})" if why else "")
     if details.get("kind_of_request") == "failover" and details.get("target"):
         said["target"] = f"to {details['target']}"
     return said

@@ -49,12 +49,37 @@ class LabController:
         """SIGKILL, to it alone: its prober must notice by itself."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """SIGSTOP, to it alone: its prober goes on."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def stop_prober(self) -> None:
+        """SIGSTOP, to its prober alone."""
+        for pid in _children(self._running().pid):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if b"hactrl.health.prober" in command:
+                os.kill(pid, signal.SIGSTOP)
+                return
+        raise ServerError("the controller has no prober")
+
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _end(self, number: signal.Signals) -> None:
+    def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             raise ServerError(f"the controller does not run; its log ends with:\n{self.log_tail()}")
-        self._process.send_signal(number)
-        self._process.wait(timeout=10.0)
+        return self._process
+
+    def _end(self, number: signal.Signals) -> None:
+        process = self._running()
+        process.send_signal(number)
+        process.wait(timeout=10.0)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,7 +1,8 @@
 """The commands of `hactl`.
 
 Exit codes: 0 done, 1 the site file is wrong, 2 wrong usage, 3 refused (nothing has changed),
-4 unknown (it may have been done: look at the status), 5 unreachable (nothing has changed).
+4 unknown (it may have been done: look at the status), 5 unreachable (nothing has changed),
+6 the site is not settled, or could not lose a server (status).
 """
 
 from __future__ import annotations
@@ -69,17 +70,25 @@ def status(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until Ctrl-C.")] = False,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Exit 6 only for what is not settled.")
+    ] = False,
 ) -> None:
-    """Show roles, servers, interfaces and switches, and what is being done now."""
+    """Show roles, servers, interfaces and switches, and what is being done now. Exits 6 when the
+    site is not settled, or a role could not lose a server."""
     if watch and as_json:
         raise typer.BadParameter("--watch and --json exclude each other")
     with connected(url) as client:
-        if as_json:
-            print_json(client.status())
-        elif watch:
+        if watch:
             _watch(client)
-        else:
-            out.print(show.status(client.status()))
+            return
+        document = client.status()
+    if as_json:
+        print_json(document)
+    else:
+        out.print(show.status(document))
+    if not (document["settled"] and (settled or document["protected"])):
+        raise typer.Exit(Exit.NOT_IN_ORDER)
 
 
 def _watch(client: Client) -> None:

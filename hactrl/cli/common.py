@@ -26,6 +26,7 @@ class Exit(IntEnum):
     REFUSED = 3
     UNKNOWN = 4
     UNREACHABLE = 5
+    NOT_IN_ORDER = 6
 
 
 out = Console(soft_wrap=True, highlight=False)

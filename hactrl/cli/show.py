@@ -31,14 +31,33 @@ _BAD_VERDICTS = {"unhealthy", "unknown"}
 def status(document: Json) -> RenderableType:
     """All of `hactl status`."""
     settled = "settled" if document["settled"] else "[yellow]not settled[/]"
+    protected = "protected" if document["protected"] else "[yellow]not protected[/]"
     heading = (
         f"[bold]{escape(document['site'])}[/], hactrl {escape(document['version'])},"
-        f" up {duration(document['uptime'])}, rules version {document['rules_version']}, {settled}"
+        f" up {duration(document['uptime'])}, rules version {document['rules_version']},"
+        f" {settled}, {protected}"
     )
-    parts: list[RenderableType] = [heading, _roles(document), *_going_on(document)]
+    parts: list[RenderableType] = [
+        heading,
+        *_not_in_order(document),
+        _roles(document),
+        *_going_on(document),
+    ]
     parts += [_servers(document), *_hindrances(document)]
     parts += [_interfaces(document), *_file_servers(document), _switches(document)]
     return Group(*parts)
+
+
+def _not_in_order(document: Json) -> Iterator[str]:
+    """Why the site is not settled, and which roles could not lose a server, each in one line."""
+    if document["unsettled"]:
+        yield f"  [{SOSO}]not settled: {escape(_together(document['unsettled']))}[/]"
+    for role, reasons in document["unprotected"].items():
+        yield f"  [{SOSO}]{escape(role)} not protected: {escape(_together(reasons))}[/]"
+
+
+def _together(obstacles: Iterable[Json]) -> str:
+    return words.together((o["reason"], o["subject"], o.get("detail", "")) for o in obstacles)
 
 
 def duration(seconds: float) -> str:
@@ -182,13 +201,9 @@ def _servers(document: Json) -> Table:
 def _hindrances(document: Json) -> Iterator[str]:
     """What keeps a server from its roles, or from taking others."""
     for name, server in document["servers"].items():
-        reasons = [
-            (obstacle["reason"], obstacle["subject"])
-            for candidate in server["roles"].values()
-            for obstacle in candidate["obstacles"]
-        ]
+        reasons = [o for candidate in server["roles"].values() for o in candidate["obstacles"]]
         if reasons:
-            yield f"  [{SOSO}]{escape(name)}: {escape(words.together(reasons))}[/]"
+            yield f"  [{SOSO}]{escape(name)}: {escape(_together(reasons))}[/]"
 
 
 def _interfaces(document: Json) -> Table:

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from hactrl.engine import sight
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Verdict
 from hactrl.engine.state import AskKind, State
@@ -68,7 +69,7 @@ def serving(state: State, role: str, server: str) -> bool:
     wanted = state.site.roles[role]
     return not any(_no_live_interface(state, wanted, server)) and all(
         best_verdict(state, wanted, service, server) is Verdict.HEALTHY
-        for service in probed_services(state, wanted)
+        for service in probed_services(state, wanted, server)
     )
 
 
@@ -104,17 +105,25 @@ def live_cards(state: State, role: Role, server: str, segment: str) -> tuple[Int
     )
 
 
-def probed_services(state: State, role: Role) -> Iterator[Service]:
-    """The services whose verdicts mean something: those on segments with a working prober."""
+def probed_services(state: State, role: Role, server: str) -> Iterator[Service]:
+    """The services whose verdicts on this server mean something: those on segments whose prober
+    sees, and can ask through one of the server's live cards at least."""
     for service in role.services:
-        prober = state.site.network.segments[service.segment].prober
-        if prober is not None and state.port_up(prober.attachment):
+        probed = state.site.probed_through(role.name, service.name, server)
+        if not probed or sight.blind(state, service.segment):
+            continue
+        live = {card.name for card in live_cards(state, role, server, service.segment)}
+        own = [each for each in probed if each.card in live]
+        if not own or not all(sight.cannot_ask(state, each) for each in own):
             yield service
 
 
 def verdict(state: State, role: str, service: str, card: str) -> Verdict:
+    """What was found last. A prober that cannot see knows nothing."""
     found = state.health.get((role, service, card))
-    return found.verdict if found else Verdict.UNKNOWN
+    if found is None or sight.blind(state, state.site.segment_of(card)):
+        return Verdict.UNKNOWN
+    return found.verdict
 
 
 def best_verdict(state: State, role: Role, service: Service, server: str) -> Verdict:
@@ -133,7 +142,7 @@ def card_works(state: State, role: Role, card: Interface) -> bool:
     """No service is known to be unhealthy through this card."""
     return not any(
         verdict(state, role.name, service.name, card.name) is Verdict.UNHEALTHY
-        for service in probed_services(state, role)
+        for service in probed_services(state, role, card.server)
         if service.segment == card.segment
     )
 
@@ -220,7 +229,7 @@ def _services_not_ready(state: State, role: Role, server: str) -> Iterator[Obsta
     """A standby without its resource says 'try again', which is as good as it can be; a role
     that owns nothing has no such excuse."""
     enough = RANK[Verdict.READY if role.needs_fence else Verdict.HEALTHY]
-    for service in probed_services(state, role):
+    for service in probed_services(state, role, server):
         found = best_verdict(state, role, service, server)
         if found is Verdict.UNKNOWN:
             yield Obstacle(Reason.SERVICE_UNKNOWN, service.name)
@@ -230,9 +239,12 @@ def _services_not_ready(state: State, role: Role, server: str) -> Iterator[Obsta
 
 def _services_failing(state: State, role: Role, server: str) -> Iterator[Obstacle]:
     """Unhealthy on every live card, or 'try again', unless it comes from a server that owns what
-    the role needs, as its agent says: it may be busy or full, and is better than another."""
-    for service in probed_services(state, role):
+    the role needs, as its agent says: it may be busy or full, and is better than another. While
+    all are being judged anew nobody fails: who is judged first must not lose, or win, by that."""
+    for service in probed_services(state, role, server):
         if not live_cards(state, role, server, service.segment):
+            continue
+        if sight.being_judged(state, service.segment):
             continue
         found = best_verdict(state, role, service, server)
         unowned = not role.needs_fence or holding(state, role.name, server) is not Holding.HELD

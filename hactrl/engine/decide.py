@@ -12,7 +12,8 @@ them. The earliest moment at which a rule could answer otherwise becomes the nex
 the role's segments has a live port; when its agent says that a daemon of the role has ended;
 when a service answers on none of its live cards; when it is fenced; when it has lost what the
 role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
-or a switch, is losing sight, not the server. One bad card only changes the order of cards.
+a switch or the prober (`sight`) is losing sight, not the server. One bad card only changes the
+order of cards.
 
 **When it moves.** At once, to the server that would serve it best (`standing`), and only to one
 that would do better than its own: it stays where it is when nobody could. Then `State.waiting`
@@ -48,7 +49,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import failures, learning, memory, ownership
+from hactrl.engine import failures, judging, learning, memory, ownership, sight
 from hactrl.engine.candidates import (
     confirmed_at,
     failings,
@@ -110,7 +111,14 @@ def initial(
         if role.needs_fence:
             expires = None if role.lease is None else now + role.lease + site.timers.lease_margin
             holders[role.name] = {name: Holder(epoch, expires) for name in role.servers}
-    state = State(site=site, started=now, placements=placements, epochs=epochs, holders=holders)
+    state = State(
+        site=site,
+        started=now,
+        placements=placements,
+        epochs=epochs,
+        holders=holders,
+        sights=judging.starting(site, now),
+    )
     state = replace(state, host_table=learning.remembered(state, hosts))
     state = memory.restored(state, remembered, now)
     return replace(state, outlook=outlook(state))
@@ -142,6 +150,7 @@ def _look_round(turn: Turn) -> None:
         ownership.expire_leases(turn)
         learning.expire(turn)
         failures.expire(turn)
+        judging.look(turn)
         for role in turn.state.site.roles.values():
             if role.name in turn.state.takeovers:
                 advance(turn, role.name)
@@ -266,7 +275,8 @@ def _fail_back(turn: Turn, role: Role) -> None:
     `failback_hold`, or, if it has failed, without interruption for as long as its pause."""
     name, preferred = role.name, role.servers[0]
     away = turn.state.placements[name].server != preferred
-    if role.failback != "automatic" or not away or obstacles(turn.state, name, preferred):
+    unfit = sight.unseen(turn.state, name) or obstacles(turn.state, name, preferred)
+    if role.failback != "automatic" or not away or unfit:
         if name in turn.state.ready_since:
             turn.update(ready_since=without(turn.state.ready_since, name))
         return

@@ -76,6 +76,15 @@ class ProbeEagerly:
 
 
 @dataclass(frozen=True)
+class JudgeAnew:
+    """Forget what probes have found on a segment, and judge everything there again. What is told
+    from then on carries this round (see `ProbeChanged`)."""
+
+    segment: str
+    round: int
+
+
+@dataclass(frozen=True)
 class AskHost:
     """Ask a host at its port whether it is still there: for `address`, or for all of its own.
     Its answer comes back as `HostSighted`."""
@@ -136,21 +145,40 @@ class Reason(Enum):
     RESTS = "rests"
     STORE_FAILED = "store_failed"
     NOT_WRITTEN = "not_written"
+    PROBER_SILENT = "prober_silent"
+    PROBER_PORT_DOWN = "prober_port_down"
+    PROBER_HEARS_NOBODY = "prober_hears_nobody"
+    PROBER_NO_ADDRESS = "prober_no_address"
+    PROBER_NO_CARD = "prober_no_card"
+    PROBER_FAULT = "prober_fault"
+    NOT_JUDGED = "not_judged"
+    JUDGED_ANEW = "judged_anew"
+    LOOKING_ROUND = "looking_round"
+    STANDBY_ANSWERS = "standby_answers"
+    ANSWERS = "answers"
+    NOT_WATCHED = "not_watched"
+    LEASE_ENDS = "lease_ends"
+    TRY_AGAIN = "try_again"
+    RESTING = "resting"
+    UNPROVABLE = "unprovable"
 
 
 @dataclass(frozen=True)
 class Obstacle:
-    """A reason, and the name of what it is about (server, segment, interface or service)."""
+    """A reason, and the name of what it is about (server, segment, interface or service).
+    `detail`: what more there is to say of it, a name, a number, or what somebody answered."""
 
     reason: Reason
     subject: str
+    detail: str = ""
 
 
 def by_reason(obstacles: Iterable[Obstacle]) -> dict[str, str]:
-    """For the journal: each reason's code with all its subjects."""
+    """For the journal: each reason's code with all its subjects, and their details."""
     subjects: dict[str, dict[str, None]] = {}
     for obstacle in obstacles:
-        subjects.setdefault(obstacle.reason.value, {})[obstacle.subject] = None
+        detail = f" ({obstacle.detail})" if obstacle.detail else ""
+        subjects.setdefault(obstacle.reason.value, {})[obstacle.subject + detail] = None
     return {code: ", ".join(of_it) for code, of_it in subjects.items()}
 
 
@@ -189,6 +217,7 @@ Effect = (
     | Remember
     | GrantLease
     | ProbeEagerly
+    | JudgeAnew
     | AskHost
     | SendAgain
     | AnnounceHost

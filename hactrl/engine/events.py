@@ -71,13 +71,26 @@ class Verdict(Enum):
 @dataclass(frozen=True)
 class ProbeChanged:
     """The verdict on a role's service through one card; the server is the card's.
-    `reason` is a word of a closed list (refused, timeout, reset, bad_greeting, ...)."""
+    `reason` is a word of a closed list (refused, timeout, reset, bad_greeting, ...). `round` is
+    that of the last `JudgeAnew` that the prober had heard of for the card's segment; `said` the
+    line that was answered, where it is not what a live service says."""
 
     role: str
     service: str
     interface: str
     verdict: Verdict
     reason: str = ""
+    round: int = 0
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class ProberSight:
+    """Whether the prober goes on judging, told when that changes. `silent`: nothing is heard of
+    its process. `late`: what it has not judged for too long (role, service, interface)."""
+
+    silent: bool
+    late: frozenset[tuple[str, str, str]] = frozenset()
 
 
 class Holding(Enum):
@@ -259,6 +272,7 @@ Event = (
     | PortChanged
     | RulesInstalled
     | ProbeChanged
+    | ProberSight
     | AgentConnected
     | AgentLost
     | AgentReported

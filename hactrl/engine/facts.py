@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import answers, learning, ownership
+from hactrl.engine import answers, judging, learning, ownership, sight
 from hactrl.engine.effects import Record
 from hactrl.engine.events import (
     AgentAnswered,
@@ -30,6 +30,7 @@ from hactrl.engine.events import (
     PortChanged,
     PowerFenced,
     ProbeChanged,
+    ProberSight,
     Proof,
     Remembered,
     RulesInstalled,
@@ -79,15 +80,22 @@ def rules_installed(turn: Turn, event: RulesInstalled) -> None:
 
 
 def probe_changed(turn: Turn, event: ProbeChanged) -> None:
+    """What was found before a fault of the prober's ended is out of date; see `sight`."""
     key = (event.role, event.service, event.interface)
+    segment = turn.state.site.segment_of(event.interface)
     known = turn.state.health.get(key)
-    if known is not None and (known.verdict, known.reason) == (event.verdict, event.reason):
+    if event.round < turn.state.rounds.get(segment, 0):
         return
+    news = (event.verdict, event.reason, event.said)
+    if known is not None and (known.verdict, known.reason, known.said) == news:
+        return
+    told = sight.before(turn.state, segment, key)
     same = known is not None and known.verdict is event.verdict
     since = known.since if known is not None and same else turn.now
-    health = Health(event.verdict, event.reason, since)
+    health = Health(event.verdict, event.reason, since, event.said)
     turn.update(health=with_item(turn.state.health, key, health))
-    if not same:
+    judging.heard(turn, segment)
+    if event.verdict is not told and not sight.blind(turn.state, segment):
         details = {"service": event.service, "interface": event.interface}
         turn.record(
             "probe.changed",
@@ -95,6 +103,7 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
             **details,
             verdict=event.verdict.value,
             reason=event.reason,
+            said=event.said,
         )
 
 
@@ -259,6 +268,7 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     PortChanged: port_changed,
     RulesInstalled: rules_installed,
     ProbeChanged: probe_changed,
+    ProberSight: judging.told,
     AgentConnected: agent_connected,
     AgentLost: agent_lost,
     AgentReported: agent_reported,

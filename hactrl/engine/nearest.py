@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hactrl.engine import sight
 from hactrl.engine.events import Verdict
 from hactrl.engine.reach import joined
 from hactrl.engine.state import State
@@ -24,8 +25,7 @@ def live(state: State, server: FileServer) -> tuple[Interface, ...]:
 def unhealthy(state: State, server: FileServer, card: Interface) -> tuple[str, ...]:
     """The services that do not answer on an interface; those not yet judged count as answering.
     Without a working prober nobody is judged."""
-    prober = state.site.network.segments[server.segment].prober
-    if prober is None or not state.port_up(prober.attachment):
+    if server.segment not in state.site.probed or sight.blind(state, server.segment):
         return ()
     return tuple(
         service.name

@@ -96,7 +96,7 @@ def _of_services(state: State, role: Role, server: str, try_again: Standing) -> 
                 _of_answer(state.health.get((role.name, service.name, card.name)), try_again)
                 for card in cards
             )
-            for service in probed_services(state, role)
+            for service in probed_services(state, role, server)
             if (cards := live_cards(state, role, server, service.segment))
         ),
         default=Standing.WELL,

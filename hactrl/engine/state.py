@@ -179,6 +179,28 @@ class Health:
     verdict: Verdict
     reason: str
     since: float
+    said: str = ""
+
+
+class Phase(Enum):
+    """Why a segment's probes do not count as usual; see `engine.sight`."""
+
+    STARTING = "starting"
+    BLIND = "blind"
+    MUTE = "mute"
+    ANEW = "anew"
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A segment whose probes do not count as usual, since `since`. `why` its prober is blind;
+    `until` STARTING or ANEW last at most; `before` what was judged before judging anew."""
+
+    phase: Phase
+    since: float
+    why: tuple[Obstacle, ...] = ()
+    until: float = 0.0
+    before: Mapping[tuple[str, str, str], Verdict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -230,7 +252,9 @@ class State:
     `asks` by operation; `failures` by role and server; `served` the roles that have been served
     since the start; `ready_since` when the preferred server of a role with automatic failback
     became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
-    the last moment that was asked for; `outlook` that of `version`.
+    the last moment that was asked for; `outlook` that of `version`. `sights` by segment, of those
+    that have one; `rounds` how often each was judged anew; `prober_silent` and `late` as the prober
+    told last.
     `pending` are operators' requests that are being written; `kept` is what the store was given
     last of what it should keep, at `kept_at`. `host_table` of all backbones; `refused_sightings`
     by reason and port: how many, and when the journal was told last; `heard` which port hears
@@ -253,6 +277,10 @@ class State:
     switches: Mapping[str, SwitchState] = field(default_factory=dict, metadata=LEARNT)
     health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict, metadata=LEARNT)
     agents: Mapping[str, Agent] = field(default_factory=dict, metadata=LEARNT)
+    sights: Mapping[str, Sight] = field(default_factory=dict, metadata=LEARNT)
+    rounds: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
+    prober_silent: bool = field(default=False, metadata=LEARNT)
+    late: frozenset[tuple[str, str, str]] = field(default_factory=frozenset, metadata=LEARNT)
     guards: frozenset[tuple[str, str]] = field(default_factory=frozenset, metadata=LEARNT)
     fenced: Mapping[str, Fenced] = field(default_factory=dict, metadata=STORED)
     disabled: frozenset[str] = field(default_factory=frozenset, metadata=STORED)

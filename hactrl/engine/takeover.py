@@ -433,7 +433,8 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
 
 def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
     """Why the target cannot go on; its own earlier server need not be ready, only able, and
-    another one only better than the one that was left."""
+    another one only better than the one that was left. Whom probes have lost sight of for a while
+    is looked at again in SERVE."""
     role, target = takeover.role, takeover.target
     if target == takeover.origin:
         return obstacles_again(state, role, target)
@@ -441,7 +442,8 @@ def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
         state, role, takeover.tried | {takeover.origin or "", target}
     ):
         return ()
-    return obstacles(state, role, target)
+    found = obstacles(state, role, target)
+    return tuple(obstacle for obstacle in found if obstacle.reason is not Reason.SERVICE_UNKNOWN)
 
 
 def _standing_now(state: State, role: str) -> Standing:

@@ -24,6 +24,8 @@ OUTLOOK_PARTS = attrgetter(
     "takeovers",
     "switches",
     "health",
+    "sights",
+    "late",
     "agents",
     "asks",
     "fenced",

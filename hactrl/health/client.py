@@ -5,9 +5,11 @@
                     └── post ◄──── reader ◄── stdout┘
 
 Nothing here blocks the caller: orders are queued, and greenlets of their own do the waiting.
-A prober that ends by itself is started again. What it has seen stays good until the new one has
-had time to see for itself: a server that dies meanwhile must find somebody to take over. Then all
-that the new one has said nothing about is UNKNOWN, for the reason `prober_lost`.
+A prober that ends by itself is started again, and one that is silent is killed. Both are told as
+`ProberSight`: what its verdicts are worth meanwhile, the engine decides.
+
+Silence is counted in looks at what has been read, not in seconds: a controller that was stopped
+itself has looked once and not read at all, and must not take its own absence for the prober's.
 """
 
 from __future__ import annotations
@@ -24,15 +26,17 @@ from eventlet.event import Event as Occasion
 from eventlet.green import subprocess
 from eventlet.queue import LightQueue
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.effects import JudgeAnew
+from hactrl.engine.events import ProbeChanged, ProberSight
 from hactrl.health.targets import (
+    BEAT,
+    Anew,
+    Beat,
     Eager,
     Note,
-    Target,
     Targets,
     decode_report,
     encode,
-    judged_within,
     targets,
 )
 from hactrl.site.model import Site
@@ -50,11 +54,15 @@ LONG_LIFE = 10.0
 STOP_TIMEOUT = 2.0
 """Seconds that the prober gets to end by itself when it is told to."""
 
-START_UP = 3.0
-"""Seconds from the end of a prober until the next one probes."""
+LOOK = BEAT / 2
+"""Seconds between two looks whether the prober has said anything."""
 
-PROBER_LOST = "prober_lost"
-"""The reason of UNKNOWN verdicts while there is no prober."""
+SILENT_LOOKS, KILL_LOOKS = 4, 8
+"""Looks in a row without a word after which it is silent (two beats), and is killed. The second
+is later, so that a machine that is busy for a second does not lose its prober too."""
+
+STARTING_LOOKS = 60
+"""Looks that a new prober gets for its first word: on a busy machine Python starts slowly."""
 
 __all__ = ["ProberClient", "targets"]
 
@@ -62,26 +70,33 @@ __all__ = ["ProberClient", "targets"]
 class ProberClient:
     """Probes the site's services from `start` to `stop`; call it from one eventlet hub only.
 
-    `post` gets every change of a verdict and must not block.
+    `post` gets every change of a verdict, and of whether anybody judges; it must not block.
     """
 
     def __init__(
         self,
         site: Site,
-        post: Callable[[ProbeChanged], None],
+        post: Callable[[ProbeChanged | ProberSight], None],
         command: Sequence[str] = COMMAND,
     ) -> None:
-        self._targets = targets(site)
+        self._site = site
         self._post = post
         self._command = list(command)
         self._orders: LightQueue = LightQueue()
         self._eager: dict[tuple[str, str], Eager] = {}
-        self._judged: set[tuple[str, str, str]] = set()  # by the prober that runs or ran last
-        self._forgetting: Any = None
+        self._anew: dict[str, Anew] = {}  # by segment
+        self._sight = ProberSight(silent=False)
+        self._quiet = 0  # looks since its last word
+        self._spoken = False
         self._process: Any = None
         self._running = False
         self._stop = Occasion()
         self._ended = Occasion()
+
+    @property
+    def pid(self) -> int:
+        """The process that runs, or ran last."""
+        return int(self._process.pid)
 
     def start(self) -> None:
         """`run` in a greenlet of its own."""
@@ -99,10 +114,7 @@ class ProberClient:
             if time.monotonic() - started > LONG_LIFE:
                 pause = FIRST_PAUSE
             LOG.error("the prober ended, exit code %s; starting it again", code)
-            self._judged.clear()
-            if self._forgetting is None:
-                patience = START_UP + judged_within(self._targets)
-                self._forgetting = eventlet.spawn_after(patience, self._forget)
+            self._see(ProberSight(silent=True))
             with eventlet.Timeout(pause, False):
                 self._stop.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -110,8 +122,8 @@ class ProberClient:
 
     def replace(self, site: Site) -> None:
         """Probe another site. What both have in common goes on undisturbed."""
-        self._targets = targets(site)
-        self._orders.put(Targets(self._targets))
+        self._site = site
+        self._orders.put(Targets(targets(site)))
 
     def probe_eagerly(self, role: str, server: str, seconds: float) -> None:
         """Probe this role on this server as fast as sensible for so long; somebody waits."""
@@ -119,13 +131,18 @@ class ProberClient:
         self._eager[role, server] = Eager(role, server, until)
         self._orders.put(self._eager[role, server])
 
+    def judge_anew(self, effect: JudgeAnew) -> None:
+        """Have everything on a segment judged anew, by this prober or the next."""
+        probed = self._site.probed.get(effect.segment, ())
+        cards = tuple(dict.fromkeys(each.card for each in probed))
+        self._anew[effect.segment] = Anew(cards, effect.round)
+        self._orders.put(self._anew[effect.segment])
+
     def stop(self) -> None:
         """End the prober and wait until it has ended; it is killed after STOP_TIMEOUT."""
         if self._stop.ready():
             return
         self._stop.send()
-        if self._forgetting is not None:
-            self._forgetting.cancel()
         self._orders.put(None)
         if self._running:
             killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
@@ -139,15 +156,19 @@ class ProberClient:
     def _run_once(self) -> int:
         """One prober, from its start to its end. Returns its exit code."""
         self._orders = LightQueue()
-        self._orders.put(Targets(self._targets))
-        for eager in self._eager.values():
-            self._orders.put(eager)
+        self._orders.put(Targets(targets(self._site)))
+        for order in (*self._anew.values(), *self._eager.values()):
+            self._orders.put(order)
+        self._quiet, self._spoken = 0, False
         self._process = process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         writer = eventlet.spawn(self._write, process.stdin, self._orders)
+        watcher = eventlet.spawn(self._watch, process)
         for line in process.stdout:
+            self._quiet, self._spoken = 0, True
             self._take(line)
+        watcher.kill()
         writer.kill()
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -162,24 +183,33 @@ class ProberClient:
                 pipe.flush()
             pipe.close()
 
+    def _watch(self, process: Any) -> None:
+        """Tell when the prober is silent, and end it if it stays so."""
+        while True:
+            eventlet.sleep(LOOK)
+            self._quiet += 1
+            if self._spoken and self._quiet == SILENT_LOOKS:
+                LOG.warning("nothing is heard of the prober (process %s)", process.pid)
+                self._see(ProberSight(silent=True))
+            if self._quiet >= (KILL_LOOKS if self._spoken else STARTING_LOOKS):
+                LOG.error("the prober (process %s) stays silent; killing it", process.pid)
+                process.kill()
+                return
+
     def _take(self, line: bytes) -> None:
         report = decode_report(line)
         match report:
-            case ProbeChanged(role, service, interface):
-                self._judged.add((role, service, interface))
+            case ProbeChanged():
                 self._post(report)
+            case Beat(late):
+                self._see(ProberSight(silent=False, late=frozenset(late)))
             case Note("stall", seconds):
                 LOG.warning("the prober did not run for %.0f ms", seconds * 1000)
             case Note(kind, _, detail):
                 LOG.info("prober: %s: %s", kind, detail)
 
-    def _forget(self) -> None:
-        """What only a prober that has ended has seen is no longer good."""
-        self._forgetting = None
-        for target in self._targets:
-            if (target.role, target.service, target.interface) not in self._judged:
-                self._post(_unknown(target))
-
-
-def _unknown(target: Target) -> ProbeChanged:
-    return ProbeChanged(target.role, target.service, target.interface, Verdict.UNKNOWN, PROBER_LOST)
+    def _see(self, sight: ProberSight) -> None:
+        """Post it if it is news."""
+        if sight != self._sight:
+            self._sight = sight
+            self._post(sight)

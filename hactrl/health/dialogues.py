@@ -7,8 +7,9 @@ That a connection is made proves little: the kernel of a stopped server complete
 the server says counts, except for `tcp`, which is for servers that say nothing first.
 
 A server that asks to try again later is a standby without its resource: alive, and not broken.
-It says so by a 4xx reply (SMTP, RFC 5321 section 4.2.1), `[SYS/TEMP]` or `[IN-USE]` (POP3,
-RFC 3206 and RFC 2449), `[UNAVAILABLE]` (IMAP, RFC 5530) or 503 (HTTP, RFC 9110 section 15.6.4).
+It says so by a 4xx reply (SMTP, RFC 5321 section 4.2.1), `[SYS/TEMP]`, `[IN-USE]` or
+`[LOGIN-DELAY]` (POP3, RFC 3206 and RFC 2449), `[UNAVAILABLE]` (IMAP, RFC 5530) or 503 (HTTP,
+RFC 9110 section 15.6.4); in POP3 and IMAP also in words that ask to try again (`AGAIN`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from hactrl.health.targets import Route
-from hactrl.health.verdicts import Cause
+from hactrl.health.verdicts import Cause, Finding
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,14 +36,21 @@ LINE_LIMIT = 8192
 LINES_LIMIT = 100
 """Lines of one answer, so that nobody keeps the prober reading."""
 
+SAID_LIMIT = 100
+"""Characters of an answer that are told."""
+
+AGAIN = rb"try again|later|temporar|unavailable|not (yet )?(ready|available)"
+"""What servers say that send away for a while, and know no response code for it."""
+
 IP_BIND_ADDRESS_NO_PORT = 24
 """linux/in.h; Python's socket module does not name it before 3.12."""
 
-LOCAL_ERRORS = {errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EPERM}
+LOCAL_ERRORS = {errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EPERM}
 LOCAL_ERRORS |= {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Errors of the prober's own host, that say nothing about the target."""
 
 ERRORS = {
+    errno.EADDRNOTAVAIL: Cause.NO_ADDRESS,
     errno.ECONNREFUSED: Cause.REFUSED,
     errno.ECONNRESET: Cause.RESET,
     errno.EPIPE: Cause.RESET,
@@ -95,16 +103,20 @@ def pop3_line(line: bytes) -> Answer:
     """RFC 1939 section 3, with the response codes of RFC 2449 and RFC 3206."""
     if re.match(rb"\+OK(\s|$)", line):
         return Answer.GOOD
-    if re.match(rb"-ERR \[(SYS/TEMP|IN-USE)\]", line, re.IGNORECASE):
+    codes = rb"\[(SYS/TEMP|IN-USE|LOGIN-DELAY)\]"
+    if re.match(rb"-ERR (%b|(?!\[).*(%b))" % (codes, AGAIN), line, re.IGNORECASE):
         return Answer.TEMPORARY
     return Answer.BAD
+
+
+IMAP_BYE = rb"\* BYE (\[UNAVAILABLE\]|(?!\[).*(%b))" % AGAIN
 
 
 def imap_greeting(line: bytes) -> Answer:
     """RFC 9051 section 7.1: OK and PREAUTH greet, BYE sends away."""
     if re.match(rb"\* (OK|PREAUTH)(\s|$)", line, re.IGNORECASE):
         return Answer.GOOD
-    if re.match(rb"\* BYE \[UNAVAILABLE\]", line, re.IGNORECASE):
+    if re.match(IMAP_BYE, line, re.IGNORECASE):
         return Answer.TEMPORARY
     return Answer.BAD
 
@@ -113,7 +125,7 @@ def imap_line(tag: bytes) -> Judge:
     """RFC 9051 section 7: untagged lines, and then the one with the command's tag."""
 
     def judge(line: bytes) -> Answer | None:
-        if re.match(rb"(\* BYE|%b NO) \[UNAVAILABLE\]" % tag, line, re.IGNORECASE):
+        if re.match(rb"%b|%b NO \[UNAVAILABLE\]" % (IMAP_BYE, tag), line, re.IGNORECASE):
             return Answer.TEMPORARY
         if line.startswith(b"* "):
             return None
@@ -177,8 +189,8 @@ DIALOGUES: dict[str, tuple[Exchange, ...]] = {
 
 async def converse(
     kind: str, route: Route, port: int, timeout: float, patience: float | None = None
-) -> Cause:
-    """Hold the dialogue once, within `timeout` seconds.
+) -> Finding:
+    """Hold the dialogue once, within `timeout` seconds. Of no family in particular.
 
     A connection that is not made within `patience` seconds raises AbandonedError: a lost SYN
     is sent again only after a second, and a new connection may be faster.
@@ -188,16 +200,16 @@ async def converse(
             for exchange in DIALOGUES[kind]:
                 said = exchange.say(route)
                 writer.write(said)
-                cause = await answer(
+                found = await answer(
                     reader, exchange, Cause.BAD_ANSWER if said else Cause.BAD_GREETING
                 )
-                if cause is not Cause.NONE:
-                    return cause
-            return Cause.NONE
+                if found.cause is not Cause.NONE:
+                    return found
+            return Finding(Cause.NONE)
     except TimeoutError:
-        return Cause.TIMEOUT
+        return Finding(Cause.TIMEOUT)
     except OSError as error:
-        return cause_of(error)
+        return Finding(cause_of(error))
 
 
 @asynccontextmanager
@@ -232,23 +244,30 @@ async def connection(
         writer.transport.abort()
 
 
-async def answer(reader: asyncio.StreamReader, exchange: Exchange, bad: Cause) -> Cause:
+async def answer(reader: asyncio.StreamReader, exchange: Exchange, bad: Cause) -> Finding:
     """What the server answers, judged line by line; `bad` is what to call a wrong answer."""
+    line = b""
     for _ in range(LINES_LIMIT):
         try:
             line = await reader.readline()
         except ValueError:  # a line longer than the limit
-            return bad
+            return Finding(bad)
         if not line.endswith(b"\n"):
-            return Cause.CLOSED
+            return Finding(Cause.CLOSED)
         match exchange.judge(line.rstrip(b"\r\n")):
             case Answer.GOOD:
-                return Cause.NONE
+                return Finding(Cause.NONE)
             case Answer.TEMPORARY:
-                return Cause.TEMPORARY
+                return Finding(Cause.TEMPORARY, said=readable(line))
             case Answer.BAD:
-                return bad
-    return bad
+                return Finding(bad, said=readable(line))
+    return Finding(bad, said=readable(line))
+
+
+def readable(line: bytes) -> str:
+    """A line of a stranger as text that harms no terminal and no journal."""
+    text = line.decode("ascii", "replace").strip()[:SAID_LIMIT]
+    return "".join(each if each.isprintable() and each.isascii() else "?" for each in text)
 
 
 def cause_of(error: OSError) -> Cause:

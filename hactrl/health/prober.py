@@ -1,7 +1,9 @@
 """The console script `hactrl-prober`: probes what it is told on stdin, tells on stdout.
 
-Orders (`Targets`, `Eager`) come in and reports (`ProbeChanged`, `Note`) go out as JSON lines; see
-`targets`. It ends when stdin does, because then the controller has died.
+Orders (`Targets`, `Eager`, `Anew`) come in and reports (`ProbeChanged`, `Beat`, `Note`) go out as
+JSON lines; see `targets`. It ends when stdin does, because then the controller has died. A `Beat`
+goes out every BEAT seconds: verdicts are told only when they change, and silence must not look
+like health.
 
 Probes of one target begin every `interval` and may overlap, so that a silent target costs
 timeout + (fall - 1) * interval to be found out, and not fall * timeout. While somebody waits
@@ -21,18 +23,25 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from hactrl.engine.events import ProbeChanged, Verdict
 from hactrl.health.dialogues import AbandonedError, converse
 from hactrl.health.raw import echo, resolve
 from hactrl.health.targets import (
+    BEAT,
+    Anew,
+    Beat,
     Eager,
     Note,
+    Order,
+    Report,
     Route,
     Target,
     Targets,
     decode_order,
     encode,
+    judged_within,
 )
 from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge
 
@@ -63,7 +72,7 @@ PRIORITY = 20
 LINE_LIMIT = 1 << 24
 """Bytes of an order: a large site's targets in one line."""
 
-Report = Callable[[ProbeChanged | Note], None]
+Tell = Callable[[Report], None]
 
 
 def boot_clock() -> float:
@@ -73,7 +82,7 @@ def boot_clock() -> float:
 class StallWatch:
     """Knows when this process did not run, from a timer that fires late."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Tell) -> None:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._stalls: deque[tuple[float, float]] = deque(maxlen=256)  # until, seconds
@@ -98,37 +107,51 @@ class StallWatch:
         self._timer = self._loop.call_at(self._due, self._look)
 
 
-async def probe(target: Target, route: Route, patience: float | None) -> Cause:
+async def probe(target: Target, route: Route, patience: float | None) -> Finding:
     """Probe one route of the target once."""
     match target.kind:
         case "icmp":
-            return await echo(route, target.timeout)
+            found = Finding(await echo(route, target.timeout))
         case "arp":
-            return await resolve(route, target.timeout, target.device_mac)
-    return await converse(target.kind, route, target.port, target.timeout, patience)
+            found = Finding(await resolve(route, target.timeout, target.device_mac))
+        case kind:
+            found = await converse(kind, route, target.port, target.timeout, patience)
+    return replace(found, family=f"ipv{route.source.version}")
 
 
 class Watch:
     """One target's probes and the judgement on it."""
 
-    def __init__(self, target: Target, stalls: StallWatch, report: Report) -> None:
+    def __init__(self, target: Target, stalls: StallWatch, report: Tell) -> None:
         self.target = target
         self._stalls = stalls
         self._report = report
         self._judgement = Judgement()
         self._number = 0
+        self._round = 0
         self._eager_until = 0.0
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
+        self._judged_at = self._loop.time()
 
     def hurry(self, until: float) -> None:
         """Probe eagerly until then (CLOCK_BOOTTIME), or until it is healthy."""
         self._eager_until = until
         self._woken.set()
 
+    def judge_anew(self, number: int) -> None:
+        """Forget every finding, also of the probes that have begun."""
+        self._round = number
+        self._judgement = Judgement(newest=self._number)
+
     @property
     def eager(self) -> bool:
         return boot_clock() < self._eager_until
+
+    @property
+    def late(self) -> bool:
+        """Has no probe said anything for longer than a verdict may take?"""
+        return self._loop.time() - self._judged_at > judged_within([self.target]) + BEAT
 
     async def run(self, delay: float) -> None:
         """Probe until cancelled, for the first time after `delay` seconds."""
@@ -157,13 +180,14 @@ class Watch:
         stalled = self._stalls.longest_since(started) > self.target.interval
         if finding.cause is Cause.TIMEOUT and stalled:
             return
+        self._judged_at = self._loop.time()
         rise = 1 if self.eager else self.target.rise
         before = self._judgement
         self._judgement = judge(before, finding, number, rise, self.target.fall)
         after = self._judgement
         if after.verdict is Verdict.HEALTHY:
             self._eager_until = 0.0  # what was waited for is here; load helps nobody now
-        if (after.verdict, after.reason) != (before.verdict, before.reason):
+        if after.told != before.told:
             self._report(
                 ProbeChanged(
                     role=self.target.role,
@@ -171,6 +195,8 @@ class Watch:
                     interface=self.target.interface,
                     verdict=after.verdict,
                     reason=after.reason,
+                    round=self._round,
+                    said=after.said,
                 )
             )
 
@@ -178,7 +204,7 @@ class Watch:
         """Probe every route once; None if one was given up before it could fail."""
         patience = EAGER_PATIENCE if self.eager else None
         probes = {
-            asyncio.ensure_future(probe(self.target, route, patience)): route
+            asyncio.ensure_future(probe(self.target, route, patience))
             for route in self.target.routes
         }
         findings: list[Finding] = []
@@ -195,11 +221,9 @@ class Watch:
                     break
                 for task in done:
                     try:
-                        cause = task.result()
+                        findings.append(task.result())
                     except AbandonedError:
                         abandoned = True
-                    else:
-                        findings.append(Finding(cause, f"ipv{probes[task].source.version}"))
                 failed = any(finding.verdict is Verdict.UNHEALTHY for finding in findings)
         finally:
             for task in pending:
@@ -210,13 +234,15 @@ class Watch:
 class Prober:
     """All watches. A defect in one of them ends the group that they run in."""
 
-    def __init__(self, group: asyncio.TaskGroup, report: Report) -> None:
+    def __init__(self, group: asyncio.TaskGroup, report: Tell) -> None:
         self._group = group
         self._report = report
         self._stalls = StallWatch(report)
         self._watches: dict[Target, tuple[Watch, asyncio.Task[None]]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._beat = self._loop.call_soon(self._tell_life)
 
-    def order(self, order: Targets | Eager) -> None:
+    def order(self, order: Order) -> None:
         """Do what the controller says."""
         match order:
             case Targets(targets):
@@ -225,11 +251,25 @@ class Prober:
                 for target, (watch, _) in self._watches.items():
                     if (target.role, target.server) == (role, server):
                         watch.hurry(until)
+            case Anew(interfaces, number):
+                for target, (watch, _) in self._watches.items():
+                    if target.interface in interfaces:
+                        watch.judge_anew(number)
 
     def stop(self) -> None:
         """Probe nothing any longer."""
         self._replace(())
         self._stalls.stop()
+        self._beat.cancel()
+
+    def _tell_life(self) -> None:
+        late = [
+            (target.role, target.service, target.interface)
+            for target, (watch, _) in self._watches.items()
+            if watch.late
+        ]
+        self._report(Beat(tuple(late)))
+        self._beat = self._loop.call_later(BEAT, self._tell_life)
 
     def _replace(self, targets: tuple[Target, ...]) -> None:
         """Watch these. What stays the same keeps its judgement."""
@@ -254,7 +294,7 @@ def raise_priority() -> Note:
     return Note("scheduling", detail=f"SCHED_FIFO {PRIORITY}")
 
 
-def report_on_stdout(report: ProbeChanged | Note) -> None:
+def report_on_stdout(report: Report) -> None:
     """Raises SystemExit if nobody listens any longer."""
     try:
         sys.stdout.buffer.write(encode(report))

@@ -126,7 +126,7 @@ async def resolve(route: Route, timeout: float, device_mac: str) -> Cause:
     """Ask for the destination's MAC once, from the prober's card with `device_mac`."""
     device = device_with(device_mac)
     if device is None:
-        return Cause.LOCAL_FAULT
+        return Cause.NO_CARD
     mac = bytes.fromhex(device_mac.replace(":", ""))
     protocol, question, accept = _neighbour_question(mac, route.source, route.destination)
     try:

@@ -10,10 +10,17 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from ipaddress import ip_address
+from typing import TypeAlias
 
 from hactrl.engine.events import ProbeChanged, Verdict
 from hactrl.site.model import Service, Site
 from topology.model import Address, Interface
+
+BEAT = 0.5
+"""Seconds between two signs of life of the prober."""
+
+Order: TypeAlias = "Targets | Eager | Anew"
+Report: TypeAlias = "ProbeChanged | Beat | Note"
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,23 @@ class Eager:
     role: str
     server: str
     until: float
+
+
+@dataclass(frozen=True)
+class Anew:
+    """To the prober: forget what was found through these cards, and judge anew. Verdicts from then
+    on carry `round`."""
+
+    interfaces: tuple[str, ...]
+    round: int
+
+
+@dataclass(frozen=True)
+class Beat:
+    """From the prober, every BEAT seconds: it goes on judging, but not these targets (role,
+    service, interface), which it has not judged for longer than that may take."""
+
+    late: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,13 +158,13 @@ def _through(
         )
 
 
-def encode(message: Targets | Eager | ProbeChanged | Note) -> bytes:
+def encode(message: Order | Report) -> bytes:
     """The message as one line."""
     name = type(message).__name__
     return json.dumps({name: asdict(message)}, default=str).encode() + b"\n"
 
 
-def decode_order(line: bytes) -> Targets | Eager:
+def decode_order(line: bytes) -> Order:
     """What the controller sent. Raises ValueError, KeyError or TypeError on anything else."""
     ((name, body),) = json.loads(line).items()
     match name:
@@ -148,16 +172,20 @@ def decode_order(line: bytes) -> Targets | Eager:
             return Targets(tuple(_target(target) for target in body["targets"]))
         case "Eager":
             return Eager(**body)
+        case "Anew":
+            return Anew(tuple(body["interfaces"]), body["round"])
     raise ValueError(f"no order to a prober: {name!r}")
 
 
-def decode_report(line: bytes) -> ProbeChanged | Note:
+def decode_report(line: bytes) -> Report:
     """What the prober sent. Raises ValueError, KeyError or TypeError on anything else."""
     ((name, body),) = json.loads(line).items()
     match name:
         case "ProbeChanged":
             verdict = Verdict[body.pop("verdict").removeprefix("Verdict.")]
             return ProbeChanged(verdict=verdict, **body)
+        case "Beat":
+            return Beat(tuple((role, service, card) for role, service, card in body["late"]))
         case "Note":
             return Note(**body)
     raise ValueError(f"no report of a prober: {name!r}")

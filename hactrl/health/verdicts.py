@@ -34,23 +34,28 @@ class Cause(StrEnum):
     UNREACHABLE = "unreachable"
     BAD_GREETING = "bad_greeting"
     BAD_ANSWER = "bad_answer"
+    NO_ADDRESS = "no_address"
+    NO_CARD = "no_card"
     LOCAL_FAULT = "local_fault"
 
 
-VERDICT_OF = {Cause.NONE: Verdict.HEALTHY, Cause.TEMPORARY: Verdict.READY} | {
+VERDICT_OF = {Cause.NONE: Verdict.HEALTHY, Cause.TEMPORARY: Verdict.READY} | dict.fromkeys(
     # A prober without its address or its network card has learnt nothing about the target.
-    Cause.LOCAL_FAULT: Verdict.UNKNOWN
-}
+    (Cause.NO_ADDRESS, Cause.NO_CARD, Cause.LOCAL_FAULT),
+    Verdict.UNKNOWN,
+)
 
 RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEALTHY: 3}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one probe found. `family` is 'ipv4' or 'ipv6' if the other family did better."""
+    """What one probe found. `family` is 'ipv4' or 'ipv6' if the other family did better; `said`
+    the line that was not the wanted one."""
 
     cause: Cause
     family: str = ""
+    said: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -76,6 +81,7 @@ def combine(findings: Sequence[Finding], families: int) -> Finding:
 class Judgement:
     """A target's verdict and what speaks for another one.
 
+    `said` is the line that the reason stands for, empty where nothing was said.
     `better` or `worse` (never both) counts the findings in a row on that side of the verdict;
     `least` is the worst of the better ones. `newest` is the number of the last finding counted.
     """
@@ -86,6 +92,13 @@ class Judgement:
     worse: int = 0
     least: Finding | None = None
     newest: int = 0
+    said: str = ""
+
+    @property
+    def told(self) -> tuple[Verdict, str, str]:
+        """What a change of is worth telling. Of what was said only the first word, which is the
+        reply's code: the rest may hold the time of day."""
+        return (self.verdict, self.reason, self.said.partition(" ")[0])
 
 
 def judge(before: Judgement, finding: Finding, number: int, rise: int, fall: int) -> Judgement:
@@ -97,18 +110,18 @@ def judge(before: Judgement, finding: Finding, number: int, rise: int, fall: int
         return _rising(before, finding, number, rise)
     if difference < 0:
         return _falling(before, finding, number, fall)
-    return Judgement(before.verdict, finding.reason, newest=number)
+    return Judgement(before.verdict, finding.reason, newest=number, said=finding.said)
 
 
 def _rising(before: Judgement, finding: Finding, number: int, rise: int) -> Judgement:
     seen = [finding] if before.least is None else [finding, before.least]
     least = min(seen, key=lambda candidate: RANK[candidate.verdict])
     if before.better + 1 >= rise:
-        return Judgement(least.verdict, least.reason, newest=number)
+        return Judgement(least.verdict, least.reason, newest=number, said=least.said)
     return replace(before, better=before.better + 1, worse=0, least=least, newest=number)
 
 
 def _falling(before: Judgement, finding: Finding, number: int, fall: int) -> Judgement:
     if before.worse + 1 >= fall or finding.cause is Cause.REFUSED:
-        return Judgement(finding.verdict, finding.reason, newest=number)
+        return Judgement(finding.verdict, finding.reason, newest=number, said=finding.said)
     return replace(before, better=0, worse=before.worse + 1, least=None, newest=number)

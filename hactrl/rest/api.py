@@ -20,13 +20,14 @@ from flows.rules import RuleSet
 from hactrl import words
 from hactrl.engine.effects import Answer, Reason
 from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
 from hactrl.journal import Entry
 from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
 from hactrl.rest.router import LOCAL, Permission, Router
-from hactrl.rest.status import obstacle_json, status, unready
+from hactrl.rest.status import health, obstacle_json, status
 from hactrl.rest.tables import pipeline_json, rule_sets_json
 from hactrl.store_file import StoreError
 from hactrl.tracing import PacketError, Question, tell
@@ -120,7 +121,7 @@ class Api:
         self._looking_round = looking_round
         self._aside = aside
         self._registry = registry or CollectorRegistry()
-        self._registry.register(StateCollector(lambda: snapshot()[0], counters))
+        self._registry.register(StateCollector(snapshot, counters, looking_round))
         self.happenings = Happenings(self._registry)
         self._version = version("hactrl")
         self.router = Router(token, hosts)
@@ -134,6 +135,7 @@ class Api:
         add("GET", "/healthz", read, self._healthz)
         add("GET", "/readyz", read, self._readyz)
         add("GET", "/metrics", read, self._metrics)
+        add("GET", "/v1/health", read, self._health)
         add("GET", "/v1/status", read, self._status)
         add("GET", "/v1/paths", read, self._paths)
         add("GET", "/v1/hosts", read, self._hosts)
@@ -169,6 +171,18 @@ class Api:
         return Response(
             body=generate_latest(self._registry), headerlist=[("Content-Type", CONTENT_TYPE_LATEST)]
         )
+
+    def _health(self, request: Request) -> Response:
+        """For monitors: 200 if both questions are answered with yes, else 503; `of` asks one."""
+        _known(request, {"of"})
+        of = request.GET.get("of")
+        if of not in (None, "settled", "protected"):
+            detail = f"of is {of!r}: 'settled' or 'protected' is expected"
+            raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", detail)
+        state, now = self._snapshot()
+        found = health(state, now, self._looking_round())
+        good = all(found[each] for each in ((of,) if of else ("settled", "protected")))
+        return _json(found, HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _status(self, _request: Request) -> Response:
         return _json(status(*self._snapshot(), self._version, self._looking_round()))

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from hactrl import words
+from hactrl.engine import readiness
 from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
 from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.readiness import rules_current
 from hactrl.engine.standing import Standing
 from hactrl.engine.state import Failure, State, SwitchState, Takeover
 from hactrl.rest.file_servers import file_server
@@ -32,7 +34,7 @@ def status(state: State, now: float, version: str, looking_round: bool) -> Json:
         "version": version,
         "uptime": _ago(now, state.started),
         "rules_version": state.version,
-        "settled": settled(state) and not looking_round,
+        **health(state, now, looking_round),
         "roles": {name: _role(state, role, now) for name, role in site.roles.items()},
         "servers": {name: _server(state, name, now) for name in site.network.servers},
         "interfaces": {
@@ -46,46 +48,37 @@ def status(state: State, now: float, version: str, looking_round: bool) -> Json:
     }
 
 
-def settled(state: State) -> bool:
-    """Nothing is under way or waited for, and every switch has confirmed the newest rules."""
-    return (
-        not state.takeovers
-        and not any(state.waiting.values())
-        and not any(unready(state))
-        and all(_current(state, name, state.version) for name in state.site.network.switches)
-    )
+def health(state: State, now: float, looking_round: bool) -> Json:
+    """The two answers of GET /v1/health, with their reasons; see `hactrl.engine.readiness`."""
+    unsettled = [obstacle_json(value) for value in _unsettled(state, now, looking_round)]
+    unprotected = readiness.unprotected(state, now)
+    return {
+        "settled": not unsettled,
+        "unsettled": unsettled,
+        "protected": not any(unprotected.values()),
+        "unprotected": {
+            role: [obstacle_json(value) for value in reasons]
+            for role, reasons in unprotected.items()
+            if reasons
+        },
+    }
 
 
-def unready(state: State) -> list[Obstacle]:
-    """What the controller has not got in hand yet since its start."""
-    missing = [
-        Obstacle(Reason.NOT_STEERED, name)
-        for name in state.site.network.switches
-        if not _current(state, name, 1)
-    ]
-    missing += [
-        Obstacle(Reason.NOT_PLACED, name)
-        for name in state.site.roles
-        if name not in state.placements or state.placements[name].server is None
-    ]
-    return missing
+def _unsettled(state: State, now: float, looking_round: bool) -> tuple[Obstacle, ...]:
+    looks = (Obstacle(Reason.LOOKING_ROUND, state.site.name),) if looking_round else ()
+    return (*looks, *readiness.unsettled(state, now))
 
 
 def obstacle_json(value: Obstacle) -> Json:
-    return {
-        "reason": value.reason.value,
-        "subject": value.subject,
-        "words": words.obstacle(value),
-    }
+    """`detail` only where there is one."""
+    document = {"reason": value.reason.value, "subject": value.subject}
+    if value.detail:
+        document["detail"] = value.detail
+    return document | {"words": words.obstacle(value)}
 
 
 def _ago(now: float, then: float) -> float:
     return round(max(0.0, now - then), 3)
-
-
-def _current(state: State, switch: str, version: int) -> bool:
-    known = state.switches.get(switch, SwitchState())
-    return known.connected and known.installed >= version
 
 
 def _role(state: State, role: Role, now: float) -> Json:
@@ -115,12 +108,12 @@ def _role(state: State, role: Role, now: float) -> Json:
             for service in role.services
         },
         "takeover": None if takeover is None else _takeover(takeover, now),
-        "waiting": [obstacle_json(value) for value in state.waiting.get(role.name, ())],
+        "waiting": [obstacle_json(value) for value in readiness.waiting(state, role)],
         "segments_not_steered": [
             segment
             for segment in role.segments
             if not all(
-                _current(state, switch.name, wanted)
+                rules_current(state, switch.name, wanted)
                 for switch in state.site.network.switches_of(segment)
             )
         ],
@@ -163,7 +156,11 @@ def _candidate(state: State, role: Role, server: str) -> Json:
     """`obstacles` is why the server could not take the role, or for the one that has it, why it
     does not serve as it should."""
     active = state.placements[role.name].server == server
-    found = failings(state, role.name, server) if active else obstacles(state, role.name, server)
+    found = (
+        failings(state, role.name, server)
+        if active
+        else (*obstacles(state, role.name, server), *readiness.answers(state, role, server))
+    )
     return {
         "enabled": server not in state.disabled,
         "healthy": not [value for value in found if value.reason not in _WISHES],
@@ -200,6 +197,7 @@ def _interface(state: State, card: Interface, now: float) -> Json:
             health.setdefault(role, {})[service] = {
                 "verdict": found.verdict.value,
                 "reason": found.reason,
+                "said": found.said,
                 "since": _ago(now, found.since),
             }
     return {
@@ -220,6 +218,6 @@ def _switch(state: State, name: str) -> Json:
         "datapath_id": f"{switch.datapath_id:#x}",
         "connected": known.connected,
         "rules_installed": known.installed,
-        "rules_current": _current(state, name, state.version),
+        "rules_current": rules_current(state, name, state.version),
         "ports_up": sorted(known.ports_up),
     }

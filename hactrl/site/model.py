@@ -86,6 +86,23 @@ class Role:
 
 
 @dataclass(frozen=True)
+class Probed:
+    """A role's or file server's service through one card, which a prober should judge. `asked`:
+    the prober has an address to ask from; `within`: seconds that a verdict takes at most."""
+
+    role: str
+    service: str
+    server: str
+    card: str
+    asked: bool
+    within: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.role, self.service, self.card)
+
+
+@dataclass(frozen=True)
 class PowerFence:
     """A command that cuts a server's power; exit 0 means that it is proven off."""
 
@@ -152,6 +169,57 @@ class Site:
         is the role's first), or that is redundant for such a card; then the others, as written.
         """
         return self._cards[role.name, server, segment]
+
+    def segment_of(self, card: str) -> str:
+        """The segment of a server's or file server's card; empty if there is no such card."""
+        network = self.network
+        found = network.interfaces.get(card) or network.file_interfaces.get(card)
+        return found.segment if found else ""
+
+    @cached_property
+    def probed(self) -> dict[str, tuple[Probed, ...]]:
+        """All that is to be judged, by segment; a segment without a prober has nothing judged."""
+        found: dict[str, list[Probed]] = {}
+        for role in self.roles.values():
+            at = {on.segment: on.addresses for on in role.addresses}
+            for service in role.services:
+                for server in role.servers:
+                    for card in self.cards(role, server, service.segment):
+                        own = at.get(service.segment, ())
+                        found.setdefault(service.segment, []).append(
+                            self._probed(role.name, own, service, card)
+                        )
+        for file_server in self.network.file_servers.values():
+            for service in self.file_services.get(file_server.name, ()):
+                found.setdefault(service.segment, []).extend(
+                    self._probed(file_server.name, file_server.addresses, service, card)
+                    for card in file_server.interfaces
+                )
+        probers = {name for name, s in self.network.segments.items() if s.prober is not None}
+        return {segment: tuple(all_) for segment, all_ in found.items() if segment in probers}
+
+    def probed_through(self, role: str, service: str, server: str) -> tuple[Probed, ...]:
+        """Of `probed`, a role's service through each card of a server."""
+        return self._probed_through.get((role, service, server), ())
+
+    @cached_property
+    def _probed_through(self) -> dict[tuple[str, str, str], tuple[Probed, ...]]:
+        """Asked for many times with every event."""
+        found: dict[tuple[str, str, str], list[Probed]] = {}
+        for all_ in self.probed.values():
+            for each in all_:
+                found.setdefault((each.role, each.service, each.server), []).append(each)
+        return {key: tuple(own) for key, own in found.items()}
+
+    def _probed(
+        self, role: str, addresses: tuple[Address, ...], service: Service, card: Interface
+    ) -> Probed:
+        prober = self.network.segments[service.segment].prober
+        sources = () if prober is None else prober.sources.get(card.name, ())
+        asked = {a.version for a in addresses} & {s.version for s in sources}
+        probe = service.probe
+        within = probe.timeout + max(probe.rise, probe.fall) * probe.interval
+        return Probed(role, service.name, card.server, card.name, bool(asked), within)
 
     @cached_property
     def _cards(self) -> dict[tuple[str, str, str], tuple[Interface, ...]]:

@@ -23,11 +23,13 @@ from random import Random
 from typing import ClassVar, TypeAlias
 
 from hactrl.engine import decide as engine
+from hactrl.engine import readiness
 from hactrl.engine.effects import (
     AskAgent,
     Effect,
     FencePower,
     GrantLease,
+    JudgeAnew,
     Record,
     Remember,
     StorePlacement,
@@ -48,6 +50,7 @@ from hactrl.engine.events import (
     PortChanged,
     PowerFenced,
     ProbeChanged,
+    ProberSight,
     Remembered,
     Requested,
     RequestKind,
@@ -75,6 +78,12 @@ from topology.model import Attachment, Interface, Network, Prober, Segment, Serv
 SEGMENTS = ("outer", "inner")
 SERVERS = ("alpha", "beta", "gamma")
 PROBER_PORT = 9
+
+#: Seconds after which an outage must have been told, whatever was lost.
+NOTICED_WITHIN = 4.0
+
+#: Seconds of silence until the prober calls a service unhealthy: timeout + (fall - 1) * interval.
+SILENT_FOR = 1.5
 
 #: Two roles that want different servers: one owns the spool, one owns nothing.
 MAIL, RELAY = "mail", "relay"
@@ -115,7 +124,16 @@ def make_site(
         segment: Segment(
             segment,
             (ip_network(f"10.0.{i}.0/24"),),
-            Prober(segment, Attachment(segment, PROBER_PORT), f"02:00:00:ff:00:0{i}", {}),
+            Prober(
+                segment,
+                Attachment(segment, PROBER_PORT),
+                f"02:00:00:ff:00:0{i}",
+                {
+                    card.name: (ip_address(f"10.0.{i}.{100 + card.attachment.port}"),)
+                    for each in cards.values()
+                    for card in each
+                },
+            ),
         )
         for i, segment in enumerate(SEGMENTS)
     }
@@ -227,9 +245,12 @@ class World:
         self.cut: set[str] = set()
         self.cables_down: set[str] = set()
         self.switches_away: set[str] = set()
-        self.prober_broken = False
         self.lasting: tuple[object, ...] = ()
         self.common_cause = ""  # the reason why whoever has the mail is unhealthy, wherever it is
+        self.prober_broken = self.prober_hung = False
+        self.probers_cut: set[str] = set()  # segments
+        self.unheard_until: dict[tuple[str, str], float] = {}  # server, segment; once it is back
+        self.rounds: dict[str, tuple[int, float]] = {}  # by segment: number, begun
         self.power_broken = False
         self.store_broken = False
         self.seen: dict[tuple[str, str, str], Verdict] = {}
@@ -245,7 +266,9 @@ class World:
         self.incarnation = 0
         self.controller_up = False
         self.state: State = engine.initial(site, {}, 0.0)
+        self.unserved: dict[str, float] = {}  # since when, by role
         self.start_controller()
+        self.watch()
 
     # The clock.
 
@@ -270,6 +293,8 @@ class World:
         self.controller_up = True
         self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
         self.seen = {}
+        self.rounds = {}
+        self.prober_hung = False
         self.connections = {}
         for switch in self.site.network.switches:
             if switch not in self.switches_away:
@@ -309,6 +334,8 @@ class World:
                 self.remember(effect)
             case GrantLease():
                 self.grant(effect)
+            case JudgeAnew(segment=segment, round=number):
+                self.judge_anew(segment, number)
             case Wake(at=at):
                 self.alarm(at)
             case Record():
@@ -347,7 +374,7 @@ class World:
     def ports_up(self, switch: str) -> frozenset[int]:
         cards = self.site.network.interfaces.values()
         up = {c.attachment.port for c in cards if c.attachment.switch == switch and self.port_up(c)}
-        return frozenset(up | {PROBER_PORT})
+        return frozenset(up | ({PROBER_PORT} if switch not in self.probers_cut else set()))
 
     def tell_ports(self, server: str) -> None:
         for card in self.site.network.servers[server].interfaces:
@@ -362,22 +389,36 @@ class World:
 
     def probe(self) -> None:
         self.probing = False
+        if self.prober_hung:
+            return
         for role in self.site.roles.values():
             for service in role.services:
                 for server in role.servers:
                     for card in self.site.cards(role, server, service.segment):
                         verdict, reason = self.verdict(role, card)
                         key = (role.name, service.name, card.name)
+                        number, begun = self.rounds.get(service.segment, (0, -SILENT_FOR))
+                        if reason == "timeout" and self.now < begun + SILENT_FOR:
+                            self.world_changed()
+                            continue
                         if self.seen.get(key) is not verdict and self.controller_up:
                             self.seen[key] = verdict
-                            event = ProbeChanged(
-                                role.name, service.name, card.name, verdict, reason
-                            )
+                            event = ProbeChanged(*key, verdict, reason, number)
                             self.later(event, 0.0)
+
+    def judge_anew(self, segment: str, number: int) -> None:
+        """What the prober does: it forgets what it has found there."""
+        self.rounds[segment] = (number, self.now)
+        cards = self.site.network.interfaces
+        self.seen = {key: v for key, v in self.seen.items() if cards[key[2]].segment != segment}
+        self.world_changed()
 
     def verdict(self, role: Role, card: Interface) -> tuple[Verdict, str]:
         host = self.hosts[card.server]
         fenced = self.controller_up and card.server in self.state.fenced
+        unheard = self.now < self.unheard_until.get((host.name, card.segment), 0.0)
+        if card.segment in self.probers_cut or unheard:
+            return Verdict.UNHEALTHY, "timeout"
         if self.prober_broken or host.frozen or fenced or not self.port_up(card):
             return Verdict.UNHEALTHY, "timeout"
         if role.name in host.broken:
@@ -755,6 +796,46 @@ class World:
         if not self.controller_up:
             self.start_controller()
 
+    def cut_prober(self, host: Host) -> None:
+        """Its cable is pulled on one segment; the switch tells."""
+        segment = SEGMENTS[len(host.name) % 2]
+        self.probers_cut.add(segment)
+        self.tell_prober_port(segment)
+        self.world_changed()
+
+    def mend_prober(self, _host: Host) -> None:
+        """The cables are back, and each server is heard again at its own time."""
+        for segment in sorted(self.probers_cut):
+            self.probers_cut.discard(segment)
+            self.tell_prober_port(segment)
+            for name in self.hosts:
+                unheard = self.random.uniform(0.0, 1.2)
+                self.unheard_until[name, segment] = self.now + unheard
+                self.after(unheard + 0.001, self.world_changed)
+        self.world_changed()
+
+    def tell_prober_port(self, segment: str) -> None:
+        up = segment not in self.probers_cut
+        if segment not in self.switches_away:
+            self.later(PortChanged(Attachment(segment, PROBER_PORT), up), 0.004)
+
+    def hang_prober(self, _host: Host) -> None:
+        """Its process is stopped; its client notices, kills it and starts another."""
+        if self.prober_hung or not self.controller_up:
+            return
+        self.prober_hung = True
+        incarnation = self.incarnation
+        self.later(ProberSight(silent=True), 1.1)
+
+        def started() -> None:
+            if incarnation == self.incarnation:
+                self.prober_hung = False
+                self.seen = {}
+                self.tell(ProberSight(silent=False))
+                self.world_changed()
+
+        self.after(2.6, started)
+
     def set_flag(self, name: str, value: bool) -> Callable[[Host], None]:
         def act(_host: Host) -> None:
             setattr(self, name, value)
@@ -782,6 +863,8 @@ class World:
             lambda w, h: w.set_flag("prober_broken", True)(h),
             lambda w, h: w.set_flag("prober_broken", False)(h),
         ),
+        "pull the prober's cable": (cut_prober, mend_prober),
+        "hang the prober": (hang_prober, None),
         "break the power switch": (
             lambda w, h: w.set_flag("power_broken", True)(h),
             lambda w, h: w.set_flag("power_broken", False)(h),
@@ -812,6 +895,7 @@ class World:
         self.failing = 0.0
         self.prober_broken = self.power_broken = self.store_broken = False
         self.find_switch(next(iter(self.hosts.values())))
+        self.mend_prober(next(iter(self.hosts.values())))
         self.start_once()
         for host in self.hosts.values():
             host.no_lease = False
@@ -829,6 +913,29 @@ class World:
             if host.name in self.state.disabled:
                 self.request(RequestKind.ENABLE, host)
 
+    def watch(self) -> None:
+        """A role that is out for long is never called settled, whatever the controller knows."""
+        for role in self.site.roles.values():
+            if self.controller_up and not self.is_served(role):
+                since = self.unserved.setdefault(role.name, self.now)
+                reasons = readiness.unsettled(self.state, self.now)
+                if self.now - since > NOTICED_WITHIN and not reasons:
+                    raise Broken(f"{role.name} is out since {since}, and all is settled")
+            else:
+                self.unserved.pop(role.name, None)
+        self.after(0.5, self.watch)
+
+    def is_served(self, role: Role) -> bool:
+        host = self.hosts.get(self.state.placements[role.name].server or "")
+        if host is None or not host.on or host.frozen or role.name in host.broken:
+            return False
+        plugged = all(
+            any(self.port_up(card) for card in self.site.cards(role, host.name, segment))
+            for segment in role.segments
+        )
+        owned = host.copy.using and host.copy.holding is Holding.HELD
+        return plugged and (owned or not role.needs_fence)
+
     def steered_to(self) -> set[str]:
         wanted = intents(self.site, self.state)
         return {card.server for steer in wanted.steers for card in steer.order}
@@ -838,8 +945,8 @@ class World:
         whoever could be served is. Where nobody can serve, it is tried again, but seldom."""
         if off := self.steered_to() & self.cut:
             raise Broken(f"a group points to {off}, which is fenced")
+        able = not any(host.treacherous for host in self.hosts.values())
         for role in self.site.roles.values():
-            able = not any(host.treacherous for host in self.hosts.values())
             starts = sum(
                 record.kind == "takeover.started"
                 and record.role == role.name
@@ -854,6 +961,8 @@ class World:
                 raise Broken(f"not settled: {self.state.takeovers[role.name]}")
             if able:
                 self.check_served(role)
+        if able and (reasons := readiness.unsettled(self.state, self.now)):
+            raise Broken(f"served, and not settled: {reasons}")
 
     def check_served(self, role: Role) -> None:
         live = self.state.placements[role.name].server

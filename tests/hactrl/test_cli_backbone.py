@@ -160,6 +160,7 @@ def test_a_site_without_backbones_has_nothing_to_show() -> None:
 
 def test_status_shows_file_servers_with_their_interfaces(url: str, controller: Controller) -> None:
     controller.tell(PortChanged(Attachment("r3", 2), up=False))
+    controller.confirm_rules()
     found = rows(hactl(url, "status"))
     assert any(row[:4] == ["files", "files-3", "r3:2", "down"] for row in found)
     assert any(row[:3] == ["files-4", "r4:2", "live"] for row in found)

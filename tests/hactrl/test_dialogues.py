@@ -86,7 +86,7 @@ def scripted(script: Script) -> Serve:
 def probe(kind: str, script: Script, timeout: float = TIMEOUT) -> Cause:
     async def run() -> Cause:
         async with server(scripted(script)) as port:
-            return await converse(kind, IPV4, port, timeout)
+            return (await converse(kind, IPV4, port, timeout)).cause
 
     return asyncio.run(run())
 
@@ -104,7 +104,11 @@ def test_a_server_that_goes_through_with_its_dialogue_is_alive(kind: str) -> Non
         ("submission", b"421 4.3.2 try again\r\n"),
         ("pop3", b"-ERR [SYS/TEMP] no spool yet\r\n"),
         ("pop3", b"-ERR [IN-USE] locked\r\n"),
+        ("pop3", b"-ERR [LOGIN-DELAY] not so often\r\n"),
+        ("pop3", b"-ERR Try again later\r\n"),
         ("imap", b"* BYE [UNAVAILABLE] no spool yet\r\n"),
+        ("imap", b"* BYE try again later\r\n"),
+        ("imap", b"* BYE Temporarily not in service\r\n"),
     ],
 )
 def test_a_greeting_that_says_try_again_is_temporary(kind: str, greeting: bytes) -> None:
@@ -117,13 +121,32 @@ def test_a_greeting_that_says_try_again_is_temporary(kind: str, greeting: bytes)
         ("smtp", b"554 5.3.2 no service here\r\n"),
         ("smtp", b"+OK this is POP3\r\n"),
         ("pop3", b"-ERR go away\r\n"),
+        ("pop3", b"-ERR [SYS/PERM] not now, not later\r\n"),
         ("imap", b"* BYE Server shutting down.\r\n"),
+        ("imap", b"* BYE [ALERT] try again later never\r\n"),
         ("smtp", b"220-" + b"x" * 10000 + b"\r\n"),
         ("smtp", b"220-and so on\r\n" * 200),
     ],
 )
 def test_another_greeting_is_a_bad_one(kind: str, greeting: bytes) -> None:
     assert probe(kind, [(b"", greeting)]) is Cause.BAD_GREETING
+
+
+@pytest.mark.reported("B7")
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (b"452 4.3.1 Insufficient system storage\r\n", "452 4.3.1 Insufficient system storage"),
+        (b"554 \x1b[2J\xff go\r\n", "554 ?[2J? go"),
+        (b"220-" + b"x" * 200 + b"\r\n220 y" + b"\r\n", ""),
+    ],
+)
+def test_what_was_answered_is_told_in_a_form_that_harms_nobody(says: bytes, told: str) -> None:
+    async def run() -> str:
+        async with server(scripted([(b"", says), *REAL["smtp"][1:]])) as port:
+            return (await converse("smtp", IPV4, port, TIMEOUT)).said
+
+    assert asyncio.run(run()) == told
 
 
 def test_a_good_greeting_and_a_bad_answer_is_a_bad_answer() -> None:
@@ -147,7 +170,7 @@ def test_a_greeting_without_its_end_of_line_is_no_greeting() -> None:
 def test_a_port_where_nobody_listens_refuses() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    assert asyncio.run(converse("smtp", IPV4, port, TIMEOUT)) is Cause.REFUSED
+    assert asyncio.run(converse("smtp", IPV4, port, TIMEOUT)).cause is Cause.REFUSED
 
 
 class TestStoppedServer:
@@ -160,10 +183,10 @@ class TestStoppedServer:
 
     @pytest.mark.parametrize("kind", REAL)
     def test_times_out(self, kind: str, port: int) -> None:
-        assert asyncio.run(converse(kind, IPV4, port, 0.05)) is Cause.TIMEOUT
+        assert asyncio.run(converse(kind, IPV4, port, 0.05)).cause is Cause.TIMEOUT
 
     def test_is_alive_for_a_probe_that_only_connects(self, port: int) -> None:
-        assert asyncio.run(converse("tcp", IPV4, port, TIMEOUT)) is Cause.NONE
+        assert asyncio.run(converse("tcp", IPV4, port, TIMEOUT)).cause is Cause.NONE
 
 
 class TestUnansweredSyn:
@@ -184,12 +207,14 @@ class TestUnansweredSyn:
             asyncio.run(converse("smtp", IPV4, port, TIMEOUT, patience=0.05))
 
     def test_times_out_when_the_timeout_comes_first(self, port: int) -> None:
-        assert asyncio.run(converse("smtp", IPV4, port, 0.05, patience=TIMEOUT)) is Cause.TIMEOUT
+        assert (
+            asyncio.run(converse("smtp", IPV4, port, 0.05, patience=TIMEOUT)).cause is Cause.TIMEOUT
+        )
 
 
 def test_a_source_address_that_this_host_lacks_is_a_fault_of_its_own() -> None:
     elsewhere = Route(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
-    assert asyncio.run(converse("smtp", elsewhere, 25, TIMEOUT)) is Cause.LOCAL_FAULT
+    assert asyncio.run(converse("smtp", elsewhere, 25, TIMEOUT)).cause is Cause.NO_ADDRESS
 
 
 @pytest.mark.parametrize("route", [IPV4, IPV6], ids=["ipv4", "ipv6"])

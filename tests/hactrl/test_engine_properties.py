@@ -7,7 +7,8 @@ sees it break:
 2. no server takes an epoch that is not above all that were taken before;
 3. once settled, no group points to a fenced server;
 4. once the faults stop, the site settles: everything that can be served is served by its
-   placement, and nothing moves any more.
+   placement, nothing moves any more, and the site is settled;
+5. a role that is out for long is never called settled, whatever the controller cannot see.
 
 Hypothesis draws (and shrinks) the schedules; a plain seeded generator draws most of them,
 because it is faster, and its seeds make failures repeatable: `run(schedule_of(SEED))`.
@@ -31,7 +32,7 @@ from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
 from hactrl import wanted
-from hactrl.engine import decide, ownership
+from hactrl.engine import decide, ownership, sight
 from hactrl.engine.events import Holding
 
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
@@ -273,6 +274,11 @@ GUARDS = {
         removed(decide, "expire_asks", lambda _: None),
         stuck_power,
         "not settled|does not serve",
+    ),
+    "what is not seen is not settled": (
+        removed(sight, "obstacles", lambda *_: ()),
+        schedule_of,
+        "all is settled",
     ),
     "what moved is held down": (
         removed(decide, "held_down", lambda *_: False),

@@ -14,8 +14,21 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
+import pytest
+
 from hactrl.engine.events import ProbeChanged, Verdict
-from hactrl.health.targets import Eager, Note, Route, Target, Targets, decode_report, encode
+from hactrl.health.targets import (
+    Anew,
+    Beat,
+    Eager,
+    Note,
+    Order,
+    Route,
+    Target,
+    Targets,
+    decode_report,
+    encode,
+)
 
 PATIENCE = 20.0
 """Seconds until a test gives up waiting."""
@@ -47,8 +60,9 @@ class Process:
         self.process = process
         self.changes: asyncio.Queue[ProbeChanged] = asyncio.Queue()
         self.notes: asyncio.Queue[Note] = asyncio.Queue()
+        self.beats: asyncio.Queue[Beat] = asyncio.Queue()
 
-    def order(self, order: Targets | Eager) -> None:
+    def order(self, order: Order) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(encode(order))
 
@@ -59,13 +73,19 @@ class Process:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
             report = decode_report(line)
-            if isinstance(report, Note):
-                self.notes.put_nowait(report)
-            else:
-                self.changes.put_nowait(report)
+            match report:
+                case Note():
+                    self.notes.put_nowait(report)
+                case Beat():
+                    self.beats.put_nowait(report)
+                case ProbeChanged():
+                    self.changes.put_nowait(report)
+
+    async def change(self) -> ProbeChanged:
+        return await asyncio.wait_for(self.changes.get(), PATIENCE)
 
     async def changed(self) -> tuple[str, Verdict, str]:
-        change = await asyncio.wait_for(self.changes.get(), PATIENCE)
+        change = await self.change()
         return change.interface, change.verdict, change.reason
 
     async def noted(self, kind: str) -> Note:
@@ -150,6 +170,67 @@ def test_a_service_that_answers_becomes_healthy_and_one_that_asks_to_wait_ready(
     run(test)
 
 
+@pytest.mark.reported("A5")
+def test_it_says_again_and_again_that_it_goes_on_judging() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as web, prober() as process:
+            process.probe(replace(BASE, port=web.port))
+            beats = [await asyncio.wait_for(process.beats.get(), PATIENCE) for _ in range(3)]
+            assert beats == [Beat()] * 3
+
+    run(test)
+
+
+@pytest.mark.reported("A5")
+def test_it_names_what_it_has_not_judged_for_too_long() -> None:
+    async def test() -> None:
+        async with prober() as process:
+            # Its first probe comes after an hour.
+            never = replace(BASE, interface="never", interval=3600.0, rise=0, fall=0)
+            process.probe(replace(BASE, port=1), replace(never, timeout=0.1))
+            while (await asyncio.wait_for(process.beats.get(), PATIENCE)).late != (
+                ("web", "http", "never"),
+            ):
+                pass
+
+    run(test)
+
+
+@pytest.mark.reported("A9")
+def test_what_is_judged_anew_is_told_again_with_its_round() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as web, prober() as process:
+            process.probe(
+                replace(BASE, interface="A", port=web.port),
+                replace(BASE, interface="B", port=web.port),
+            )
+            first = {(await process.change()).interface for _ in range(2)}
+            process.order(Anew(("A",), 7))
+            again = await process.change()
+            assert first == {"A", "B"}
+            assert (again.interface, again.verdict, again.round) == ("A", Verdict.HEALTHY, 7)
+
+    run(test)
+
+
+@pytest.mark.reported("A6")
+def test_another_reply_code_is_told_though_the_verdict_stays() -> None:
+    async def test() -> None:
+        codes = iter([b"421"] * 4 + [b"452"] * 1000)
+
+        async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(next(codes) + b" at %d\r\n" % time.monotonic_ns())
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as full, prober() as process:
+            port = full.sockets[0].getsockname()[1]
+            process.probe(replace(BASE, kind="smtp", port=port))
+            told = [await process.change() for _ in range(2)]
+            assert [change.said[:3] for change in told] == ["421", "452"]
+
+    run(test)
+
+
 def test_a_refusal_is_reported_without_a_second_one() -> None:
     async def test() -> None:
         with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -187,7 +268,7 @@ def test_a_prober_without_its_source_address_knows_nothing() -> None:
         elsewhere = Route(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
         async with prober() as process:
             process.probe(replace(BASE, routes=(elsewhere,), port=80))
-            assert await process.changed() == ("A", Verdict.UNKNOWN, "local_fault")
+            assert await process.changed() == ("A", Verdict.UNKNOWN, "no_address")
 
     run(test)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +15,20 @@ import eventlet
 import pytest
 from eventlet.queue import LightQueue
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.effects import JudgeAnew
+from hactrl.engine.events import ProbeChanged, ProberSight, Verdict
 from hactrl.health import client as client_module
-from hactrl.health.client import COMMAND, PROBER_LOST, ProberClient
-from hactrl.health.targets import Eager, Targets, decode_order, encode, targets
+from hactrl.health.client import COMMAND, KILL_LOOKS, LOOK, ProberClient
+from hactrl.health.targets import (
+    BEAT,
+    Anew,
+    Beat,
+    Eager,
+    Targets,
+    decode_order,
+    encode,
+    targets,
+)
 from hactrl.site import load
 from hactrl.site.model import Site
 
@@ -25,6 +37,10 @@ PATIENCE = 20.0
 HEALTHY = ProbeChanged("web", "http", "B", Verdict.HEALTHY)
 
 TELL = f"import sys; sys.stdout.buffer.write({encode(HEALTHY)!r}); sys.stdout.flush()\n"
+BEAT_ON = TELL + (
+    "import time\nwhile True:\n"
+    f" sys.stdout.buffer.write({encode(Beat())!r}); sys.stdout.flush(); time.sleep({BEAT / 2})\n"
+)
 LISTEN = "sys.stdin.read()\n"
 RECORD = "import sys\nfor line in sys.stdin: open(sys.argv[1], 'a').write(line)\n"
 
@@ -90,34 +106,74 @@ def test_a_site_that_replaces_another_is_told_to_the_running_prober(
     assert told == [Targets(targets(site)), Targets(targets(only_web))]
 
 
-def test_a_prober_that_ends_is_started_again_and_what_it_saw_stays_good(
+def test_a_prober_that_ends_is_started_again_and_nobody_judges_meanwhile(
     started: Callable[..., ProberClient], events: LightQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
     started(TELL + "sys.exit(7)\n")
-    assert [events.get(timeout=PATIENCE) for _ in range(3)] == [HEALTHY] * 3
+    told = [events.get(timeout=PATIENCE) for _ in range(3)]
+    assert told == [HEALTHY, ProberSight(silent=True), HEALTHY]
     assert "the prober ended, exit code 7" in caplog.text
 
 
-def test_what_the_next_prober_says_nothing_about_in_time_becomes_unknown(
-    started: Callable[..., ProberClient],
-    site: Site,
-    events: LightQueue,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.reported("A10")
+def test_a_prober_that_is_stopped_is_noticed_killed_and_started_again(
+    started: Callable[..., ProberClient], events: LightQueue
 ) -> None:
-    monkeypatch.setattr(client_module, "START_UP", 1.0)
-    monkeypatch.setattr(client_module, "judged_within", lambda _: 0.0)
-    ended = tmp_path / "ended"
-    once = f"import pathlib\nif not (p := pathlib.Path({str(ended)!r})).exists():\n p.touch(); "
-    started(TELL + once + "sys.exit(7)\n" + LISTEN)
+    client = started(BEAT_ON)
     assert events.get(timeout=PATIENCE) == HEALTHY
+    pid = client.pid
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic()
+    assert events.get(timeout=PATIENCE) == ProberSight(silent=True)
+    assert time.monotonic() - stopped >= BEAT  # not at once, or a busy machine had none
     assert events.get(timeout=PATIENCE) == HEALTHY
-    unseen = {(t.role, t.service, t.interface) for t in targets(site)} - {("web", "http", "B")}
-    lost = [events.get(timeout=PATIENCE) for _ in unseen]
-    assert {(e.verdict, e.reason) for e in lost} == {(Verdict.UNKNOWN, PROBER_LOST)}
-    assert {(e.role, e.service, e.interface) for e in lost} == unseen
-    eventlet.sleep(0)
+    assert events.get(timeout=PATIENCE) == ProberSight(silent=False)
+    assert client.pid != pid
+
+
+@pytest.mark.reported("A10")
+def test_a_controller_that_was_stopped_itself_does_not_take_that_for_its_prober_s_silence(
+    started: Callable[..., ProberClient], events: LightQueue
+) -> None:
+    client = started(BEAT_ON)
+    assert events.get(timeout=PATIENCE) == HEALTHY
+    pid = client.pid
+    for _ in range(3):
+        eventlet.sleep(LOOK)
+        time.sleep(KILL_LOOKS * LOOK)  # the whole hub, as a signal would
+    eventlet.sleep(2 * LOOK)
     assert events.empty()
+    assert client.pid == pid
+
+
+@pytest.mark.reported("A5")
+def test_what_the_prober_does_not_judge_is_posted_when_it_changes(
+    started: Callable[..., ProberClient], events: LightQueue
+) -> None:
+    late = ("web", "http", "B")
+    beats = [Beat(), Beat((late,)), Beat((late,)), Beat()]
+    lines = b"".join(encode(beat) for beat in beats)
+    started(f"import sys; sys.stdout.buffer.write({lines!r}); sys.stdout.flush()\n" + LISTEN)
+    assert [events.get(timeout=PATIENCE) for _ in range(2)] == [
+        ProberSight(silent=False, late=frozenset({late})),
+        ProberSight(silent=False),
+    ]
+
+
+@pytest.mark.reported("A9")
+def test_what_is_to_be_judged_anew_is_told_to_the_next_prober_too(
+    started: Callable[..., ProberClient], site: Site, events: LightQueue, tmp_path: Path
+) -> None:
+    orders = tmp_path / "orders"
+    script = TELL + "sys.stdin.readline(); open(sys.argv[1], 'a').write(sys.stdin.readline())\n"
+    client = started(script, str(orders))
+    assert events.get(timeout=PATIENCE) == HEALTHY
+    client.judge_anew(JudgeAnew("inner", 3))
+    assert [events.get(timeout=PATIENCE) for _ in range(2)] == [ProberSight(silent=True), HEALTHY]
+    first = decode_order(orders.read_bytes().splitlines()[0])
+    cards = {card.name for card in site.network.interfaces.values() if card.segment == "inner"}
+    assert isinstance(first, Anew)
+    assert (set(first.interfaces), first.round) == (cards, 3)
 
 
 def test_who_waited_is_told_to_the_next_prober_too(
@@ -128,7 +184,8 @@ def test_who_waited_is_told_to_the_next_prober_too(
     client = started(script, str(orders))
     assert events.get(timeout=PATIENCE) == HEALTHY
     client.probe_eagerly("web", "smtp_pop", 60.0)
-    assert [events.get(timeout=PATIENCE) for _ in range(2)] == [HEALTHY] * 2
+    assert [events.get(timeout=PATIENCE) for _ in range(2)] == [ProberSight(silent=True), HEALTHY]
+    client.stop()
     first, second, *_ = orders.read_bytes().splitlines()
     assert first == second
 
@@ -160,7 +217,11 @@ def test_the_real_prober_reports_on_every_target(
     started: Callable[..., ProberClient], site: Site, events: LightQueue
 ) -> None:
     started(None)
-    reports = [events.get(timeout=PATIENCE) for _ in targets(site)]
+    reports: list[ProbeChanged] = []
+    while len(reports) < len(targets(site)):
+        event = events.get(timeout=PATIENCE)
+        if isinstance(event, ProbeChanged):
+            reports.append(event)
     # This host has none of the site's prober addresses, so it can know nothing.
-    assert {(e.verdict, e.reason) for e in reports} == {(Verdict.UNKNOWN, "local_fault")}
+    assert {(e.verdict, e.reason) for e in reports} == {(Verdict.UNKNOWN, "no_address")}
     assert len({(e.role, e.service, e.interface) for e in reports}) == len(targets(site))

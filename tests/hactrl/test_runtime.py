@@ -89,6 +89,7 @@ class Controller:
             remember=partial(self._note, "remember"),
             grant_lease=partial(self._note, "grant_lease"),
             probe_eagerly=partial(self._note, "probe_eagerly"),
+            judge_anew=partial(self._note, "judge_anew"),
             ask_host=partial(self._note, "ask_host"),
             send_again=partial(self._note, "send_again"),
             announce_host=partial(self._note, "announce_host"),
