@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import eventlet
@@ -91,9 +91,14 @@ def served() -> Iterator[Served]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("IDLE", "HEAD", "BODY", "ANSWER", "LINGER"):
-        monkeypatch.setattr(server, name, 0.2)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes one deadline short, and all others longer than a test."""
+
+    def only(name: str) -> None:
+        for deadline in ("IDLE", "HEAD", "BODY", "ANSWER"):
+            monkeypatch.setattr(server, deadline, 0.2 if deadline == name else 600.0)
+
+    return only
 
 
 def answer(client: Any) -> tuple[int, dict[str, Any]]:
@@ -156,26 +161,42 @@ def test_a_length_may_be_up_to_the_largest(lengths: list[str], length: int) -> N
     assert check_length(lengths, None) == length
 
 
+Impatient = Callable[[str], None]
+
+
 @pytest.mark.reported("C6")
-@pytest.mark.usefixtures("impatient")
 class TestWhoTakesTooLong:
     @pytest.mark.parametrize(
-        "begin",
-        [b"", b"G", GET[:-2], HEAD, HEAD + b"Content-Length: 10\r\n\r\n", GET],
-        ids=["nothing", "a letter", "a head but its end", "no end", "no body", "no further one"],
+        ("deadline", "begin"),
+        [
+            ("IDLE", b""),
+            ("IDLE", GET),
+            ("HEAD", b"G"),
+            ("HEAD", GET[:-2]),
+            ("HEAD", HEAD),
+            ("BODY", HEAD + b"Content-Length: 10\r\n\r\n"),
+            ("BODY", HEAD + b"Content-Length: 10\r\n\r\n{"),
+        ],
     )
-    def test_to_ask_is_hung_up_on(self, served: Served, begin: bytes) -> None:
+    def test_to_ask_is_hung_up_on(
+        self, impatient: Impatient, served: Served, deadline: str, begin: bytes
+    ) -> None:
+        impatient(deadline)
         with served.connect() as client:
             client.sendall(begin)
             while client.recv(65536):
                 pass
         assert served.log.errors == []
 
-    def test_to_ask_is_hung_up_on_even_if_it_goes_on_byte_by_byte(self, served: Served) -> None:
+    def test_to_ask_is_hung_up_on_even_if_it_goes_on_byte_by_byte(
+        self, impatient: Impatient, served: Served
+    ) -> None:
+        impatient("HEAD")
         with served.connect() as client, pytest.raises(OSError, match=HUNG_UP):
             trickle(client, HEAD * 1000)
 
-    def test_to_read_its_answer_is_hung_up_on(self, served: Served) -> None:
+    def test_to_read_its_answer_is_hung_up_on(self, impatient: Impatient, served: Served) -> None:
+        impatient("ANSWER")
         with served.connect() as client:
             client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
             eventlet.sleep(0.5)
@@ -185,7 +206,11 @@ class TestWhoTakesTooLong:
             assert taken < LARGE
         assert served.log.errors == []
 
-    def test_is_nothing_to_do_with_how_long_the_answer_takes_to_make(self, served: Served) -> None:
+    @pytest.mark.parametrize("deadline", ["IDLE", "HEAD", "BODY", "ANSWER"])
+    def test_is_nothing_to_do_with_how_long_the_answer_takes_to_make(
+        self, impatient: Impatient, served: Served, deadline: str
+    ) -> None:
+        impatient(deadline)
         with served.connect() as client:
             client.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
             eventlet.spawn_after(0.5, served.go_on.send)
