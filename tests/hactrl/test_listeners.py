@@ -234,6 +234,13 @@ class TestServing:
         with eventlet.Timeout(5.0):
             entrance.greenlet.wait()
 
+    def test_leaves_its_port_to_the_next_at_once(self) -> None:
+        entrance = Entrance(ROOM)
+        entrance.enter()
+        place = Listen("127.0.0.1", entrance.door.port)
+        entrance.door.close()
+        open_door(REST, place, ROOM).close()
+
 
 class TestAccepting:
     """With a listener whose `accept` does what a test wants."""
