@@ -10,6 +10,7 @@ process; no file in site-packages is touched:
 4. Everything listens on 0.0.0.0, and beside other controllers: the site file says where, its
    default is loopback, and all is open, for this process alone, before Ryu starts.
 5. Its log has neither time nor level nor origin, and a line for each request that is served.
+6. It believes what switches send (`flows.openflow.connection` says how that is put right).
 
 A site file that is missing or wrong, and a port that cannot be opened, end the program before Ryu
 starts.
@@ -143,6 +144,9 @@ def ryu_manager() -> Any:
     import ryu.log
     from ryu.lib import hub
 
+    from flows.openflow import connection
+
+    connection.install()
     ryu.controller.controller.StreamServer = StreamServer
     hub.WSGIServer.__init__ = listen_to_requests
     hub.WSGIServer.serve_forever = serve_requests

@@ -12,7 +12,9 @@ This package is, beside the application's shell, the only place that imports Ryu
 - `error_text`: what a switch complains of, in words. An error has the transaction id of the
   message that it refuses, so whoever sends keeps `xid: change`.
 
-Importing it teaches Ryu two fields and mends its parsers (`flows.openflow.ryu_mended`).
+Importing it teaches Ryu two fields and has every message looked through before Ryu reads it
+(`flows.openflow.ryu_mended`, `frame_check`). `flows.openflow.connection` takes the place of Ryu's
+receive loop, where a controller runs.
 """
 
 from flows.openflow.counting import Counting, Counts

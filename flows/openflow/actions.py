@@ -174,13 +174,11 @@ def _decode_learn(action: Any) -> Learn | None:
 def _spec(spec: Any) -> tuple[str, str, str]:
     """What a flow spec of `learn` says, whichever name of a field it uses."""
     kind = type(spec).__name__
-    if isinstance(spec, parser.NXFlowSpecOutput):
-        return kind, _plain(spec.src[0]), ""
-    ends = (
+    source, target = (
         f"{_plain(end[0])}[{end[1]}]" if isinstance(end, tuple) else str(end)
         for end in (spec.src, spec.dst)
     )
-    return (kind, *ends)  # type: ignore[return-value]
+    return kind, source, target
 
 
 def _plain(name: str) -> str:

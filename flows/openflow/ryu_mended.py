@@ -1,4 +1,4 @@
-"""Ryu 4.34's OpenFlow 1.3, with what it lacks, and without its endless loops.
+"""Ryu 4.34's OpenFlow 1.3, with what it lacks, and checked before it reads.
 
 Import `ofproto` and `parser` from here. Everything is done in memory when this module is
 imported; nothing on disk is changed.
@@ -7,21 +7,22 @@ Two fields are added. Open vSwitch has them in an OXM class of Ericsson's (numbe
 ovs-fields(7), ERICOXM_OF_ICMPV6_ND_RESERVED and ERICOXM_OF_ICMPV6_ND_OPTIONS_TYPE).
 
 `NXActionRegLoad2` pads what it sends only up to 14 octets and fails on longer fields; it gets a
-serializer that pads to the next multiple of 8, as all actions are.
+serializer that pads to the next multiple of 8, as all actions are. `NXActionLearn` says that it is
+padded and is not, so that a group which ends with one is cut short.
 
-Ryu's parsers walk over lists of elements that each give their own length, and a length of zero
-makes them loop for ever (faucetsdn/ryu issues 188, 189, 190, 192 and 196). Each such parser is
-wrapped, so that an element shorter than its own header is refused. Ryu then logs the message as
-malformed and goes on with the next. We speak version 1.3 only; but a switch chooses the parser by
-the version that it writes into each message, so all but greetings and errors of other versions is
-refused too.
+Ryu's parsers believe every length that a switch sends (faucetsdn/ryu issues 188, 189, 190, 192 and
+196). Every message is looked through by `frame_check` first, whichever way it comes to them. We
+speak version 1.3 only, so all but greetings and errors of other versions is refused.
+
+What we never use, and Ryu reads in a way of its own or into more memory than it is worth, it
+passes on unread: all of Nicira's actions but ours, and what experimenters have in messages of
+their own. Greetings are read here, because Ryu overlooks the padding of their elements.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ryu.lib import type_desc
@@ -33,11 +34,17 @@ from ryu.ofproto import (
 from ryu.ofproto import ofproto_v1_3 as ofproto
 from ryu.ofproto import ofproto_v1_3_parser as parser
 
-__all__ = ["MalformedError", "field_type", "ofproto", "parser"]
+from flows.openflow import frame_check
+from flows.openflow.walks import MalformedError, padded
 
-
-class MalformedError(ValueError):
-    """A message from a switch has an element that is too short for what it is."""
+__all__ = [
+    "MalformedError",
+    "field_type",
+    "message_class",
+    "ofproto",
+    "parser",
+    "read_message",
+]
 
 
 class _EricssonExtended(oxm_fields._OxmClass):  # type: ignore[misc]
@@ -57,7 +64,15 @@ def _masked_load_body(action: Any) -> bytearray:
     body = bytearray()
     value = action.value if action.mask is None else (action.value, action.mask)
     ofproto.oxm_serialize(*ofproto.oxm_from_user(action.dst, value), body, 0)
+    return _padded(body)
+
+
+def _padded(body: bytearray) -> bytearray:
     return body + bytes(-(10 + len(body)) % 8)
+
+
+def _padding(serialize_body: Callable[[Any], bytearray]) -> Callable[[Any], bytearray]:
+    return lambda action: _padded(serialize_body(action))
 
 
 def field_type(name: str) -> Any:
@@ -72,77 +87,95 @@ def field_type(name: str) -> Any:
     return kind
 
 
-@dataclass(frozen=True)
-class _Element:
-    """Something in a list: where its 16-bit length stands, and the least that it can be."""
+def read_message(datapath: Any, frame: bytes) -> Any:
+    """One whole message, as Ryu's object.
 
-    owner: Any
-    method: str
-    length_at: int
-    least: int
+    Raises MalformedError for what cannot be read.
+    """
+    frame_check.check(frame)
+    version, kind, length, number = frame_check.HEADER.unpack_from(frame)
+    try:
+        message = parser._MSG_PARSERS[kind](datapath, version, kind, length, number, frame)
+    except Exception as error:  # Ryu raises whatever it stumbles over
+        what = f"{type(error).__name__}: {error}"
+        raise MalformedError(f"message {kind} is unreadable ({what})") from error
+    if kind == ofproto.OFPT_PACKET_IN and "in_port" not in message.match:
+        raise MalformedError("a packet-in that names no port of entry")
+    return message
 
 
-#: Sizes are those of the specification's structures.
-_ELEMENTS = (
-    _Element(parser.OFPAction, "parser", 2, 8),
-    _Element(parser.OFPInstruction, "parser", 2, 8),
-    _Element(parser.OFPBucket, "parser", 0, 16),
-    _Element(parser.OFPMeterBandHeader, "parser", 2, 12),
-    _Element(parser.OFPFlowStats, "parser", 0, 56),
-    _Element(parser.OFPGroupStats, "parser", 0, 40),
-    _Element(parser.OFPGroupDescStats, "parser", 0, 8),
-    _Element(parser.OFPMeterStats, "parser", 4, 40),
-    _Element(parser.OFPMeterConfigStats, "parser", 0, 8),
-    _Element(parser.OFPTableFeaturesStats, "parser", 0, 64),
-    _Element(parser.OFPTableFeatureProp, "parse", 2, 4),
-    _Element(parser.OFPInstructionId, "parse", 2, 4),
-    _Element(parser.OFPActionId, "parse", 2, 4),
-    _Element(parser.OFPQueueProp, "parser", 2, 8),
-    _Element(parser.OFPPacketQueue, "parser", 8, 16),
+def message_class(frame: bytes) -> Any:
+    """The class of the message that `read_message` would make of this frame.
+
+    Raises MalformedError if there is none.
+    """
+    _, kind, _, _ = frame_check.HEADER.unpack_from(frame)
+    found = _CLASSES.get(kind)
+    if kind == ofproto.OFPT_MULTIPART_REPLY:
+        found = parser.OFPMultipartReply._STATS_MSG_TYPES.get(frame_check.part_of(frame))
+    if found is None:
+        raise MalformedError(f"message {kind}, which no switch sends")
+    return found
+
+
+_CLASSES = {
+    kind: getattr(read, "__self__", None)
+    for kind, read in parser._MSG_PARSERS.items()
+    if kind not in (ofproto.OFPT_MULTIPART_REPLY, ofproto.OFPT_FLOW_MOD)
+}
+
+
+def _read_registered(
+    datapath: Any, _version: int, _kind: int, length: int, _number: int, data: bytes
+) -> Any:
+    """`read_message` as a parser of Ryu's registry."""
+    return read_message(datapath, bytes(data[:length]))
+
+
+def _read_greeting(cls: Any, datapath: Any, *header_and_frame: Any) -> Any:
+    """Elements of type and length, padded to 8 octets (OpenFlow 1.3.5, section 7.5.1)."""
+    message = super(parser.OFPHello, cls).parser(datapath, *header_and_frame)
+    message.elements = []
+    at = ofproto.OFP_HEADER_SIZE
+    while at < len(message.buf):
+        kind, length = struct.unpack_from("!HH", message.buf, at)
+        if kind == ofproto.OFPHET_VERSIONBITMAP:
+            element = parser.OFPHelloElemVersionBitmap.parser(message.buf, at)
+            message.elements.append(element)
+        at += padded(length)
+    return message
+
+
+def _read_experimenter_part(cls: Any, data: bytes, offset: int) -> Any:
+    """All that is left of the message; Ryu takes it for a list of them."""
+    experimenter, kind = struct.unpack_from("!II", data, offset)
+    part = cls(experimenter, kind, data[offset + 8 :])
+    part.length = len(data) - offset
+    return part
+
+
+#: Those of Nicira's actions that `flows.openflow.actions` sends.
+_OUR_ACTIONS = (
+    parser.NXActionRegLoad2,
+    parser.NXActionRegMove,
+    parser.NXActionResubmitTable,
+    parser.NXActionLearn,
 )
 
 
-def _refuse_short(element: _Element) -> None:
-    original: Callable[..., Any] = getattr(element.owner, element.method).__func__
-
-    def guarded(cls: Any, data: Any, offset: int = 0, *rest: Any) -> Any:
-        (length,) = struct.unpack_from("!H", data, offset + element.length_at)
-        if length < element.least:
-            name = element.owner.__name__
-            raise MalformedError(f"{name} of {length} octets, at least {element.least} expected")
-        where = (offset, *rest) if element.method == "parser" else ()
-        return original(cls, data, *where)
-
-    setattr(element.owner, element.method, classmethod(guarded))
-
-
-def _refuse_strange(version: int, original: Callable[..., Any]) -> Callable[..., Any]:
-    def guarded(datapath: Any, spoken: int, kind: int, *rest: Any) -> Any:
-        if kind == ofproto.OFPT_HELLO:
-            length, _, data = rest
-            _check_greeting(data[:length])
-        elif version != ofproto.OFP_VERSION and kind != ofproto.OFPT_ERROR:
-            raise MalformedError(f"message {kind} of OpenFlow version {version}")
-        return original(datapath, spoken, kind, *rest)
-
-    return guarded
-
-
-def _check_greeting(data: bytes) -> None:
-    """Specification 1.3.5, section 7.5.1: elements of type and length, padded to 8 octets."""
-    offset = ofproto.OFP_HEADER_SIZE
-    while offset < len(data):
-        (length,) = struct.unpack_from("!H", data, offset + 2)
-        if length < 4:
-            raise MalformedError(f"element of {length} octets in a greeting")
-        offset += length
+def _mend() -> None:
+    _add_fields()
+    parser.NXActionRegLoad2.serialize_body = _masked_load_body
+    parser.NXActionLearn.serialize_body = _padding(parser.NXActionLearn.serialize_body)
+    parser.OFPHello.parser = classmethod(_read_greeting)
+    parser._MSG_PARSERS[ofproto.OFPT_HELLO] = parser.OFPHello.parser
+    parser.OFPExperimenterMultipart.parser = classmethod(_read_experimenter_part)
+    parser.OFPExperimenter._subtypes.clear()
+    parser.NXAction._subtypes = {action._subtype: action for action in _OUR_ACTIONS}
+    for version in ofproto_parser._MSG_PARSERS:
+        ofproto_parser._MSG_PARSERS[version] = _read_registered
 
 
 if not hasattr(parser, "_hactrl_mended"):
-    _add_fields()
-    parser.NXActionRegLoad2.serialize_body = _masked_load_body
-    for _element in _ELEMENTS:
-        _refuse_short(_element)
-    for _version, _parser in ofproto_parser._MSG_PARSERS.items():
-        ofproto_parser._MSG_PARSERS[_version] = _refuse_strange(_version, _parser)
+    _mend()
     parser._hactrl_mended = True

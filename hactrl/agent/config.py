@@ -25,7 +25,10 @@ class Daemon:
 
 @dataclass(frozen=True)
 class RoleConfig:
-    """Commands are empty where the file has none. Timeouts are in seconds."""
+    """Commands are empty where the file has none. Timeouts are in seconds.
+
+    A guard may be newer than the agent that starts it, so what was added later has a default.
+    """
 
     name: str
     always: bool
@@ -43,6 +46,12 @@ class RoleConfig:
     release_timeout: float
     verify_timeout: float
     daemons: tuple[Daemon, ...]
+    check: tuple[str, ...] = ()
+    check_write: str = ""
+    check_interval: float = 5.0
+    check_timeout: float = 5.0
+    check_failures: int = 3
+    kill_users: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,13 @@ class _Table:
             return default
         return float(value)
 
+    def count(self, key: str, default: int) -> int:
+        value = self._get(key, default, default)
+        if type(value) is not int or value < 1:
+            self.wrong(key, f"expected a number, at least 1, got {value!r}")
+            return default
+        return value
+
     def tables(self, key: str, required: bool = False) -> dict[str, _Table]:
         value = self._get(key, None if required else {}, {})
         if not isinstance(value, dict):
@@ -223,6 +239,12 @@ def _role(name: str, table: _Table) -> RoleConfig:
         release_timeout=table.seconds("release_timeout", 2.0),
         verify_timeout=table.seconds("verify_timeout", 2.0),
         daemons=tuple(_daemon(daemon, t) for daemon, t in daemons.items()),
+        check=table.texts("check"),
+        check_write=table.path("check_write", ""),
+        check_interval=table.seconds("check_interval", 5.0),
+        check_timeout=table.seconds("check_timeout", 5.0),
+        check_failures=table.count("check_failures", 3),
+        kill_users=table.flag("kill_users"),
     )
     if not name or "/" in name or name.startswith("."):
         table.wrong("", f"{name!r} cannot be the name of a role")
@@ -230,6 +252,16 @@ def _role(name: str, table: _Table) -> RoleConfig:
         table.wrong("assume", "is missing; only an `always` role can do without")
     if role.always and not role.assume and not role.daemons:
         table.wrong("daemons", "is missing; an `always` role needs at least one, or `assume`")
+    waits = [daemon for daemon in role.daemons if daemon.since == "prepare"]
+    if not role.always and not role.standby and not waits:
+        table.wrong(
+            "standby",
+            "is missing; what answers 'try again later' for the role's services while it is held "
+            "elsewhere, or the role is never placed here. Without services, and where `prepare` "
+            'leaves behind what answers: ["sleep", "infinity"]',
+        )
+    if role.kill_users and not role.devices:
+        table.wrong("kill_users", "there are no `devices` whose users could be known")
     if role.always and (role.standby or role.devices):
         table.wrong("always", "a role that runs always has no `standby` and no `devices`")
     table.finish()

@@ -11,6 +11,7 @@ from enum import Enum
 
 from hactrl.agent.config import RoleConfig
 from hactrl.agent.messages import Codec
+from hactrl.agent.protocol import NoticeKind
 from hactrl.engine.events import Proof
 
 
@@ -81,6 +82,14 @@ class HoldAnswered:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """Something for the journal that changes no state."""
+
+    what: NoticeKind
+    text: str
+
+
+@dataclass(frozen=True)
 class DrillEnded:
     number: int
     explanation: str
@@ -88,4 +97,4 @@ class DrillEnded:
 
 SPEC = Codec([GuardSpec])
 TO_GUARD = Codec([Hold, GiveUp, StartDrill])
-FROM_GUARD = Codec([GuardState, HoldAnswered, DrillEnded])
+FROM_GUARD = Codec([GuardState, HoldAnswered, DrillEnded, Remark])

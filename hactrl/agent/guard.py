@@ -12,14 +12,17 @@ first process and with it all that runs inside. The agent that started it may di
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from hactrl.agent import init
+from hactrl.agent import init, linux
+from hactrl.agent.checks import Checks
 from hactrl.agent.config import Daemon
 from hactrl.agent.control import (
     FROM_GUARD,
@@ -32,92 +35,19 @@ from hactrl.agent.control import (
     Hold,
     HoldAnswered,
     Phase,
+    Remark,
     StartDrill,
 )
+from hactrl.agent.followed import Followed
+from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
+from hactrl.agent.protocol import NoticeKind
 
 STANDBY_GRACE = 0.2
 """Seconds from SIGTERM to SIGKILL for `standby`, which has nothing to lose."""
 
 ENDED = (Phase.BROKEN, Phase.FAILED, Phase.RELEASING)
-
-
-class CommandError(Exception):
-    """What failed and how, for people."""
-
-
-class Inside:
-    """The first process inside, seen from the guard."""
-
-    def __init__(self, way: socket.socket, base: dict[str, str]) -> None:
-        way.setblocking(False)
-        self._way = way
-        self._base = base
-        self._numbers = 0
-        self._waiting: dict[int, asyncio.Future[Any]] = {}
-        self._ended: dict[int, Callable[[str], None]] = {}
-        asyncio.get_running_loop().add_reader(way, self._read)
-
-    async def run(self, command: tuple[str, ...], timeout: float, **variables: str) -> None:
-        """Run to the end. Raises CommandError unless it exits 0 in time; then it is killed."""
-        if not command:
-            return
-        answer, number = self._ask(lambda n: init.Run(n, command, self._environment(variables)))
-        try:
-            async with asyncio.timeout(timeout):
-                ended: init.Ended = await answer
-        except TimeoutError:
-            self.signal(number, signal.SIGKILL)
-            raise CommandError(f"{command[0]}: not done after {timeout} s") from None
-        if ended.status != 0:
-            raise CommandError(f"{command[0]}: {ended.explanation}")
-
-    def keep(
-        self, command: tuple[str, ...], ended: Callable[[str], None], **variables: str
-    ) -> tuple[int, asyncio.Future[init.Ended]]:
-        """Start a command that should not end, and tell `ended` how it did."""
-        answer, number = self._ask(lambda n: init.Run(n, command, self._environment(variables)))
-        self._ended[number] = ended
-        return number, answer
-
-    async def watch(self, pidfile: str, ended: Callable[[str], None]) -> None:
-        """Tell `ended` when that process ends. Raises CommandError if there is none."""
-        answer, number = self._ask(lambda n: init.Watch(n, pidfile))
-        match await answer:
-            case init.Ended(explanation=explanation):
-                raise CommandError(explanation)
-            case init.Watching():
-                self._ended[number] = ended
-
-    def signal(self, number: int, which: signal.Signals) -> None:
-        """To the process group of a command, if it still runs."""
-        self._way.send(init.TO_INIT.encode(init.Signal(number, which)))
-
-    def forget(self, number: int) -> None:
-        """Tell nobody how this one ends."""
-        self._ended.pop(number, None)
-
-    def _environment(self, variables: dict[str, str]) -> tuple[str, ...]:
-        return tuple(f"{name}={value}" for name, value in (self._base | variables).items())
-
-    def _ask(self, order: Callable[[int], Any]) -> tuple[asyncio.Future[Any], int]:
-        self._numbers += 1
-        answer = asyncio.get_running_loop().create_future()
-        self._waiting[self._numbers] = answer
-        self._way.send(init.TO_INIT.encode(order(self._numbers)))
-        return answer, self._numbers
-
-    def _read(self) -> None:
-        packet = self._way.recv(LONGEST_LINE)
-        if not packet:
-            os._exit(1)  # the first process is gone, and all inside with it
-        message = init.FROM_INIT.decode(packet)
-        answer = self._waiting.pop(message.number, None)
-        if answer is not None and not answer.done():
-            answer.set_result(message)
-        if isinstance(message, init.Ended) and (ended := self._ended.pop(message.number, None)):
-            ended(message.explanation)
 
 
 class Guard:
@@ -134,16 +64,20 @@ class Guard:
             spec.token_file,
             boot=spec.boot,
             denied=self._denied,
+            paused=self._paused,
         )
+        self._frozen = False
         self._phase = Phase.PREPARING
         self._epoch = 0
         self._leased = False
         self._taken = False
         self._explanation = ""
+        self._checks = Checks(spec.role, self._inside, self._failed, self._remark)
         self._standby: tuple[int, asyncio.Future[init.Ended]] | None = None
         self._agents: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._assuming: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
 
     def prepare(self) -> None:
         """Start the work."""
@@ -153,6 +87,8 @@ class Guard:
         """One connection of an agent, until its end."""
         self._agents.add(writer)
         writer.write(FROM_GUARD.encode(self._state()))
+        if self._checks.full:
+            writer.write(FROM_GUARD.encode(Remark(NoticeKind.DISK_FULL, self._checks.full)))
         try:
             while line := await reader.readline():
                 self._obey(TO_GUARD.decode(line))
@@ -174,9 +110,10 @@ class Guard:
     async def _prepare(self) -> None:
         role = self._role
         try:
+            began = linux.boot_time()
             await self._inside.run(role.prepare, role.prepare_timeout, HACTRL_EPOCH="0")
             await self._start_daemons("prepare")
-            await self._watch_daemons("prepare")
+            await self._watch_daemons("prepare", began, role.prepare_timeout)
         except CommandError as failure:
             self._enter(Phase.BROKEN, str(failure))
             return
@@ -215,14 +152,16 @@ class Guard:
                 await self._take_lease(order.epoch)
             await self._stop_standby()
             self._taken = True
+            began = linux.boot_time()
             await self._inside.run(role.assume, role.assume_timeout, **variables)
             await self._start_daemons("assume", **variables)
             await self._inside.run(role.ready, role.assume_timeout, **variables)
-            await self._watch_daemons("assume")
+            await self._watch_daemons("assume", began, role.assume_timeout)
         except CommandError as failure:
             self._failed(str(failure))
         if self._phase is Phase.ASSUMING:
             self._enter(Phase.HELD)
+            self._checking = self._spawn(self._checks.run(order.epoch))
         self._tell(HoldAnswered(order.epoch, self._explanation))
 
     async def _take_lease(self, epoch: int) -> None:
@@ -249,13 +188,21 @@ class Guard:
             if daemon.command and daemon.since == since:
                 self._inside.keep(daemon.command, self._end_of(daemon), **variables)
 
-    async def _watch_daemons(self, since: str) -> None:
+    async def _watch_daemons(self, since: str, began: float, timeout: float) -> None:
+        """`began`: when the command began that has started them, and has `timeout`. The agent
+        stops waiting then, so that the reason must be told before."""
+        end = began + 0.9 * timeout
         for daemon in self._role.daemons:
             if daemon.pidfile and daemon.since == since:
-                await self._inside.watch(daemon.pidfile, self._end_of(daemon))
+                followed = Followed(self._inside, daemon.pidfile, began, self._end_of(daemon))
+                await followed.find(end - linux.boot_time())
+                self._spawn(followed.follow())
 
     def _end_of(self, daemon: Daemon) -> Callable[[str], None]:
         return lambda how: self._failed(f"daemon {daemon.name}: {how}")
+
+    def _remark(self, what: NoticeKind, text: str) -> None:
+        self._tell(Remark(what, text))
 
     def _failed(self, explanation: str) -> None:
         if self._phase in ENDED:
@@ -271,7 +218,8 @@ class Guard:
     async def _release(self) -> None:
         if self._assuming is not None:
             self._assuming.cancel()
-        if self._taken:
+        failed = ""
+        if self._taken and not self._frozen:
             try:
                 await self._inside.run(
                     self._role.release,
@@ -280,20 +228,44 @@ class Guard:
                 )
             except CommandError as failure:
                 # The end of the namespaces releases too, and the agent verifies either way.
-                print(f"{self._role.name}: release: {failure}", file=sys.stderr, flush=True)
-        self._end()
+                failed = f"release: {failure}"
+        self._end(failed)
 
     def _denied(self) -> None:
         """Somebody else may own the role from now on: no time for a command. A release under
         way is one already; it is bounded by its timeout, and by the timer of the last grant."""
         if self._phase is Phase.RELEASING:
             return
-        print(f"{self._role.name}: lease denied", file=sys.stderr, flush=True)
-        self._end()
+        self._end("lease denied")
 
-    def _end(self) -> None:
-        """Kill all inside; `Inside` sees the end of the first process and ends this one."""
+    def _paused(self, seconds: float) -> None:
+        """The lease may have ended long ago by everybody else's clocks. So nothing inside runs on
+        before a controller has granted it anew; it may as well have been a clock that was set."""
+        if not self._leased:
+            return
+        if self._phase is Phase.RELEASING:
+            self._end("paused during a release")
+            return
+        try:
+            self._inside.freeze(True)
+        except OSError as error:
+            self._end(f"paused, and not to be stopped: {error.strerror}")
+            return
+        self._frozen = True
+        self._lease.ask_anew(self._go_on)
+        text = f"a clock jumped by {seconds:.1f} s; {self._role.name} stands still until its lease"
+        self._remark(NoticeKind.PAUSE_SEEN, f"{text} is granted anew")
+
+    def _go_on(self) -> None:
+        self._inside.freeze(False)
+        self._frozen = False
+
+    def _end(self, why: str) -> None:
+        """Kill all inside, and only then say why if there is something to say; `Inside` sees the
+        end of the first process and ends this one."""
         os.kill(self._first_process, signal.SIGKILL)
+        if why:
+            say(f"{self._role.name}: {why}")
 
     async def _drill(self, order: StartDrill) -> None:
         try:
@@ -308,6 +280,8 @@ class Guard:
     def _enter(self, phase: Phase, explanation: str = "") -> None:
         self._phase = phase
         self._explanation = explanation
+        if phase in ENDED and self._checking is not None:
+            self._checking.cancel()
         self._tell(self._state())
 
     def _state(self) -> GuardState:
@@ -320,7 +294,7 @@ class Guard:
             self._explanation,
         )
 
-    def _tell(self, message: GuardState | HoldAnswered | DrillEnded) -> None:
+    def _tell(self, message: GuardState | HoldAnswered | DrillEnded | Remark) -> None:
         for agent in self._agents:
             agent.write(FROM_GUARD.encode(message))
 
@@ -334,8 +308,16 @@ class Guard:
         """A defect here ends the guard, and with it what it guards: never one without the other."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            print(f"{self._role.name}: guard: {error!r}", file=sys.stderr, flush=True)
+            self._end(f"guard: {error!r}")
             os._exit(1)
+
+
+def say(text: str) -> None:
+    """To standard error, if it takes the line at once: a full disk, or a reader that stands
+    still, must not hold up what comes next."""
+    with contextlib.suppress(OSError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{text}\n".encode(errors="replace"))
 
 
 async def _serve(spec: GuardSpec, first_process: int, way: socket.socket, door: int) -> None:
@@ -347,15 +329,17 @@ async def _serve(spec: GuardSpec, first_process: int, way: socket.socket, door: 
 
 
 def main() -> None:
-    """`python -m hactrl.agent.guard DOOR`: DOOR is the number of the inherited socket on which
-    agents connect; standard input holds one line with the `GuardSpec`."""
+    """`python -m hactrl.agent.guard ROLE DOOR`: ROLE is for who looks at the processes, DOOR the
+    number of the inherited socket on which agents connect; standard input holds one line with the
+    `GuardSpec`. Agents of before name no role."""
     spec: GuardSpec = SPEC.decode(sys.stdin.buffer.readline())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    door = int(sys.argv[1])
+    door = int(sys.argv[-1])
     os.set_inheritable(door, False)
-    first_process, way = init.start(spec.role.network_namespace, close=door)
+    linux.name_process(f"guard {spec.role.name}")
+    first_process, way = init.start(spec.role.name, spec.role.network_namespace, close=door)
     asyncio.run(_serve(spec, first_process, way, door))
 
 

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hactrl.agent.changes import StartedWith
 from hactrl.agent.config import AgentConfig, RoleConfig, read_boot_id
 from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
+from hactrl.agent.epochs import replace_file
 from hactrl.agent.messages import LONGEST_LINE
 
 LOG = logging.getLogger(__name__)
@@ -91,6 +93,7 @@ class Nest:
         directory = Path(config.run_directory)
         self._socket = directory / f"{role.name}.socket"
         self._record = directory / f"{role.name}.processes"
+        self._started_with = StartedWith(directory / f"{role.name}.spec")
         self._config = config
         self._role = role
 
@@ -105,24 +108,36 @@ class Nest:
         return await self._greet(reader, writer, received)
 
     async def start(self, received: Callable[[Any], None]) -> Guarded | None:
-        """A new guard, in a session of its own; None if it ended before it said anything."""
+        """A new guard, in a session of its own; None if it ended before it said anything.
+
+        Raises OSError if there is no room for its files or no process to be had.
+        """
         self._socket.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(str(self._socket))
             self._socket.chmod(0o600)
             door.listen()
             child = subprocess.Popen(
-                [sys.executable, "-m", "hactrl.agent.guard", str(door.fileno())],
+                [sys.executable, "-m", "hactrl.agent.guard", self._role.name, str(door.fileno())],
                 stdin=subprocess.PIPE,
                 pass_fds=[door.fileno()],
                 start_new_session=True,
             )
         assert child.stdin is not None
-        child.stdin.write(SPEC.encode(self._spec))
-        child.stdin.close()
         child.returncode = 0  # `process_end` reaps it, not `subprocess`
-        reader, writer = await asyncio.open_unix_connection(str(self._socket), limit=LONGEST_LINE)
-        guarded = await self._greet(reader, writer, received)
+        spec = self._spec
+        try:
+            self._started_with.write(spec)
+            child.stdin.write(SPEC.encode(spec))
+            child.stdin.close()
+            reader, writer = await asyncio.open_unix_connection(
+                str(self._socket), limit=LONGEST_LINE
+            )
+            guarded = await self._greet(reader, writer, received)
+        except OSError:
+            os.kill(child.pid, signal.SIGKILL)  # it holds nothing yet
+            await process_end(child.pid)
+            raise
         if guarded is None:
             await process_end(child.pid)
         return guarded
@@ -141,8 +156,25 @@ class Nest:
             writer.close()
             return None
         state = FROM_GUARD.decode(line)
-        self._record.write_text(f"{state.init} {_started(state.init)}\n", encoding="ascii")
+        try:
+            self._write_down(state.init)
+        except OSError:
+            writer.close()
+            raise
         return Guarded(reader, writer, state, received)
+
+    def _write_down(self, first_process: int) -> None:
+        """An agent that comes back to a full disk finds the record of before."""
+        record = f"{first_process} {_started(first_process)}\n".encode()
+        if not self._record.exists() or self._record.read_bytes() != record:
+            replace_file(self._record, record)
+
+    def changes(self) -> tuple[str, ...]:
+        """What the file says otherwise now than when the last guard was started, by its keys.
+
+        Raises OSError if that cannot be known.
+        """
+        return self._started_with.changes(self._spec)
 
     @property
     def _spec(self) -> GuardSpec:
@@ -157,13 +189,21 @@ class Nest:
 
     def left_behind(self) -> asyncio.Future[None]:
         """Done when the first process that was recorded last has ended, if it still lives: its
-        guard may be dead, and a process that hangs in the kernel not yet."""
+        guard may be dead, and a process that hangs in the kernel not yet.
+
+        Raises ValueError for a record that no agent has written.
+        """
         try:
-            number, started = self._record.read_text(encoding="ascii").split()
+            number, started = (int(n) for n in self._record.read_text(encoding="ascii").split())
         except FileNotFoundError:
-            number, started = "0", "0"
-        if number != "0" and _started(int(number)) == int(started):
-            return process_end(int(number))
+            number, started = 0, 0
+        except ValueError:
+            raise ValueError(
+                f"{self._record}: not a record of a process; remove it once no process of the "
+                "role is left"
+            ) from None
+        if number and _started(number) == started:
+            return process_end(number)
         nobody: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         nobody.set_result(None)
         return nobody

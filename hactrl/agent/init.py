@@ -7,15 +7,18 @@ in one `select`: the end of a process is reported when the kernel tells, not whe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
 import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from hactrl.agent import linux
+from hactrl.agent import linux, looks
+from hactrl.agent.looks import DiskState
 from hactrl.agent.messages import LONGEST_LINE, Codec
 
 
@@ -30,10 +33,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Watch:
-    """Report the end of the process that a file names."""
+    """Report the end of the process that a file names, which must have been written `since` a
+    moment of `linux.boot_time`. `known`: the process that is watched already, or 0."""
 
     number: int
     pidfile: str
+    since: float
+    known: int
+
+
+@dataclass(frozen=True)
+class TryWrite:
+    """Answered by `Tried`, or by `Ended` if nobody could look."""
+
+    number: int
+    directory: str
 
 
 @dataclass(frozen=True)
@@ -45,8 +59,28 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Watching:
+class Freeze:
+    """Stop everything inside but this process, or let it go on."""
+
     number: int
+    frozen: bool
+
+
+@dataclass(frozen=True)
+class Watching:
+    """`process`: its number inside."""
+
+    number: int
+    process: int
+
+
+@dataclass(frozen=True)
+class Tried:
+    """`explanation`: why the disk is not good."""
+
+    number: int
+    state: DiskState
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -59,11 +93,11 @@ class Ended:
     explanation: str
 
 
-TO_INIT = Codec([Run, Watch, Signal])
-FROM_INIT = Codec([Watching, Ended])
+TO_INIT = Codec([Run, Watch, TryWrite, Signal, Freeze])
+FROM_INIT = Codec([Watching, Tried, Ended])
 
 
-def start(network_namespace: str, close: int) -> tuple[int, socket.socket]:
+def start(role: str, network_namespace: str, close: int) -> tuple[int, socket.socket]:
     """Fork the first process of new PID and mount namespaces; its number and our end of its
     socket. It closes the descriptor `close`. Call this once, before there are threads or an
     event loop.
@@ -79,6 +113,7 @@ def start(network_namespace: str, close: int) -> tuple[int, socket.socket]:
             ours.close()
             os.close(close)
             _enter(network)
+            linux.name_process(f"init {role}")
             _Init(theirs).serve()
         except BaseException:  # noqa: BLE001 - whatever it was, this process ends here
             traceback.print_exc()
@@ -109,43 +144,55 @@ def _enter(network: int | None) -> None:
 class _Init:
     def __init__(self, guard: socket.socket) -> None:
         self._guard = guard
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.DefaultSelector()  # with what to do as data
         self._commands: dict[int, int] = {}  # process: number of the guard's `Run`
+        self._looks: dict[int, int] = {}  # process: number of the guard's `Watch` or `TryWrite`
+        self._wakeup = -1
+        self._over = False
 
     def serve(self) -> None:
         """Until the guard's end of the socket is closed."""
-        wakeup, wakeup_writer = os.pipe()
-        os.set_blocking(wakeup, False)
+        self._wakeup, wakeup_writer = os.pipe()
+        os.set_blocking(self._wakeup, False)
         os.set_blocking(wakeup_writer, False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wakeup_writer, warn_on_full_buffer=False)
-        self._selector.register(self._guard, selectors.EVENT_READ)
-        self._selector.register(wakeup, selectors.EVENT_READ)
-        while True:
+        self._selector.register(self._guard, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._reap)
+        while not self._over:
             for key, _ in self._selector.select():
-                if key.fileobj is self._guard:
-                    packet = self._guard.recv(LONGEST_LINE)
-                    if not packet:
-                        return
-                    self._obey(TO_INIT.decode(packet))
-                elif key.fileobj == wakeup:
-                    os.read(wakeup, 4096)
-                    self._reap()
-                else:
-                    self._selector.unregister(key.fileobj)
-                    os.close(key.fd)
-                    self._tell(Ended(key.data, None, "ended"))
+                key.data()
 
-    def _obey(self, order: Run | Watch | Signal) -> None:
+    def _hear(self) -> None:
+        packet = self._guard.recv(LONGEST_LINE)
+        if packet:
+            self._obey(TO_INIT.decode(packet))
+        self._over = not packet
+
+    def _obey(self, order: Run | Watch | TryWrite | Signal | Freeze) -> None:
         match order:
             case Run():
                 self._run(order)
             case Watch():
-                self._watch(order)
+                name = partial(looks.process_named, order.pidfile, order.since)
+                self._look(order.number, name, partial(self._watch, order))
+            case TryWrite():
+                state = partial(looks.disk_state, order.directory)
+                self._look(order.number, state, partial(self._tried, order.number))
             case Signal():
-                for process, number in self._commands.items():
+                for process, number in (self._commands | self._looks).items():
                     if number == order.number:
                         os.killpg(process, order.signal)
+
+            case Freeze():
+                self._freeze(signal.SIGSTOP if order.frozen else signal.SIGCONT)
+
+    def _freeze(self, which: signal.Signals) -> None:
+        """To all in this PID namespace but its first process; anywhere else it would be a
+        disaster."""
+        if os.getpid() == 1:
+            with contextlib.suppress(ProcessLookupError):  # there is nobody
+                os.kill(-1, which)
 
     def _run(self, order: Run) -> None:
         environment = os.environ | dict(item.split("=", 1) for item in order.environment)
@@ -162,17 +209,59 @@ class _Init:
         else:
             self._commands[process] = order.number
 
-    def _watch(self, order: Watch) -> None:
+    def _look(self, number: int, look: Callable[[], str], then: Callable[[str], None]) -> None:
+        """What may hang is done by a child, whose answer comes by a pipe or never."""
         try:
-            process = int(Path(order.pidfile).read_text(encoding="ascii").split()[0])
-            descriptor = os.pidfd_open(process)
-        except (OSError, ValueError, IndexError) as error:
-            self._tell(Ended(order.number, None, f"no process by {order.pidfile}: {error}"))
+            reader, writer = os.pipe()
+            process = os.fork()
+        except OSError as error:
+            self._tell(Ended(number, None, f"no child to look: {error.strerror}"))
+            return
+        if process == 0:
+            # What hangs in the kernel must not keep the guard from seeing the end of this socket.
+            self._guard.close()
+            looks.answer(look, writer)
+        os.setpgid(process, process)
+        os.close(writer)
+        self._looks[process] = number
+        self._selector.register(
+            reader, selectors.EVENT_READ, partial(self._answered, number, reader, then)
+        )
+
+    def _answered(self, number: int, reader: int, then: Callable[[str], None]) -> None:
+        answer = os.read(reader, looks.LONGEST_ANSWER).decode(errors="replace")
+        self._selector.unregister(reader)
+        os.close(reader)
+        if answer.startswith(looks.GOOD):
+            then(answer.removeprefix(looks.GOOD))
         else:
-            self._selector.register(descriptor, selectors.EVENT_READ, order.number)
-            self._tell(Watching(order.number))
+            self._tell(Ended(number, None, answer or "the child that looked has died"))
+
+    def _watch(self, order: Watch, named: str) -> None:
+        process = int(named)
+        if process != order.known:
+            try:
+                descriptor = os.pidfd_open(process)
+            except OSError as error:
+                why = f"{order.pidfile}: no process {process} inside: {error.strerror}"
+                self._tell(Ended(order.number, None, why))
+                return
+            ended = partial(self._ended, order.number, descriptor)
+            self._selector.register(descriptor, selectors.EVENT_READ, ended)
+        self._tell(Watching(order.number, process))
+
+    def _tried(self, number: int, answer: str) -> None:
+        state, _, explanation = answer.partition(" ")
+        self._tell(Tried(number, DiskState(state), explanation))
+
+    def _ended(self, number: int, descriptor: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        self._tell(Ended(number, None, "ended"))
 
     def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # another signal has come since
+            os.read(self._wakeup, 4096)
         while True:
             try:
                 process, status = os.waitpid(-1, os.WNOHANG)
@@ -180,11 +269,21 @@ class _Init:
                 return
             if process == 0:
                 return
+            self._looks.pop(process, None)
             number = self._commands.pop(process, None)
             if number is not None:
                 code = os.waitstatus_to_exitcode(status)
-                how = f"exit status {code}" if code >= 0 else signal.Signals(-code).name
-                self._tell(Ended(number, code, how))
+                self._tell(Ended(number, code, _how(code)))
 
-    def _tell(self, message: Watching | Ended) -> None:
+    def _tell(self, message: Watching | Tried | Ended) -> None:
         self._guard.send(FROM_INIT.encode(message))
+
+
+def _how(code: int) -> str:
+    """The end of a process, for people. Most real-time signals have no name."""
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

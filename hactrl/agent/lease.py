@@ -10,6 +10,7 @@ from hactrl.agent import linux
 from hactrl.agent.config import read_token
 from hactrl.agent.connection import Send, keep_connected
 from hactrl.agent.messages import ProtocolError
+from hactrl.agent.pauses import Pauses
 from hactrl.agent.protocol import VERSION, GuardHello, LeaseDenied, LeaseGranted, LeaseRenew
 
 RENEWALS = 5
@@ -32,8 +33,10 @@ class Lease:
         *,
         boot: str,
         denied: Callable[[], None],
+        paused: Callable[[float], None],
     ) -> None:
-        """`denied` is called when a controller denies the lease for the present epoch."""
+        """`denied` is called when a controller denies the lease for the present epoch, `paused`
+        when this machine was probably paused, and for how long. Both before anything else."""
         self._server = server
         self._role = role
         self._controllers = controllers
@@ -49,6 +52,8 @@ class Lease:
         self._ways: list[Send] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._granted: asyncio.Future[bool] | None = None
+        self._anew: Callable[[], None] | None = None
+        self._pauses = Pauses(paused)
 
     async def first(self, epoch: int, timeout: float) -> bool:
         """Ask for the lease of an epoch and wait for the answer. Nothing kills before that.
@@ -58,7 +63,9 @@ class Lease:
         self._epoch = epoch
         self._asked.clear()
         self._granted = asyncio.get_running_loop().create_future()
+        self._pauses.forget()
         if not self._tasks:
+            self._pauses.watch()
             self._tasks = [
                 asyncio.create_task(keep_connected(address, self)) for address in self._controllers
             ]
@@ -71,6 +78,13 @@ class Lease:
     def raise_epoch(self, epoch: int) -> None:
         """Renew with this epoch from now on; answers to older requests no longer count."""
         self._epoch = epoch
+        self._asked.clear()
+        self._renew()
+
+    def ask_anew(self, granted: Callable[[], None]) -> None:
+        """What was granted before proves nothing any more: `granted` is called at the next grant
+        that is asked for from now on."""
+        self._anew = granted
         self._asked.clear()
         self._renew()
 
@@ -114,6 +128,9 @@ class Lease:
             return
         self._ends = ends
         self._timer.set(ends)
+        if self._anew is not None:
+            self._anew()
+            self._anew = None
         if self._granted is not None and not self._granted.done():
             self._granted.set_result(True)
 
@@ -135,4 +152,5 @@ class Lease:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
+            self._pauses.look()
             self._renew()

@@ -5,6 +5,7 @@ Each raises OSError as the functions of `os` do. Constants are from Linux's uapi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -16,9 +17,10 @@ CLONE_NEWNET = 0x40000000
 
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_REC, _MS_SLAVE = 0x4000, 0x80000
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15
 _SIGEV_SIGNAL = 0
 _TIMER_ABSTIME = 1
+_TFD_TIMER_CANCEL_ON_SET = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -63,6 +65,11 @@ def die_with_parent() -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
+def name_process(name: str) -> None:
+    """What ps(1) shows as COMMAND without arguments; the kernel keeps 15 bytes, see prctl(2)."""
+    _check(_libc.prctl(_PR_SET_NAME, name.encode(), 0, 0, 0), "prctl")
+
+
 def keep_mounts_here() -> None:
     """Mounts made from now on in this mount namespace are seen nowhere else."""
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_SLAVE, None), "mount --make-rslave /")
@@ -77,6 +84,34 @@ def mount_proc() -> None:
 def boot_time() -> float:
     """Seconds of the clock that never jumps and goes on during suspend."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class ClockSettings:
+    """A descriptor that is readable once the wall clock was set, by whomever: timerfd_create(2),
+    TFD_TIMER_CANCEL_ON_SET."""
+
+    def __init__(self) -> None:
+        flags = os.O_NONBLOCK | os.O_CLOEXEC  # TFD_NONBLOCK and TFD_CLOEXEC are the same
+        self._descriptor: int = _libc.timerfd_create(time.CLOCK_REALTIME, flags)
+        if self._descriptor < 0:
+            _check(-1, "timerfd_create")
+        self._arm()
+
+    def fileno(self) -> int:
+        """For selectors."""
+        return self._descriptor
+
+    def rearm(self) -> None:
+        """Take note of what was set, and wait for the next time."""
+        with contextlib.suppress(OSError):  # ECANCELED is how it tells
+            os.read(self._descriptor, 8)
+        self._arm()
+
+    def _arm(self) -> None:
+        never = _TimerSpec(value=_TimeSpec(2**33, 0))  # in the year 2242
+        flags = _TIMER_ABSTIME | _TFD_TIMER_CANCEL_ON_SET
+        result = _libc.timerfd_settime(self._descriptor, flags, ctypes.byref(never), None)
+        _check(result, "timerfd_settime")
 
 
 class KillTimer:

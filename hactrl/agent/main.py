@@ -13,9 +13,11 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+from hactrl.agent.aside import aside
+from hactrl.agent.changes import end_strays
 from hactrl.agent.config import AgentConfig, ConfigError, load, read_boot_id, read_token
 from hactrl.agent.connection import Send, keep_connected
-from hactrl.agent.epochs import EpochFile
+from hactrl.agent.epochs import EpochFile, replace_file
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
     VERSION,
@@ -23,6 +25,8 @@ from hactrl.agent.protocol import (
     Answer,
     Assume,
     Drill,
+    Notice,
+    NoticeKind,
     Release,
     Report,
     Status,
@@ -32,6 +36,17 @@ from hactrl.agent.roles import Result, RoleKeeper
 from hactrl.engine.events import Held, Outcome
 
 LOG = logging.getLogger(__name__)
+
+
+ROOM = 4096
+"""Bytes that must fit into each of the agent's directories: more than it ever writes at once."""
+
+ROOM_TIMEOUT = 1.0
+"""Seconds for that at the start."""
+
+
+ROOM_PAUSE = 10.0
+"""Seconds until the next try, if they did not."""
 
 
 class Agent:
@@ -44,16 +59,42 @@ class Agent:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: set[asyncio.Task[None]] = set()
         self._keepers = {
-            role.name: RoleKeeper(config, role, epochs, self._report) for role in config.roles
+            role.name: RoleKeeper(config, role, epochs, self._report, self._notice)
+            for role in config.roles
         }
+        self._no_room = ""
 
     async def run(self) -> None:
         """Serve for ever. Raises what a defect raises, in whichever task."""
+        self._spawn(self._look_for_room())
+        self._spawn(end_strays(self._config))
         for keeper in self._keepers.values():
             self._spawn(keeper.run())
         for address in self._config.controllers:
             self._spawn(keep_connected(address, self))
         await self._failed
+
+    async def _look_for_room(self) -> None:
+        """Say at the start what a later verb would fail for, until it would not."""
+        while why := await self._without_room():
+            if why != self._no_room:
+                LOG.error("%s; until it can, roles are released and none assumed", why)
+                self._no_room = why
+                self._notice(NoticeKind.STATE_UNWRITABLE, "", why)
+            await asyncio.sleep(ROOM_PAUSE)
+        self._no_room = ""
+
+    async def _without_room(self) -> str:
+        """Which directory cannot be written and why; empty if all can."""
+        for directory in (self._config.state_directory, self._config.run_directory):
+            try:
+                async with asyncio.timeout(ROOM_TIMEOUT):
+                    await aside(_write_once, Path(directory) / "room")
+            except TimeoutError:
+                return f"{directory}: cannot be written: not done after {ROOM_TIMEOUT} s"
+            except OSError as error:
+                return f"{directory}: cannot be written: {error.strerror}"
+        return ""
 
     def hello(self) -> AgentHello:
         """See `connection.Peer`."""
@@ -69,7 +110,12 @@ class Agent:
         """See `connection.Peer`. What changed since the hello is said again."""
         self._ways.append(send)
         for keeper in self._keepers.values():
-            send(Report(keeper.held))
+            send(Report(keeper.held, keeper.outdated))
+        for role, keeper in self._keepers.items():
+            if keeper.disk_full:
+                send(Notice(NoticeKind.DISK_FULL, role, keeper.disk_full))
+        if self._no_room:
+            send(Notice(NoticeKind.STATE_UNWRITABLE, "", self._no_room))
 
     def lost(self, send: Send) -> None:
         """See `connection.Peer`."""
@@ -88,7 +134,10 @@ class Agent:
         if keeper is None:
             result = Outcome.REFUSED, f"{self._config.server} has no role {verb.role!r}"
         else:
-            result = await self._carry_out(verb, keeper, send)
+            try:
+                result = await self._carry_out(verb, keeper, send)
+            except OSError as error:
+                result = Outcome.FAILED, str(error)
         outcome, explanation = result
         if send in self._ways:
             known = self._epochs.known(verb.role)
@@ -107,9 +156,13 @@ class Agent:
             case Drill():
                 return await keeper.drill(verb.operation)
 
-    def _report(self, held: Held) -> None:
+    def _report(self, held: Held, explanation: str) -> None:
         for send in self._ways:
-            send(Report(held))
+            send(Report(held, explanation))
+
+    def _notice(self, what: NoticeKind, role: str, text: str) -> None:
+        for send in self._ways:
+            send(Notice(what, role, text))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -132,6 +185,12 @@ async def _serve(config: AgentConfig, epochs: EpochFile) -> None:
         LOG.info("ended by a signal; the guards go on")
 
 
+def _write_once(path: Path) -> None:
+    """Raises OSError unless there is room for an epoch and more."""
+    replace_file(path, bytes(ROOM))
+    path.unlink()
+
+
 def _lock(config: AgentConfig) -> int:
     """One agent for one run directory. Raises BlockingIOError if there is another."""
     path = Path(config.run_directory) / "agent.lock"
@@ -152,6 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.check:
             return 0
         read_token(config.token_file)
+        read_boot_id(config.boot_id_file)
         for directory in (config.state_directory, config.run_directory):
             Path(directory).mkdir(mode=0o700, parents=True, exist_ok=True)
         epochs = EpochFile(Path(config.state_directory) / "epochs.json")

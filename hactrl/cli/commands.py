@@ -32,6 +32,7 @@ from hactrl.cli.common import (
 )
 from hactrl.client import Accepted, Client, UnreachableError
 from hactrl.site import SiteError, dumps, load
+from hactrl.site.warnings import warnings
 from hactrl.tokens import header_token, read_secret
 
 #: Seconds between two looks of `status --watch`.
@@ -239,8 +240,10 @@ def check(
         bool, typer.Option("--defaults", help="Print the site file with all defaults filled in.")
     ] = False,
 ) -> None:
-    """Check a site file; every error at once."""
+    """Check a site file; every error at once. Warnings are no errors: the exit status is 0."""
     site = _load(file)
+    for warning in warnings(site):
+        typer.echo(f"{file}: warning: {warning}", err=True)
     if defaults:
         typer.echo(dumps(site), nl=False)
         return

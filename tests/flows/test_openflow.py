@@ -27,7 +27,7 @@ from flows.openflow import (
     ports_up,
     rule_set,
 )
-from flows.openflow.actions import decode_instructions
+from flows.openflow.actions import decode_actions, decode_instructions
 from flows.openflow.fields import decode_match, encode_match
 from flows.openflow.ryu_mended import MalformedError, ofproto, parser
 from flows.oxm import WIDTHS
@@ -185,6 +185,14 @@ def test_an_action_that_we_never_send_equals_none_of_ours() -> None:
         ofproto.OFPIT_APPLY_ACTIONS, [parser.OFPActionPopVlan(), parser.OFPActionOutput(2, 0)]
     )
     assert decode_instructions([pop]).apply != RULE.apply
+
+
+@pytest.mark.reported("C1")
+def test_a_learn_action_that_sends_out_of_a_constant_port_equals_none_of_ours() -> None:
+    """It raised an error in the session, which ended the controller."""
+    spec = parser.NXFlowSpecOutput(src=7, dst="", n_bits=16)
+    strange = decode_actions([parser.NXActionLearn(table_id=1, specs=[spec])])
+    assert not any(isinstance(action, Learn) for action in strange)
 
 
 def test_a_foreign_field_is_read_so_that_it_can_be_deleted() -> None:

@@ -919,7 +919,9 @@ class World:
             if self.controller_up and not self.is_served(role):
                 since = self.unserved.setdefault(role.name, self.now)
                 reasons = readiness.unsettled(self.state, self.now)
-                if self.now - since > NOTICED_WITHIN and not reasons:
+                if reasons:
+                    self.unserved[role.name] = self.now
+                elif self.now - since > NOTICED_WITHIN:
                     raise Broken(f"{role.name} is out since {since}, and all is settled")
             else:
                 self.unserved.pop(role.name, None)

@@ -20,6 +20,7 @@ run_directory = "/run/agent"
 """
 MAIL = """
 [roles.mail]
+standby = ["/bin/answer-421"]
 assume = ["/bin/assume"]
 """
 
@@ -43,7 +44,9 @@ def test_the_example_of_the_document_is_right(tmp_path: Path) -> None:
     assert [role.name for role in config.roles] == ["smtp_pop", "mailrelay"]
     written = tomllib.loads(example)["roles"]["smtp_pop"]
     defaults = read(tmp_path, COMMON + MAIL).roles[0]
-    for name in ("prepare_timeout", "assume_timeout", "release_timeout", "verify_timeout"):
+    times = [name for name in written if name.endswith(("_timeout", "_interval", "_failures"))]
+    assert len(times) == 7
+    for name in times:
         assert written[name] == getattr(defaults, name), "the document names the defaults"
 
 
@@ -67,16 +70,20 @@ def test_every_error_is_named_at_once(tmp_path: Path) -> None:
         'server = ""\ncontrollers = ["controller.example:6655"]\ntoken_file = "token"\n'
         + 'run_directory = "/run"\nstate_direktory = "/var"\n'
         + "[roles.mail]\nrelease_timeout = 0\nprepare = 'ls -l'\n"
+        + "check_failures = 0\ncheck_write = 'spool'\n"
         + '[roles.mail.daemons]\na = {}\nb = {pidfile = "/b", from = "boot"}\n',
     )
     places = sorted(error.split(":")[0] for error in found)
     assert places == [
         "controllers",
         "roles.mail.assume",
+        "roles.mail.check_failures",
+        "roles.mail.check_write",
         "roles.mail.daemons.a",
         "roles.mail.daemons.b.from",
         "roles.mail.prepare",
         "roles.mail.release_timeout",
+        "roles.mail.standby",
         "server",
         "state_directory",
         "state_direktory",
@@ -94,6 +101,22 @@ def test_an_always_role_owns_no_device(tmp_path: Path) -> None:
     role = '[roles.web]\nalways = true\nassume = ["/a"]\ndevices = ["/dev/sda"]'
     (error,) = errors(tmp_path, COMMON + role)
     assert "no `devices`" in error
+
+
+@pytest.mark.reported("B7")
+def test_a_role_that_owns_something_needs_what_answers_while_it_is_elsewhere(
+    tmp_path: Path,
+) -> None:
+    role = '[roles.mail]\nassume = ["/bin/assume"]\n'
+    (error,) = errors(tmp_path, COMMON + role)
+    assert error.startswith("roles.mail.standby: is missing; what answers 'try again later'")
+    waits = '[roles.mail.daemons]\ndovecot = {pidfile = "/run/master.pid", from = "prepare"}\n'
+    assert read(tmp_path, COMMON + role + waits).roles
+
+
+def test_users_can_be_killed_only_of_named_devices(tmp_path: Path) -> None:
+    (error,) = errors(tmp_path, COMMON + MAIL + "kill_users = true\n")
+    assert error.startswith("roles.mail.kill_users: there are no `devices`")
 
 
 def test_a_broken_file_is_one_error_with_its_place(tmp_path: Path) -> None:

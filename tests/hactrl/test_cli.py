@@ -229,6 +229,21 @@ def test_check_of_a_good_file() -> None:
     assert "good: site frontier: 2 segments, 5 switches" in result.stdout
 
 
+@pytest.mark.reported("B5")
+def test_check_warns_of_a_lease_that_a_paused_machine_can_outlive(tmp_path: Path) -> None:
+    text = EXAMPLE.read_text()
+    assert "warning" not in hactl("check", str(EXAMPLE)).stderr
+    begin = text.rindex("    power_fence:")
+    end = text.index("\n", text.index("command", begin))
+    (tmp_path / "site.yaml").write_text(text[:begin] + text[end + 1 :])
+    result = hactl("check", str(tmp_path / "site.yaml"))
+    assert result.exit_code == Exit.DONE
+    assert "good: site frontier" in result.stdout
+    (warning,) = result.stderr.splitlines()
+    assert "roles.smtp_pop.lease: a paused virtual machine can outlive its lease" in warning
+    assert "a power_fence for smtp_pop, or" in warning
+
+
 def test_check_of_a_wrong_file_lists_every_error(tmp_path: Path) -> None:
     wrong = tmp_path / "site.yaml"
     wrong.write_text(EXAMPLE.read_text().replace("0x12", "0x11").replace("owns:", "onws:"))

@@ -27,6 +27,7 @@ from hactrl.engine.events import (
     AgentAnswered,
     AgentReported,
     Event,
+    Held,
     Holding,
     LeaseAsked,
     Proof,
@@ -57,8 +58,9 @@ class FakeController:
             "test", Network({}, {}, ()), {r.name: r for r in roles}, (), {}, Timers(), controller
         )
         self.tokens = tokens or {"one": "secret"}
-        self.granting = True
+        self.granting: bool | None = True  # None: silent
         self.grants: list[tuple[float, GrantLease]] = []
+        self.events: list[Event] = []
         self._events: LightQueue = LightQueue()
         self._operation = 0
         self.server = AgentServer(self.site, self.tokens, self._emit)
@@ -73,8 +75,9 @@ class FakeController:
         self.server.start()
 
     def _emit(self, event: Event) -> None:
+        self.events.append(event)
         self._events.put((now(), event))
-        if isinstance(event, LeaseAsked):
+        if isinstance(event, LeaseAsked) and self.granting is not None:
             duration = self.site.roles[event.role].lease
             assert duration is not None
             self.grants.append((now(), GrantLease(event.request, self.granting, duration)))
@@ -119,6 +122,16 @@ class FakeController:
     def assume(self, role: str, epoch: int, proof: Proof = Proof.RELEASED) -> AgentAnswered:
         return self.ask(Verb.ASSUME, role, epoch, proof)
 
+    def ask_status(self, role: str) -> Held:
+        """What the server says of the role when it is asked, once all is taken up again."""
+        while True:
+            self.events.clear()
+            self.ask(Verb.STATUS, role, 0)
+            reports = [e.held for e in self.events if isinstance(e, AgentReported)]
+            held = [held for held in reports if held.role == role][-1]
+            if held.holding is not Holding.RELEASING:
+                return held
+
     def release(self, role: str, epoch: int) -> AgentAnswered:
         return self.ask(Verb.RELEASE, role, epoch)
 
@@ -140,13 +153,14 @@ class FakeServer:
         )
         self.log = directory / "agent.log"
         self.agent: subprocess.Popen[bytes] | None = None
+        self.enter: tuple[str, ...] = ()  # what the agent is started by, which must exec it
 
     def start_agent(self) -> None:
         name, value = self.mark.split("=")
         with self.log.open("ab") as log:
             self.agent = subprocess.Popen(
-                [sys.executable, "-m", "hactrl.agent.main", str(self.file)],
-                env=os.environ | {name: value, "PYTHONPATH": str(ROOT)},
+                [*self.enter, sys.executable, "-m", "hactrl.agent.main", str(self.file)],
+                env=os.environ | {name: value, "PYTHONPATH": f"{self.directory}:{ROOT}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -170,7 +184,11 @@ class FakeServer:
         return found
 
     def first_process(self, role: str) -> int:
-        """Process 1 of a role's PID namespace, as numbered here."""
+        """Process 1 of a role's PID namespace, as numbered here, once the agent has found it."""
+        end = now() + PATIENCE
+        while not (self.directory / f"run/{role}.processes").exists():
+            assert now() < end, f"no guard of {role}"
+            eventlet.sleep(0.01)
         return int((self.directory / f"run/{role}.processes").read_text().split()[0])
 
     def guard(self, role: str) -> int:
@@ -191,6 +209,25 @@ class FakeServer:
     def inside_with(self, text: str) -> set[int]:
         """Those with this text in their command line."""
         return {number for number, line in self.inside().items() if text in line}
+
+    @property
+    def device(self) -> str:
+        """The first block device of its file."""
+        (line,) = (x for x in self.file.read_text().splitlines() if x.startswith("devices"))
+        return line.split('"')[1]
+
+    def run_inside(self, role: str, *command: str) -> str:
+        """What a command says in the namespaces of a role; what it leaves behind stays there."""
+        enter = ["nsenter", "-t", str(self.first_process(role)), "-m", "-p"]
+        name, value = self.mark.split("=")
+        return subprocess.run(
+            [*enter, *command],
+            env=os.environ | {name: value},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
 
     def await_tick(self, name: str, after: float) -> None:
         end = now() + PATIENCE

@@ -53,6 +53,7 @@ ticker = {{command = ["{sys.executable}", "DIR/ticker", "DIR/ticks"]}}
 sleeper = {{pidfile = "DIR/sleeper.pid"}}
 
 [roles.disk]
+standby = ["sleep", "infinity"]
 assume = ["{sys.executable}", "-c", "pass"]
 release = ["sleep", "1000"]
 release_timeout = 0.3
@@ -68,6 +69,7 @@ ticker = {{command = ["{sys.executable}", "DIR/ticker", "DIR/web-ticks"]}}
 """
 CLONE_ROLES = f"""
 [roles.mail]
+standby = ["sleep", "infinity"]
 assume = ["true"]
 
 [roles.mail.daemons]
