@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from running import PATIENCE, command, own_site, secret
 
+from hactrl.agent.main import main as agent
 from hactrl.tokens import header_token, read_secret
 
 
@@ -74,3 +75,19 @@ def test_a_controller_does_not_start_with_them(
     assert f"ryu-manager: {tmp_path / name}" in done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.reported("C7")
+def test_an_agent_does_not_start_with_a_token_that_others_may_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = secret(tmp_path / "token", "known to all", 0o644)
+    file = tmp_path / "agent.toml"
+    file.write_text(
+        f'server = "one"\ncontrollers = ["127.0.0.1:6655"]\ntoken_file = "{token}"\n'
+        f'state_directory = "{tmp_path}/state"\nrun_directory = "{tmp_path}/run"\n'
+        '[roles.web]\nassume = ["true"]\nstandby = ["true"]\n'
+    )
+    assert agent([str(file)]) == 1
+    assert f"chmod 600 {token}" in capsys.readouterr().err
+    assert not (tmp_path / "state").exists()
