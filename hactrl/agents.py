@@ -54,16 +54,15 @@ from hactrl.engine.events import (
     Noticed,
     Outcome,
 )
+from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
 from hactrl.sparing import Sparing
+from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
 
 HELLO_TIMEOUT = 2.0
 """Seconds for a peer's hello, and for its first word after it was welcomed."""
-
-ACCEPT_PAUSE = 0.1
-"""Seconds before the next try when a connection could not be accepted."""
 
 PING_PATIENCE = 0.05
 """Seconds after which an agent that was asked for its status counts as silent. It answers from its
@@ -86,10 +85,11 @@ that are not in the site file share the name ""."""
 def read_tokens(path: Path) -> dict[str, str]:
     """The tokens of all servers, from lines `server: token`. Lines with # are comments.
 
-    Raises ValueError, naming file and line, for anything else; OSError if unreadable.
+    Raises ValueError, naming file and line, for anything else, and if others may read the file;
+    OSError if it cannot be read.
     """
     tokens: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_secret(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         server, colon, token = (part.strip() for part in line.partition(":"))
@@ -133,24 +133,27 @@ class AgentServer:
         self._connections: set[Connection] = set()
         self._journalled = Sparing(NOTICE_PAUSE, 1)
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
-        self._listener: Any = None
+        self._door: Door
 
     @property
     def port(self) -> int:
         """Where it listens; of use where the site file says 0."""
-        port: int = self._listener.getsockname()[1]
-        return port
+        return self._door.port
 
     def start(self) -> None:
-        """Listen, and accept in a greenlet. Raises OSError if the address is not to be had."""
-        listen = self._site.controller.agents
-        family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
-        self._listener = eventlet.listen((listen.host, listen.port), family=family)
-        eventlet.spawn_n(self._accept, self._listener)
+        """Listen as the site file says, and accept in a greenlet. Raises ListenError."""
+        door = open_door(AGENTS, self._site.controller.agents, rooms(self._site)[AGENTS])
+        self._door = door
+        eventlet.spawn_n(self.serve, door)
+
+    def serve(self, door: Door) -> None:
+        """Accept until `stop`. Raises ListenerEndedError if the listener ends otherwise."""
+        self._door = door
+        door.serve(self._welcome)
 
     def stop(self) -> None:
         """Close everything; peers see the end of their connections."""
-        self._listener.close()
+        self._door.close()
         for connection in list(self._connections):
             connection.close()
 
@@ -194,20 +197,9 @@ class AgentServer:
             case Verb.STATUS:
                 return Status(order.operation, order.role)
 
-    def _accept(self, listener: Any) -> None:
-        while True:
-            try:
-                sock, address = listener.accept()
-            except OSError as error:
-                if listener.fileno() < 0:
-                    return  # closed by `stop`
-                # Out of file descriptors, as when somebody opens connections without end.
-                LOG.error("no agent can connect: %s; trying again", error)
-                eventlet.sleep(ACCEPT_PAUSE)
-                continue
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection = Connection(sock, address, self._site.timers.agent_heartbeat)
-            eventlet.spawn_n(self._serve, connection)
+    def _welcome(self, sock: Any, address: Peer) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._serve(Connection(sock, address, self._site.timers.agent_heartbeat))
 
     def _serve(self, connection: Connection) -> None:
         self._connections.add(connection)
@@ -248,6 +240,7 @@ class AgentServer:
         message = connection.read(HELLO_TIMEOUT)
         self._contest(place, connection)
         self._standing[place] = connection
+        self._door.busy(connection.address)
         try:
             if isinstance(hello, AgentHello):
                 self._serve_agent(connection, hello, message)

@@ -32,6 +32,7 @@ from flows import openflow
 from hactrl.assembly import Assembly
 from hactrl.connections import Connection, Connections
 from hactrl.engine.events import Noticed, PortChanged
+from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.site import load
 from hactrl.switches import Session, Wanted
 from hactrl.watchdog import Watchdog
@@ -149,6 +150,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def _mastered(self, event: Any) -> None:
         datapath = event.msg.datapath
         if (connection := self._of(datapath)) and connection.wire.take_role_reply(event.msg):
+            OPEN[OPENFLOW].busy(datapath.address)
             self._connections.mastered(connection, openflow.ports_up(datapath.ports.values()))
             self._runtime.hand_out(connection.switch)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -17,6 +18,7 @@ from eventlet.queue import LightQueue
 from eventlet.semaphore import Semaphore
 
 from hactrl.agents import AgentServer, read_tokens
+from hactrl.answered import answered_for
 from hactrl.answers import Answers, Switch
 from hactrl.backbone import Backbone, Emitter
 from hactrl.engine.decide import initial
@@ -25,12 +27,15 @@ from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
 from hactrl.engine.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.keeper import Keeper
+from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.power import PowerFencer
 from hactrl.rest import Api
+from hactrl.rest.hosts import own_names
 from hactrl.runtime import Outlets, Runtime
 from hactrl.site.model import Site
 from hactrl.store import SqliteStore, StoreError
 from hactrl.switches import Counters, Wanted
+from hactrl.tokens import header_token, read_secret
 
 LOG = logging.getLogger(__name__)
 
@@ -118,6 +123,7 @@ class Assembly:
             counters=lambda: self._counters,
             looking_round=lambda: self.runtime.looking_round,
             token=operator,
+            hosts=names_of(site),
             aside=few_at_a_time(tpool.execute),
         )
 
@@ -127,8 +133,9 @@ class Assembly:
 
     def start(self, supervise: Supervise) -> None:
         """Listen to agents, start probing, write the journal."""
+        check_descriptors(rooms(self.runtime.state.site))
         supervise("journal", self._keep_journal)
-        self._agents.start()
+        supervise("agents", lambda: self._agents.serve(OPEN[AGENTS]))
         supervise("prober", self._prober.run)
         supervise("discovery", self.backbone.announce)
         supervise("answers", self.answers.run)
@@ -140,26 +147,25 @@ class Assembly:
             self.backbone.installed(switch, wanted.version)
 
     def _store_placement(self, effect: StorePlacement) -> None:
-        """Answers whatever happens."""
-        outcome = Outcome.FAILED
-        try:
-            self._keeper.place(effect.role, effect.server, effect.epoch)
-            outcome = Outcome.DONE
-        except StoreError as error:
-            LOG.error("%s", error)
-        finally:
+        with answered_for(effect, self.runtime.post):
+            outcome = self._stored(
+                lambda: self._keeper.place(effect.role, effect.server, effect.epoch)
+            )
             self.runtime.post(EpochStored(effect.operation, outcome))
 
     def _remember(self, effect: Remember) -> None:
-        """Answers whatever happens."""
-        outcome = Outcome.FAILED
+        with answered_for(effect, self.runtime.post):
+            outcome = self._stored(lambda: self._keeper.remember(effect.text))
+            self.runtime.post(Remembered(effect.operation, outcome))
+
+    @staticmethod
+    def _stored(write: Callable[[], None]) -> Outcome:
         try:
-            self._keeper.remember(effect.text)
-            outcome = Outcome.DONE
+            write()
         except StoreError as error:
             LOG.error("%s", error)
-        finally:
-            self.runtime.post(Remembered(effect.operation, outcome))
+            return Outcome.FAILED
+        return Outcome.DONE
 
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time. That it
@@ -200,15 +206,23 @@ def few_at_a_time(
     return wait_and_run
 
 
+def names_of(site: Site) -> frozenset[str]:
+    """Under which names the REST interface may be asked for."""
+    file = Path("/etc/hosts")
+    known = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    controller = site.controller
+    return own_names((controller.rest.host, *controller.rest_hosts), socket.gethostname(), known)
+
+
 def operator_token(path: Path) -> str:
     """The operator's bearer token; a new one, readable by its owner only, if there is no file.
 
     Raises:
-        ValueError: the file is empty.
+        ValueError: the file is empty, or no such token, or others may read it.
         OSError: it cannot be read or written.
     """
     try:
-        token = path.read_text(encoding="utf-8").strip()
+        token = read_secret(path).strip()
     except FileNotFoundError:
         token = secrets.token_urlsafe(32)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,4 +230,4 @@ def operator_token(path: Path) -> str:
         path.write_text(token + "\n", encoding="utf-8")
     if not token:
         raise ValueError(f"{path} is empty; remove it, and a new token is made")
-    return token
+    return header_token(token, str(path))

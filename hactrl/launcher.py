@@ -6,12 +6,14 @@ process; no file in site-packages is touched:
 1. `ryu.app.wsgi` imports `ALREADY_HANDLED` from `eventlet.wsgi`, which eventlet 0.30.3 dropped.
 2. `ryu-manager hactrl` in a checkout takes the name for the path of the folder `hactrl`, and
    elsewhere loads the package and finds no application in it: the name means `hactrl.app`.
-3. OpenFlow over TLS works for the first connection only (`stream_server` says why).
-4. Everything listens on 0.0.0.0: the site file says where, and its default is loopback.
+3. OpenFlow over TLS works for the first connection only (`StreamServer` says why).
+4. Everything listens on 0.0.0.0, and beside other controllers: the site file says where, its
+   default is loopback, and all is open, for this process alone, before Ryu starts.
 5. Its log has neither time nor level nor origin, and a line for each request that is served.
 6. It believes what switches send (`flows.openflow.connection` says how that is put right).
 
-A site file that is missing or wrong ends the program before Ryu starts.
+A site file that is missing or wrong, and a port that cannot be opened, end the program before Ryu
+starts.
 """
 
 from __future__ import annotations
@@ -48,9 +50,6 @@ UNREPLIED_ECHOES = 3
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """Of every line of the log."""
 
-REQUEST_TIMEOUT = 30.0
-"""Seconds of silence after which a REST client's connection ends."""
-
 DEFAULT_CONFIG_FILES = ["/usr/local/etc/ryu/ryu.conf"]
 """Where Ryu looks for its options when no `--config-file` is given."""
 
@@ -85,11 +84,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.enable_debugger:
             # Ryu does so in its `main`, too late for the locks of what is imported here.
             hub.patch(thread=True)
+        from hactrl.listeners import ListenError
         from hactrl.site import SiteError
 
         try:
-            use_site(options, configured_site(options))
-        except (SiteError, SiteNotNamedError, OSError) as error:
+            site = configured_site(options)
+            use_site(options, site)
+            open_doors(options, site)
+        except (SiteError, SiteNotNamedError, ListenError, OSError) as error:
             return refuse(error)
         return run(manager, arguments)
     manager.main(args=arguments, prog="ryu-manager")
@@ -145,7 +147,8 @@ def ryu_manager() -> Any:
     from flows.openflow import connection
 
     connection.install()
-    ryu.controller.controller.StreamServer = stream_server(hub.StreamServer)
+    ryu.controller.controller.StreamServer = StreamServer
+    hub.WSGIServer.__init__ = listen_to_requests
     hub.WSGIServer.serve_forever = serve_requests
     ryu.log.init_log = formatted(ryu.log.init_log)
     return ryu.cmd.manager
@@ -168,17 +171,21 @@ def formatted(init_log: Callable[[], None]) -> Callable[[], None]:
     return init
 
 
-def serve_requests(server: Any) -> None:
-    """Ryu's `WSGIServer.serve_forever`, without a line for each request, and without patience for
-    who asks half a request."""
-    from eventlet import wsgi
+def listen_to_requests(server: Any, listen_info: tuple[str, int], application: Any) -> None:
+    """Ryu's `WSGIServer.__init__`, with the port that is open already."""
+    from hactrl.listeners import REST, door
 
-    wsgi.server(
-        *(server.server, server.handle),
-        log=RequestLog(),
-        log_format="",
-        socket_timeout=REQUEST_TIMEOUT,
-    )
+    server.door, server.handle = door(REST, listen_info), application
+    server.server = server.door.listener
+
+
+def serve_requests(server: Any) -> None:
+    """Ryu's `WSGIServer.serve_forever`, with limits to what a client may ask for, and without a
+    line for each request."""
+    from hactrl.listeners import or_end
+    from hactrl.rest.server import serve
+
+    or_end("REST", lambda: serve(server.door, server.handle, RequestLog()))
 
 
 class RequestLog:
@@ -262,31 +269,53 @@ def use_site(options: Any, site: Site) -> None:
     options.set_default("maximum_unreplied_echo_requests", UNREPLIED_ECHOES)
 
 
+def open_doors(options: Any, site: Site) -> None:
+    """Open all ports, where Ryu's options say, for as many connections as this process may have.
+
+    Raises `hactrl.listeners.ListenError` for the first that is not to be had.
+    """
+    from hactrl import listeners
+    from hactrl.site.model import Listen
+
+    configured = site.controller
+    tls = options.ctl_privkey is not None and options.ctl_cert is not None
+    switches = Listen(
+        options.ofp_listen_host, options.ofp_ssl_listen_port if tls else options.ofp_tcp_listen_port
+    )
+    clients = Listen(options.wsapi_host, options.wsapi_port)
+    listeners.allow_descriptors()
+    rooms = listeners.rooms(site)
+    for key, listen, usual, option in (
+        (listeners.OPENFLOW, switches, configured.openflow, "--ofp-..."),
+        (listeners.AGENTS, configured.agents, configured.agents, ""),
+        (listeners.REST, clients, configured.rest, "--wsapi-..."),
+    ):
+        name = key if listen == usual else f"{option} (instead of {key})"
+        listeners.OPEN[key] = listeners.open_door(name, listen, rooms[key])
+
+
 Handler = Callable[[Any, Any], None]
 
 
-def stream_server(base: type[Any]) -> type[Any]:
-    """Ryu's `StreamServer`, with a TLS that outlives the first connection.
+class StreamServer:
+    """In the place of Ryu's: serves switches at the port that is open already, with a TLS that
+    outlives the first connection, and ends the controller if it ends.
 
     Ryu's own makes its context anew from a dictionary that all connections share, and takes
     key and certificate out of it the first time. Here one context wraps every connection, and
     a peer that is silent in the handshake is dropped after `HANDSHAKE_TIMEOUT`.
     """
 
-    class StreamServer(base):  # type: ignore[misc]
-        def __init__(
-            self,
-            listen_info: tuple[str, int],
-            handle: Handler,
-            backlog: None = None,
-            spawn: str = "default",
-            **tls: Any,
-        ) -> None:
-            if tls:
-                handle = tls_handler(tls_context(**tls), handle)
-            super().__init__(listen_info, handle, backlog, spawn)
+    def __init__(self, listen_info: tuple[str, int], handle: Handler, **tls: Any) -> None:
+        from hactrl.listeners import OPENFLOW, door
 
-    return StreamServer
+        self.door = door(OPENFLOW, listen_info)
+        self.handle = tls_handler(tls_context(**tls), handle) if tls else handle
+
+    def serve_forever(self) -> None:
+        from hactrl.listeners import or_end
+
+        or_end("OpenFlow", lambda: self.door.serve(self.handle))
 
 
 def tls_context(

@@ -11,6 +11,7 @@ from typing import Any
 import eventlet
 from eventlet.green import subprocess
 
+from hactrl.answered import answered_for
 from hactrl.engine.effects import FencePower
 from hactrl.engine.events import Event, Outcome, PowerFenced
 from hactrl.site.model import PowerFence
@@ -35,8 +36,9 @@ class PowerFencer:
         eventlet.spawn_n(self._run, order, fence)
 
     def _run(self, order: FencePower, fence: PowerFence) -> None:
-        outcome = _outcome(fence)
-        self._emit(PowerFenced(order.operation, order.server, outcome))
+        with answered_for(order, self._emit):
+            outcome = _outcome(fence)
+            self._emit(PowerFenced(order.operation, order.server, outcome))
 
 
 def _outcome(fence: PowerFence) -> Outcome:

@@ -22,6 +22,7 @@ from eventlet.queue import LightQueue
 
 from flows.compile import Compiler
 from flows.rules import RuleSet
+from hactrl.answered import answered_for
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import (
     AnnounceHost,
@@ -63,8 +64,9 @@ ANSWER_TIMEOUT = 5.0
 
 @dataclass(frozen=True)
 class Outlets:
-    """Who carries out which effect. None may block, each result comes back as an event. `awaited`
-    are the switches that are to have their rules first."""
+    """Who carries out which effect. None may block, each result comes back as an event. What one
+    raises does so too, and what it leaves to a greenlet is in `answered_for` there. `awaited` are
+    the switches that are to have their rules first."""
 
     ask_agent: Callable[[AskAgent], None]
     fence_power: Callable[[FencePower], None]
@@ -222,7 +224,8 @@ class Runtime:
                 if answered := self._answers.get(effect.request):
                     answered.send(effect)
             case _:
-                self._outlet_of[type(effect)](effect)
+                with answered_for(effect, self.post):
+                    self._outlet_of[type(effect)](effect)
 
     def _set_alarm(self, at: float, now: float) -> None:
         if self._wake is not None:

@@ -135,6 +135,7 @@ class Campus:
         for file in (Path(controller.agent_tokens), Path(controller.operator_token)):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.touch(mode=0o600)
+            file.chmod(0o600)  # of an earlier lab
             file.write_text("" if file.name == "agent-tokens" else f"{new_token()}\n")
 
     def _forget(self) -> None:

@@ -181,6 +181,7 @@ class Lab:
         ):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             file.touch(mode=0o600)
+            file.chmod(0o600)  # of an earlier lab
             file.write_text(text)
         return tokens
 

@@ -34,6 +34,7 @@ from hactrl.agent.protocol import (
 )
 from hactrl.agent.roles import Result, RoleKeeper
 from hactrl.engine.events import Held, Outcome
+from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
 
@@ -210,6 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = load(options.file)
         if options.check:
             return 0
+        read_secret(Path(config.token_file))  # here alone: a guard must not end a role for a mode
         read_token(config.token_file)
         read_boot_id(config.boot_id_file)
         for directory in (config.state_directory, config.run_directory):

@@ -33,6 +33,7 @@ from hactrl.cli.common import (
 from hactrl.client import Accepted, Client, UnreachableError
 from hactrl.site import SiteError, dumps, load
 from hactrl.site.warnings import warnings
+from hactrl.tokens import header_token, read_secret
 
 #: Seconds between two looks of `status --watch`.
 WATCH_INTERVAL = 1.0
@@ -378,9 +379,12 @@ def _change(
 
 
 def _token(file: Path | None) -> str:
-    if file is None:
-        return os.environ.get("HACTRL_TOKEN", "")
     try:
-        return file.read_text(encoding="utf-8").strip()
+        if file is None:
+            return header_token(os.environ.get("HACTRL_TOKEN", ""), "HACTRL_TOKEN")
+        return header_token(read_secret(file).strip(), str(file))
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--token-file") from error
+    except ValueError as error:
+        hint = "HACTRL_TOKEN" if file is None else "--token-file"
+        raise typer.BadParameter(str(error), param_hint=hint) from error

@@ -26,7 +26,7 @@ from hactrl.journal import Entry
 from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
-from hactrl.rest.router import Permission, Router
+from hactrl.rest.router import LOCAL, Permission, Router
 from hactrl.rest.status import health, obstacle_json, status
 from hactrl.rest.tables import pipeline_json, rule_sets_json
 from hactrl.store_file import StoreError
@@ -87,6 +87,7 @@ class Api:
         history: reads the journal.
         tables: gives what every switch should hold now.
         token: the operator's bearer token.
+        hosts: the names under which it may be asked for, see `hactrl.rest.hosts`.
         counters: gives what has been sent to each switch.
         looking_round: whether the controller, just started, changes no switch yet.
         aside: runs a function that takes more than a few milliseconds (all tables of a large site
@@ -107,6 +108,7 @@ class Api:
         history: History,
         tables: Callable[[], Mapping[str, RuleSet]],
         token: str,
+        hosts: frozenset[str] = LOCAL,
         counters: Callable[[], Mapping[str, Counters]] = dict,
         looking_round: Callable[[], bool] = bool,
         aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
@@ -122,7 +124,7 @@ class Api:
         self._registry.register(StateCollector(snapshot, counters, looking_round))
         self.happenings = Happenings(self._registry)
         self._version = version("hactrl")
-        self.router = Router(token)
+        self.router = Router(token, hosts)
         self._add_routes()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:

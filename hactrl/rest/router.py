@@ -20,12 +20,14 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from webob import Request, Response
 
+from hactrl.rest.hosts import is_own, own_names
+from hactrl.rest.limits import check_length
 from hactrl.rest.problem import ProblemError
 
 LOG = logging.getLogger(__name__)
 
-#: Bytes of a request's body; ours need a few hundred.
-LARGEST_BODY = 64 * 1024
+#: The names that every controller has.
+LOCAL = own_names((), "", "")
 
 Handler = Callable[..., Response]
 
@@ -58,13 +60,15 @@ class Route:
 class Router:
     """A WSGI application that hands each request to the one route that it is for.
 
-    `token` is the operator's. Raises ValueError if it is empty.
+    `token` is the operator's, `hosts` are the names under which it may be asked for (see
+    `hactrl.rest.hosts`). Raises ValueError if the token is empty.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, hosts: frozenset[str] = LOCAL) -> None:
         if not token:
             raise ValueError("the operator's token is empty: nobody could be told from nobody")
         self._token = token.encode()
+        self._hosts = hosts
         self.routes: list[Route] = []
 
     def add(
@@ -105,12 +109,26 @@ class Router:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
+        self._check_host(request)
         route, parameters = self._find(request)
         if route.permission is not Permission.READ:
             self._authorize(request)
         if route.body is None:
             return route.handler(request, **parameters)
         return route.handler(request, _body(request, route.body), **parameters)
+
+    def _check_host(self, request: Request) -> None:
+        """A browser always tells the host that it was asked for; others need not."""
+        host = request.environ.get("HTTP_HOST")
+        if host is None or is_own(host, self._hosts, request.environ["SERVER_NAME"]):
+            return
+        raise ProblemError(
+            HTTPStatus.MISDIRECTED_REQUEST,
+            "unknown-host",
+            f"{host[:100]!r} is no name of this controller; if it should be one, add it to"
+            " controller.rest.hosts in the site file",
+            headers={"Connection": "close"},
+        )
 
     def _find(self, request: Request) -> tuple[Route, Mapping[str, str]]:
         try:
@@ -155,18 +173,8 @@ def _bad_request(detail: str, **more: Any) -> ProblemError:
 
 def _body(request: Request, shape: type[BaseModel]) -> BaseModel:
     """The body, whole and of the right shape."""
-    if request.content_length is None and request.headers.get("Transfer-Encoding"):
-        raise ProblemError(
-            HTTPStatus.LENGTH_REQUIRED, "length-required", "send the body with its Content-Length"
-        )
-    length = request.content_length or 0
-    if length > LARGEST_BODY:
-        raise ProblemError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            "too-large",
-            f"{length} bytes, and {LARGEST_BODY} are the most",
-            headers={"Connection": "close"},
-        )
+    told = request.environ.get("CONTENT_LENGTH")
+    length = check_length([told] if told else [], request.headers.get("Transfer-Encoding"))
     if request.content_type != "application/json":
         raise ProblemError(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

@@ -45,6 +45,7 @@ def describe(site: Site) -> dict[str, Any]:
             "rest": {
                 "listen": _listen(site.controller.rest),
                 "token": site.controller.operator_token,
+                "hosts": list(site.controller.rest_hosts),
             },
             "store": site.controller.store,
         },

@@ -145,6 +145,7 @@ class Controller:
     agent_tokens: str
     operator_token: str
     store: str
+    rest_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

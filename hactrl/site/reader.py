@@ -93,6 +93,7 @@ def _site(part: SitePart, document: Document) -> Site:
             agent_tokens=part.controller.agents.tokens,
             operator_token=part.controller.rest.token,
             store=part.controller.store,
+            rest_hosts=tuple(part.controller.rest.hosts),
         ),
         file_services={
             name: _file_services(server, timers) for name, server in part.file_servers.items()

@@ -160,6 +160,15 @@ def _listen(value: object) -> Listen:
     return Listen(match[1] or match[2], int(match[3]))
 
 
+def _host(value: object) -> str:
+    if isinstance(value, str) and re.fullmatch(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+", value):
+        return value
+    raise _wrong(
+        f"{value!r} is no name of a host",
+        "a name or address without port, like hactrl.example.org",
+    )
+
+
 def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
     """Unless faults have been cut out, which may have emptied it."""
     if not value and not (info.context or {}).get("cut"):
@@ -176,6 +185,7 @@ Place = Annotated[InstanceOf[Attachment], BeforeValidator(_attachment)]
 IpAddress = Annotated[Any, BeforeValidator(_address)]
 IpNetwork = Annotated[Any, BeforeValidator(_subnet)]
 Socket = Annotated[InstanceOf[Listen], BeforeValidator(_listen)]
+HostName = Annotated[str, BeforeValidator(_host)]
 DatapathId = Annotated[int, BeforeValidator(_datapath)]
 TcpPort = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1, le=100)]
@@ -349,6 +359,7 @@ class AgentsPart(Part):
 class RestPart(Part):
     listen: Socket = Listen("127.0.0.1", 8080)
     token: Text = "/etc/hactrl/operator-token"
+    hosts: list[HostName] = []
 
 
 class ControllerPart(Part):

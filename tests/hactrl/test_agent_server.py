@@ -14,6 +14,7 @@ import eventlet
 import pytest
 from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected
 from eventlet.green import socket
+from running import secret
 
 from hactrl.agent.protocol import (
     FROM_CONTROLLER,
@@ -343,16 +344,21 @@ def test_who_does_not_take_what_it_is_sent_is_lost(server: AgentServer, events: 
 
 
 def test_tokens_are_read_from_lines(tmp_path: Path) -> None:
-    path = tmp_path / "tokens"
-    path.write_text("# servers\none: a\n\ntwo: b\n", encoding="utf-8")
+    path = secret(tmp_path / "tokens", "# servers\none: a\n\ntwo: b\n")
     assert read_tokens(path) == {"one": "a", "two": "b"}
 
 
 @pytest.mark.parametrize("text", ["one\n", "one:\n", ": a\n", "one: a b\n", "one: a\none: b\n"])
 def test_a_wrong_line_of_tokens_is_named(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "tokens"
-    path.write_text(text, encoding="utf-8")
+    path = secret(tmp_path / "tokens", text)
     with pytest.raises(ValueError, match=r"tokens:[12]: "):
+        read_tokens(path)
+
+
+@pytest.mark.reported("C7")
+def test_tokens_that_others_may_read_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    path = secret(tmp_path / "tokens", "one: a\n", mode=0o644)
+    with pytest.raises(ValueError, match=f"{path}: .*`chmod 600 {path}`"):
         read_tokens(path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from eventlet import event
 from eventlet.queue import LightQueue
 from rest_fixture import SITE
+from running import secret
 
 from hactrl import assembly as assembly_module
 from hactrl import keeper, words
@@ -42,8 +43,7 @@ def test_two_controllers_make_different_tokens(tmp_path: Path) -> None:
 
 
 def test_a_token_that_somebody_wrote_is_used_without_the_space_around_it(tmp_path: Path) -> None:
-    file = tmp_path / "operator-token"
-    file.write_text("  chosen by hand \n")
+    file = secret(tmp_path / "operator-token", "  chosen by hand \n")
     assert operator_token(file) == "chosen by hand"
 
 
@@ -51,10 +51,25 @@ def test_a_token_that_somebody_wrote_is_used_without_the_space_around_it(tmp_pat
 def test_an_empty_file_is_refused_with_its_name_and_the_remedy(
     tmp_path: Path, content: str
 ) -> None:
-    file = tmp_path / "operator-token"
-    file.write_text(content)
+    file = secret(tmp_path / "operator-token", content)
     with pytest.raises(ValueError, match=f"{file} is empty; remove it"):
         operator_token(file)
+
+
+@pytest.mark.reported("C7")
+@pytest.mark.parametrize("content", ["tökén", "two\nlines", "a\x00b", "\x7f"])
+def test_a_token_that_no_header_can_hold_is_refused(tmp_path: Path, content: str) -> None:
+    file = secret(tmp_path / "operator-token", content)
+    with pytest.raises(ValueError, match=f"{file}: a token is one line of ASCII"):
+        operator_token(file)
+
+
+@pytest.mark.reported("C7")
+def test_a_token_that_others_may_read_is_refused(tmp_path: Path) -> None:
+    file = secret(tmp_path / "operator-token", "known to all", mode=0o644)
+    with pytest.raises(ValueError, match=f"`chmod 600 {file}`"):
+        operator_token(file)
+    assert file.read_text() == "known to all"
 
 
 def test_a_file_that_cannot_be_read_is_no_reason_to_make_a_new_token(tmp_path: Path) -> None:
@@ -112,8 +127,7 @@ def test_a_placement_is_answered_whatever_happens_to_it(
 
     monkeypatch.setattr(assembly._keeper, "place", fail)
     monkeypatch.setattr(assembly.runtime, "post", answers.append)
-    with nullcontext() if isinstance(error, StoreError) else pytest.raises(type(error)):
-        assembly._store_placement(StorePlacement(7, "smtp_pop", "mailrelay", 2))
+    assembly._store_placement(StorePlacement(7, "smtp_pop", "mailrelay", 2))
     assert answers == [EpochStored(7, Outcome.FAILED)]
 
 

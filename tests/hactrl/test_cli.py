@@ -13,6 +13,7 @@ import httpx
 import pytest
 from click.testing import Result
 from rest_fixture import EXAMPLE, TOKEN, Controller, served
+from running import secret
 from typer.testing import CliRunner
 
 from hactrl.cli.commands import Exit, app
@@ -134,10 +135,36 @@ def test_a_missing_or_wrong_token_is_refused(url: str, controller: Controller) -
 
 
 def test_the_token_may_stand_in_a_file(url: str, tmp_path: Path) -> None:
-    (tmp_path / "token").write_text(TOKEN + "\n")
+    secret(tmp_path / "token", TOKEN + "\n")
     result = hactl("disable", "smtp_pop", "--reason", "x", "--yes",
                    "--token-file", str(tmp_path / "token"), url=url, token="")  # fmt: skip
     assert result.exit_code == Exit.DONE
+
+
+@pytest.mark.reported("C7")
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"known to all", 0o644, "chmod 600"),
+        (b"\xff\xfe", 0o600, "UTF-8"),
+        ("tökén".encode(), 0o600, "ASCII"),
+    ],
+)
+def test_a_token_file_that_is_open_or_no_text_is_wrong_usage(
+    url: str, tmp_path: Path, content: bytes, mode: int, words: str
+) -> None:
+    file = secret(tmp_path / "token", content, mode)
+    result = hactl("enable", "smtp_pop", "--reason", "x", "--yes",
+                   "--token-file", str(file), url=url)  # fmt: skip
+    assert result.exit_code == Exit.USAGE
+    assert words in result.stderr
+
+
+@pytest.mark.reported("C7")
+def test_a_token_in_the_environment_that_is_no_text_is_wrong_usage(url: str) -> None:
+    result = hactl("enable", "smtp_pop", "--reason", "x", "--yes", url=url, token="\udcff")
+    assert result.exit_code == Exit.USAGE
+    assert "HACTRL_TOKEN" in result.stderr
 
 
 def test_a_token_file_that_is_not_there_is_wrong_usage(url: str, tmp_path: Path) -> None:

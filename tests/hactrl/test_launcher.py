@@ -17,12 +17,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from running import FRONTIER, MAIN, own_site
 from ryu import cfg
 
 from hactrl import launcher
 
 REPOSITORY = Path(__file__).parents[2]
-FRONTIER = REPOSITORY / "examples" / "frontier.yaml"
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -36,9 +36,7 @@ def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run_manager(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import os, sys; os.environ.pop('HACTRL_SITE', None)\n"
-    code += "from hactrl.launcher import main; sys.exit(main())"
-    return run_python(code, *arguments)
+    return run_python(MAIN, *arguments)
 
 
 @pytest.mark.parametrize("name", ["hactrl", "hactrl/", "hactrl.app"])
@@ -116,10 +114,9 @@ def test_a_wrong_site_file_ends_the_program_with_its_errors(tmp_path: Path) -> N
 
 
 def test_a_store_that_is_none_ends_the_program_with_its_name(tmp_path: Path) -> None:
-    store, file = tmp_path / "hactrl.sqlite", tmp_path / "site.yaml"
+    store = tmp_path / "hactrl.sqlite"
     store.write_text("no database, and long enough to be looked at as one" * 20)
-    file.write_text(FRONTIER.read_text().replace("/run/hactrl", str(tmp_path)))
-    done = run_manager("hactrl", "--hactrl-site", str(file))
+    done = run_manager("hactrl", "--hactrl-site", str(own_site(tmp_path)))
     assert done.returncode == 1
     assert f"ryu-manager: {store}" in done.stderr
     assert "Traceback" not in done.stderr
@@ -202,7 +199,8 @@ HALF_A_REQUEST = """
 import socket
 from hactrl import launcher
 launcher.ryu_manager()
-launcher.REQUEST_TIMEOUT = 0.2
+from hactrl.rest import server as limits
+limits.HEAD = 0.2
 from ryu.lib import hub
 server = hub.WSGIServer(("127.0.0.1", 0), None)
 hub.spawn(server.serve_forever)
@@ -216,6 +214,34 @@ with socket.create_connection(server.server.getsockname()) as client:
 def test_who_asks_half_a_request_is_hung_up_on() -> None:
     done = run_python(HALF_A_REQUEST)
     assert done.returncode == 0, done.stderr
+
+
+#: A listener that ends, as no listener should, under what Ryu starts.
+LISTENER_ENDS = """
+import errno, types
+from hactrl import launcher, listeners
+manager = launcher.ryu_manager()
+from ryu.controller import controller
+from ryu.lib import hub
+
+def accept():
+    raise OSError(errno.EBADF, "ended")
+
+listener = types.SimpleNamespace(
+    accept=accept, close=lambda: None, family=None, getsockname=lambda: "here"
+)
+for key in (listeners.OPENFLOW, listeners.REST):
+    listeners.OPEN[key] = listeners.Door(key, listener, listeners.Room(1, 1))
+{server}(("127.0.0.1", 0), None).serve_forever()
+"""
+
+
+@pytest.mark.reported("C9")
+@pytest.mark.parametrize("server", ["controller.StreamServer", "hub.WSGIServer"])
+def test_the_end_of_a_listener_is_the_end_of_the_controller(server: str) -> None:
+    done = run_python(LISTENER_ENDS.format(server=server))
+    assert done.returncode == 70, done.stderr
+    assert "the controller ends" in done.stderr
 
 
 @pytest.fixture(scope="module")

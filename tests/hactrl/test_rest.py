@@ -16,7 +16,8 @@ from hactrl.engine.effects import Record
 from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
 from hactrl.engine.state import Failure
 from hactrl.journal import Entry
-from hactrl.rest.router import LARGEST_BODY, Permission, Router
+from hactrl.rest.limits import LARGEST_BODY
+from hactrl.rest.router import Permission, Router
 from hactrl.store_file import StoreError
 from topology.model import Attachment
 

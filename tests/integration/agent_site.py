@@ -144,6 +144,7 @@ class FakeServer:
         self.mark = f"HACTRL_TEST={directory}"
         self.token = directory / "token"
         self.token.write_text("secret\n", encoding="utf-8")
+        self.token.chmod(0o600)
         self.file = directory / "agent.toml"
         self.file.write_text(
             f'server = "one"\ncontrollers = ["127.0.0.1:{port}"]\ntoken_file = "{self.token}"\n'

@@ -109,6 +109,7 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
         text = text.replace(slow, f"{slow.split()[0]} {quick}")
     site_file.write_text(text)
     (directory / "agent-tokens").write_text("mailrelay: one\nsmtp_pop: two\n")
+    (directory / "agent-tokens").chmod(0o600)
     site = load(site_file)
     with PrivateOvs(directory) as ovs:
         ovs.run("ip", "address", "add", "172.16.0.1/24", "dev", "lo")
