@@ -732,6 +732,9 @@ class World:
         if copy.kill_at is not None:
             copy.kill_at = max(copy.kill_at, sent + answer.duration)
             self.after(copy.kill_at - self.now, lambda: self.kill_timer(host, life))
+        for request, (when, waiting) in copy.requests.items():
+            if first is None and waiting is not None:  # any grant is the first one
+                first, copy.requests[request] = waiting, (when, None)
         if first is not None:
             first()
 
