@@ -300,11 +300,16 @@ def _fail_back(turn: Turn, role: Role) -> None:
 
 
 def _adopt(turn: Turn, role: Role) -> None:
-    """An agent has the role at an epoch above the placement's: the store was behind."""
+    """An agent has the role at an epoch above the placement's: the store was behind. Not while the
+    placement's own server says that it has it: one of the two lies."""
     if not role.needs_fence:
         return
     state, name = turn.state, role.name
     placement = state.placements[name]
+    if placement.server and holding(state, name, placement.server) is Holding.HELD:
+        own = state.agents[placement.server].roles[name].epoch
+        if own == placement.epoch:
+            return
     for server in role.servers:
         if holding(state, name, server) is not Holding.HELD:
             continue

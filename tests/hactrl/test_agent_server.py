@@ -32,6 +32,7 @@ from hactrl.agent.protocol import (
     Refused,
     Release,
     Report,
+    Status,
     Welcome,
 )
 from hactrl.agent_connection import BURST, RATE
@@ -149,17 +150,16 @@ def test_what_is_asked_arrives_and_its_answer_comes_back(
 
 @pytest.mark.reported("C4")
 def test_who_does_not_say_its_status_at_once_is_silent(server: AgentServer, events: Events) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    assert peer.next() == Status(1, "mail")
     assert events.next() == AgentAnswered(1, "one", "mail", Outcome.TIMED_OUT)
 
 
 @pytest.mark.reported("C4")
 def test_who_says_its_status_at_once_is_alive(server: AgentServer, events: Events) -> None:
-    peer = Peer(server.port, HELLO)
-    peer.next()
+    peer = connected(server.port, HELLO)
     events.next()
     peer.send(Answer(1, "mail", Outcome.DONE, 4, ""))
     server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))

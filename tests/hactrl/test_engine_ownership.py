@@ -218,6 +218,14 @@ def test_a_rebooted_owner_without_lease_and_power_fence_waits_for_a_person_and_s
     assert engine.asked(Verb.ASSUME)[-1].server == "alpha"
 
 
+@pytest.mark.reported("C5")
+def test_nobody_gets_users_by_claiming_a_high_epoch_while_the_owner_says_that_it_has_the_role() -> (
+    None
+):
+    engine = Engine().agent("beta", Holding.HELD, 2**50)
+    assert engine.state.placements[MAIL].server == "alpha"
+
+
 # Two kinds of evidence.
 
 
