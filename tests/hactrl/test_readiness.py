@@ -17,6 +17,7 @@ from webob import Request
 from hactrl import words
 from hactrl.cli.commands import Exit, app
 from hactrl.engine import readiness
+from hactrl.engine.decide import initial
 from hactrl.engine.events import (
     AgentConnected,
     AgentLost,
@@ -166,6 +167,7 @@ def test_a_live_service_that_asks_to_try_again_is_named_with_its_reply(said: str
 def test_a_role_that_was_never_placed_says_what_its_candidates_answer() -> None:
     controller = Controller()
     site = controller.site
+    controller.state = initial(site, {}, controller.now)
     role = site.roles["smtp_pop"]
     for server in site.network.servers:
         controller.tell(AgentConnected(server, "boot-1", ()))
@@ -178,7 +180,7 @@ def test_a_role_that_was_never_placed_says_what_its_candidates_answer() -> None:
                         said="* BYE closed for good" if service.name == "imap" else "",
                     )
                 )
-    controller.now += 60.0
+    controller.now += 1.0
     controller.tell(PortChanged(site.network.interfaces["A"].attachment, up=True))
     status = get(controller, "/v1/status")[1]
     roles = status["roles"]

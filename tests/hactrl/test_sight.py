@@ -12,13 +12,11 @@ from test_engine_decide import Engine as AnyEngine
 from hactrl import words
 from hactrl.engine import sight
 from hactrl.engine.candidates import best_verdict, failings, obstacles
-from hactrl.engine.effects import JudgeAnew, Obstacle, Reason, StorePlacement
+from hactrl.engine.effects import JudgeAnew, Obstacle, Reason
 from hactrl.engine.events import (
     AgentReported,
-    EpochStored,
     Held,
     Holding,
-    Outcome,
     PortChanged,
     ProbeChanged,
     ProberSight,
@@ -268,8 +266,7 @@ def test_what_is_judged_as_before_does_not_fill_the_journal() -> None:
 @pytest.mark.reported("A9")
 def test_a_takeover_goes_on_when_its_target_is_being_judged_anew() -> None:
     engine = Engine().tell(AgentReported("alpha", Held(MAIL, Holding.FAILED, 3)))
-    stored = EpochStored(engine.last(StorePlacement).operation, Outcome.DONE)
-    engine.tell(stored, SILENT, HEARD).wait(0.1)
+    engine.stored().tell(SILENT, HEARD).wait(0.1)
     takeover = engine.state.takeovers[MAIL]
     assert (takeover.target, takeover.step) == ("beta", Step.FENCE)
 

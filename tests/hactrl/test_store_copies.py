@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from hactrl import store_copies, words
 from hactrl.cli.commands import Exit, app
-from hactrl.engine import ownership
+from hactrl.engine import ledger, ownership
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import Record
 from hactrl.engine.events import AgentConnected, Held, Holding
@@ -409,12 +409,12 @@ def late(seed: int) -> Story:
 def told(story: Story, floor: int = FLOOR) -> World:
     world = World(make_site(story.servers, story.lease, story.power), story.seed, story.slowest)
     world.run_until(6.0)
-    copy = dict(world.stored)
+    copy = dict(world.stored), world.memory
     for fault in (*story.requests, *story.other):
         world.inject(fault)
     world.run_until(story.stops)
     world.stop_controller()
-    world.stored = copy
+    world.stored, world.memory = copy
 
     def start() -> None:
         world.start_controller()
@@ -423,6 +423,7 @@ def told(story: Story, floor: int = FLOOR) -> World:
     world.after(story.away, start)
     world.run_until(35.0)
     world.end_faults()
+    world.person()
     world.run_until(75.0)
     world.check_settled(16.0)
     return world
@@ -464,7 +465,7 @@ def test_an_agent_that_holds_nothing_proves_that_only_above_what_may_be_on_its_w
     state = ownership.forgetful(initial(make_site(), {MAIL: ("alpha", 1)}, 0.0), floor)
     said = AgentConnected("beta", "boot", (Held(MAIL, Holding.NOTHING, 3),))
     state, _ = decide(state, said, 1.0)
-    assert ("beta" not in ownership.suspects(state, MAIL)) is believed
+    assert ("beta" not in ledger.suspects(state, MAIL)) is believed
 
 
 def breaks(told_of: Story, floor: int = FLOOR) -> str:
