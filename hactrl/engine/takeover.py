@@ -32,7 +32,6 @@ from hactrl.engine.candidates import (
     best,
     failings,
     holding,
-    obstacles,
     obstacles_again,
     serving,
 )
@@ -55,14 +54,18 @@ from hactrl.engine.fencing import (
     release_failed,
     strengthen,
 )
-from hactrl.engine.standing import (
-    Standing,
-    best_that_is_there,
-    standing_of_candidate,
-    standing_of_owner,
-)
+from hactrl.engine.standing import best_that_is_there, standing_of_owner
 from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
-from hactrl.engine.target import boot_of, is_another, out_of_sight, target_may_return
+from hactrl.engine.target import (
+    boot_of,
+    hindrances_of,
+    is_another,
+    is_better_than_nobody,
+    out_of_sight,
+    remember_failure,
+    standing_now,
+    target_may_return,
+)
 from hactrl.engine.turn import Turn, with_item, without
 
 
@@ -83,7 +86,7 @@ def start(
         epoch=0,
         cause=cause,
         planned=planned,
-        left=_standing_now(turn.state, role),
+        left=standing_now(turn.state, role),
         step=Step.STORE,
         started=turn.now,
         deadline=turn.now,
@@ -163,7 +166,7 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
     better = strengthen(turn, takeover)
     if holding(turn.state, role, target) is Holding.FAILED:
         ask_release(turn, role, target, takeover.epoch)
-    if hindrances := _hindrances(turn.state, takeover):
+    if hindrances := hindrances_of(turn.state, takeover):
         _wait_for(turn, takeover, hindrances)
         return Progress.WAIT if target_may_return(turn, takeover, hindrances) else Progress.FAILED
     if ownership.may_assume(turn.state, role, target):
@@ -177,7 +180,7 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
 
 def _fence_failed(turn: Turn, takeover: Takeover) -> None:
     state, origin = turn.state, takeover.origin
-    hindered = bool(_hindrances(state, takeover))
+    hindered = bool(hindrances_of(state, takeover))
     if takeover.planned and origin is not None and origin != takeover.target:
         if not obstacles_again(state, takeover.role, origin):
             _begin(turn, takeover, origin)
@@ -256,7 +259,7 @@ def _enter_serve(turn: Turn, takeover: Takeover) -> None:
 
 def _serves(turn: Turn, takeover: Takeover) -> Progress:
     state, role, target = turn.state, takeover.role, takeover.target
-    if serving(state, role, target) or _is_better_than_nobody(state, takeover):
+    if serving(state, role, target) or is_better_than_nobody(state, takeover):
         return Progress.DONE
     reasons = failings(state, role, target)
     _wait_for(turn, takeover, reasons or (Obstacle(Reason.SERVICE_UNKNOWN, target),))
@@ -265,15 +268,6 @@ def _serves(turn: Turn, takeover: Takeover) -> Progress:
 
 #: What may pass while a new owner comes up.
 PASSING = frozenset({Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED})
-
-
-def _is_better_than_nobody(state: State, takeover: Takeover) -> bool:
-    """The daemons of a role that owns nothing run everywhere, and nothing that we do makes them
-    better: users are sent where they do better than at the server that has the role."""
-    role = takeover.role
-    if state.site.roles[role].needs_fence:
-        return False
-    return standing_of_candidate(state, role, takeover.target) > _standing_now(state, role)
 
 
 def _serve_failed(turn: Turn, takeover: Takeover) -> None:
@@ -286,7 +280,7 @@ def _serve_failed(turn: Turn, takeover: Takeover) -> None:
     others = set(state.site.roles[role].servers) - {target} - takeover.tried
     better = any(failures.expected(turn, role, server) > standing for server in others)
     if only_probes and held and not better and target != takeover.origin:
-        _remember_target(turn, takeover)
+        remember_failure(turn, takeover)
         _go_on(turn, takeover)
     else:
         _try_another(turn, takeover)
@@ -296,7 +290,7 @@ def _try_another(turn: Turn, takeover: Takeover) -> None:
     """The next target: one that has no obstacles, then the origin, then whoever does better than
     nobody, each tried once."""
     state, role, origin = turn.state, takeover.role, takeover.origin
-    _remember_target(turn, takeover)
+    remember_failure(turn, takeover)
     tried = takeover.tried | {takeover.target}
     own = {origin} if origin is not None else set()
     target = best(state, role, tried | own)
@@ -310,23 +304,6 @@ def _try_another(turn: Turn, takeover: Takeover) -> None:
         return
     unplanned = replace(takeover, planned=False, tried=tried)
     _begin(turn, unplanned, target)
-
-
-def _remember_target(turn: Turn, takeover: Takeover) -> None:
-    """A target that was hindered before it was asked has not failed, unless there was no need to
-    ask it; nor has one that was only lost from sight."""
-    lost = out_of_sight(takeover.waiting_for)
-    optional = takeover.planned and takeover.request is None
-    if takeover.step is Step.SERVE:
-        standing = standing_of_owner(turn.state, takeover.role, takeover.target)
-    elif optional or (takeover.step is Step.ASSUME and not lost):
-        standing = Standing.REFUSED
-    else:
-        return
-    ill = Standing.GONE < standing < Standing.WELL and not takeover.interrupted
-    if optional or ill:
-        standing = max(standing, Standing.REFUSED)
-        failures.remember(turn, takeover.role, takeover.target, standing)
 
 
 # STEER: users' packets go to the new place.
@@ -445,26 +422,6 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
         _enter(turn, takeover, steps[following])
     else:
         _finish(turn, takeover)
-
-
-def _hindrances(state: State, takeover: Takeover) -> tuple[Obstacle, ...]:
-    """Why the target cannot go on; its own earlier server need not be ready, only able, and
-    another one only better than the one that was left. Whom probes have lost sight of for a while
-    is looked at again in SERVE."""
-    role, target = takeover.role, takeover.target
-    if target == takeover.origin:
-        return obstacles_again(state, role, target)
-    if standing_of_candidate(state, role, target) > takeover.left and not best(
-        state, role, takeover.tried | {takeover.origin or "", target}
-    ):
-        return ()
-    found = obstacles(state, role, target)
-    return tuple(obstacle for obstacle in found if obstacle.reason is not Reason.SERVICE_UNKNOWN)
-
-
-def _standing_now(state: State, role: str) -> Standing:
-    live = state.placements[role].server
-    return standing_of_owner(state, role, live) if live else Standing.GONE
 
 
 def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:

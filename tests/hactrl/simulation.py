@@ -286,6 +286,7 @@ class World:
         self.controller_up = False
         self.state: State = engine.initial(site, {}, 0.0)
         self.unserved: dict[str, float] = {}  # since when, by role
+        self.exposed: dict[str, float] = {}  # by role: since when it is called protected in vain
         self.start_controller()
         self.watch()
 
@@ -1067,18 +1068,38 @@ class World:
                     raise Broken(f"{role.name} is out since {since}, and all is settled")
             else:
                 self.unserved.pop(role.name, None)
+            self.watch_protection(role, asked)
         self.after(0.5, self.watch)
+
+    def watch_protection(self, role: Role, asked: bool) -> None:
+        """A role that could not lose its server is not called protected for long."""
+        live = self.state.placements[role.name].server
+        others = (host for name, host in self.hosts.items() if name != live)
+        exposed = not any(self.is_able(role, host) for host in others)
+        if not asked or not exposed or readiness.unprotected(self.state, self.now)[role.name]:
+            self.exposed.pop(role.name, None)
+        elif self.now - self.exposed.setdefault(role.name, self.now) > NOTICED_WITHIN:
+            raise Broken(f"{role.name} is called protected, and nobody else could take it")
+
+    def is_able(self, role: Role, host: Host) -> bool:
+        """Could it be given the role, as far as anybody could see?"""
+        answers = host.on and not host.frozen and role.name not in host.broken
+        agent = not role.needs_fence or (host.agent and host.name in self.connections)
+        wanted = host.name in role.servers and host.name not in self.state.disabled
+        return answers and agent and wanted and self.is_plugged(role, host)
+
+    def is_plugged(self, role: Role, host: Host) -> bool:
+        return all(
+            any(self.port_up(card) for card in self.site.cards(role, host.name, segment))
+            for segment in role.segments
+        )
 
     def is_served(self, role: Role) -> bool:
         host = self.hosts.get(self.state.placements[role.name].server or "")
         if host is None or not host.on or host.frozen or role.name in host.broken:
             return False
-        plugged = all(
-            any(self.port_up(card) for card in self.site.cards(role, host.name, segment))
-            for segment in role.segments
-        )
         owned = host.copy.using and host.copy.holding is Holding.HELD
-        return plugged and (owned or not role.needs_fence)
+        return self.is_plugged(role, host) and (owned or not role.needs_fence)
 
     def steered_to(self) -> set[str]:
         wanted = intents(self.site, self.state)
