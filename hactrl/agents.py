@@ -54,6 +54,7 @@ from hactrl.engine.events import (
     Noticed,
     Outcome,
 )
+from hactrl.engine.ledger import fingerprint
 from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
 from hactrl.sparing import Sparing
@@ -300,7 +301,7 @@ class AgentServer:
             "peer": "agent" if isinstance(hello, AgentHello) else "guard",
             "server": hello.server,
             "address": connection.peer,
-            "boot": hello.boot,
+            "boot": fingerprint(hello.boot),
             "refusal": error.refusal.value,
             "standing": error.standing,
         }

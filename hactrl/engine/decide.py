@@ -300,20 +300,18 @@ def _fail_back(turn: Turn, role: Role) -> None:
 
 
 def _adopt(turn: Turn, role: Role) -> None:
-    """An agent has the role at an epoch above the placement's: the store was behind. Not while the
-    placement's own server says that it has it: one of the two lies."""
+    """An agent has the role at an epoch above the placement's: the store was behind, or the agent
+    was late. Once the role has been served nobody can know of an epoch that we have not given."""
     if not role.needs_fence:
         return
     state, name = turn.state, role.name
     placement = state.placements[name]
-    if placement.server and holding(state, name, placement.server) is Holding.HELD:
-        own = state.agents[placement.server].roles[name].epoch
-        if own == placement.epoch:
-            return
     for server in role.servers:
         if holding(state, name, server) is not Holding.HELD:
             continue
         epoch = state.agents[server].roles[name].epoch
+        if name in state.served and epoch > state.given.get(name, 0):
+            continue
         if epoch > placement.epoch and epoch == state.epochs[name]:
             turn.update(
                 placements=with_item(state.placements, name, Placement(server, epoch, turn.now))

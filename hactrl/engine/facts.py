@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import answers, doubts, judging, learning, ownership, sight
+from hactrl.engine import answers, doubts, judging, learning, ledger, ownership, sight
 from hactrl.engine.effects import Record
 from hactrl.engine.events import (
     AgentAnswered,
@@ -118,7 +118,7 @@ def agent_connected(turn: Turn, event: AgentConnected) -> None:
     had = frozenset(held.role for held in event.roles if held.holding is not Holding.NOTHING)
     agent = Agent(True, event.boot, roles, turn.now, had)
     turn.update(agents=with_item(turn.state.agents, event.server, agent))
-    turn.record("agent.connected", server=event.server, boot=event.boot)
+    turn.record("agent.connected", server=event.server, boot=ledger.fingerprint(event.boot))
     _forget_agent_asks(turn, event.server)
     fence = turn.state.fenced.get(event.server)
     if fence is not None:

@@ -8,13 +8,15 @@ from enum import Enum
 from hactrl.engine import ledger
 from hactrl.engine.candidates import (
     all_ports_down,
+    best_verdict,
     connected,
     failings,
     holding,
+    probed_services,
     probes_confirmed_at,
 )
 from hactrl.engine.effects import AskAgent, FencePower, Reason, Verb
-from hactrl.engine.events import Holding, Outcome, Proof
+from hactrl.engine.events import Holding, Outcome, Proof, Verdict
 from hactrl.engine.state import Ask, AskKind, State, Takeover
 from hactrl.engine.turn import Turn
 
@@ -57,7 +59,7 @@ def evidence(turn: Turn, takeover: Takeover, server: str) -> frozenset[Evidence]
     found = set()
     if all_ports_down(state, server) or Reason.NO_LIVE_INTERFACE in reasons:
         found.add(Evidence.PORTS)
-    silent = Reason.SERVICE_UNHEALTHY in reasons
+    silent = _says_nothing_good(state, role, server) and Reason.SERVICE_UNHEALTHY in reasons
     if silent and turn.reached(probes_confirmed_at(state, role, server)):
         found.add(Evidence.PROBES)
     if _agent_fails(state, takeover, server):
@@ -65,6 +67,15 @@ def evidence(turn: Turn, takeover: Takeover, server: str) -> frozenset[Evidence]
     if _guard_fails(state, takeover, server):
         found.add(Evidence.GUARD)
     return frozenset(found)
+
+
+def _says_nothing_good(state: State, role: str, server: str) -> bool:
+    """A standby that says 'try again' is alive and as it should be."""
+    wanted = state.site.roles[role]
+    return state.placements[role].server == server or any(
+        best_verdict(state, wanted, service, server) is Verdict.UNHEALTHY
+        for service in probed_services(state, wanted, server)
+    )
 
 
 def _agent_fails(state: State, takeover: Takeover, server: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 from hactrl.engine.effects import Reason
 from hactrl.engine.state import Agent, Holder, State, Whose
 
@@ -72,10 +74,17 @@ def against_off(state: State, server: str, now: float) -> Reason | None:
     if server not in state.site.network.servers:
         return Reason.UNKNOWN_SERVER
     agent = state.agents.get(server)
-    if agent is not None and agent.connected and agent.boot == boot_entered(state, server):
+    entries = [holders[server] for holders in state.holders.values() if server in holders]
+    unproven = [holder for holder in entries if holder.proof is None]
+    boots = {holder.boot for holder in unproven if holder.whose is Whose.BOOT}
+    if agent is not None and agent.connected and (agent.boot in boots or not boots):
         return Reason.STILL_SPEAKS
-    for holders in state.holders.values():
-        holder = holders.get(server)
-        if holder is not None and holder.proof is None and (holder.expires or 0.0) > now:
-            return Reason.LEASE_RUNS
+    if any((holder.expires or 0.0) > now for holder in unproven):
+        return Reason.LEASE_RUNS
     return None
+
+
+def fingerprint(boot: str) -> str:
+    """What the journal, which everybody may read, says of a boot: enough to tell two apart, and
+    nothing to pass for one with."""
+    return sha256(boot.encode("utf-8", "surrogateescape")).hexdigest()[:12] if boot else ""

@@ -293,7 +293,9 @@ def _hear_of_a_holder(turn: Turn, server: str, held: Held) -> None:
         if claimed != holder:
             enter(turn, name, server, claimed)
     if held.holding is Holding.HELD and held.epoch == turn.state.epochs[name]:
-        _strike_proven(turn, name)
+        takeover, placement = turn.state.takeovers.get(name), turn.state.placements[name]
+        if server in (placement.server, takeover.target if takeover else None):
+            _strike_proven(turn, name)
 
 
 def _claimed(holder: Holder, held: Held, agent: Agent) -> Holder:

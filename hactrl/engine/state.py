@@ -44,6 +44,7 @@ class Takeover:
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
     of the rules that STEER waits for. `left` is the standing of the origin when this began.
     of the rules that STEER waits for. `boot` is the one of the target that takes part.
+    `overtaken`: how often somebody has named a higher epoch meanwhile.
     `interrupted`: the controller itself did not run for a while meanwhile; see `absence`.
     """
 
@@ -67,6 +68,7 @@ class Takeover:
     left: int = 0
     boot: str = ""
     interrupted: bool = False
+    overtaken: int = 0
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,8 @@ class State:
     Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
     guard is connected; `holders` by role, then server; `epochs` the highest known of each role,
     `epoch_floor` one that none of any role was above when the store was restored from a copy;
-    `asks` by operation; `failures` by role and server; `served` the roles that have been served
+    `given` the highest that we have given ourselves since the start; `asks` by operation;
+    `failures` by role and server; `served` the roles that have been served
     since the start; `ready_since` when the preferred server of a role with automatic failback
     became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
     the last moment that was asked for; `outlook` that of `version`. `sights` by segment, of those
@@ -298,6 +301,7 @@ class State:
     # From placements, and what agents say.
     epochs: Mapping[str, int] = field(default_factory=dict, metadata=DERIVED)
     epoch_floor: int = field(default=0, metadata=STORED)
+    given: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
     # All are suspects at first.
     holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict, metadata=LEARNT)
     asks: Mapping[int, Ask] = field(default_factory=dict, metadata=LEARNT)

@@ -68,6 +68,10 @@ from hactrl.engine.target import (
 )
 from hactrl.engine.turn import Turn, with_item, without
 
+#: How often a change lets itself be overtaken by higher epochs before it takes one that is above
+#: all that an agent may name.
+PATIENT = 3
+
 
 class Progress(Enum):
     WAIT = "wait"
@@ -154,7 +158,7 @@ def _store_failed(turn: Turn, takeover: Takeover) -> None:
 def _proven(turn: Turn, takeover: Takeover) -> Progress:
     role, target = takeover.role, takeover.target
     if turn.state.epochs[role] > takeover.epoch or is_another(turn.state, takeover):
-        _begin(turn, takeover, target)
+        _begin(turn, replace(takeover, overtaken=takeover.overtaken + 1), target)
         return Progress.WAIT
     others = sorted(ledger.in_the_way(turn.state, role, target))
     for server in others:
@@ -228,7 +232,7 @@ def _ask_assume(turn: Turn, takeover: Takeover) -> None:
 def _assumed(turn: Turn, takeover: Takeover) -> Progress:
     state, role, target = turn.state, takeover.role, takeover.target
     if state.epochs[role] > takeover.epoch:
-        _begin(turn, takeover, target)
+        _begin(turn, replace(takeover, overtaken=takeover.overtaken + 1), target)
         return Progress.WAIT
     # It has been asked, so it is entered; when it comes back, its boot decides.
     found = obstacles_again(state, role, target)
@@ -392,7 +396,12 @@ def _begin(turn: Turn, takeover: Takeover, target: str) -> None:
     """(Again) from the first step, with an epoch above all others."""
     role = takeover.role
     epoch = ownership.next_epoch(turn.state, role)
-    turn.update(epochs=with_item(turn.state.epochs, role, epoch))
+    if takeover.overtaken >= PATIENT:
+        epoch = max(epoch, ownership.HIGHEST_FROM_AGENTS + 1)
+    turn.update(
+        epochs=with_item(turn.state.epochs, role, epoch),
+        given=with_item(turn.state.given, role, epoch),
+    )
     _enter(turn, replace(takeover, target=target, epoch=epoch), Step.STORE)
 
 

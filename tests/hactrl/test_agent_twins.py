@@ -42,6 +42,7 @@ from hactrl.engine.events import (
     LeaseAsked,
     Noticed,
 )
+from hactrl.engine.ledger import fingerprint
 
 CLONE = replace(HELLO, boot="clone")
 OLD_HELLO = replace(HELLO, version=1)
@@ -78,7 +79,7 @@ def test_while_an_agent_answers_a_second_one_is_refused_and_proves_nothing(
             ("peer", "agent"),
             ("server", "one"),
             ("address", "127.0.0.1"),
-            ("boot", copy.boot),
+            ("boot", fingerprint(copy.boot)),
             ("refusal", "twin"),
             ("standing", "127.0.0.1"),
         ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from simulation import MAIL, World, make_site
 from test_engine_decide import UP, Engine
 
-from hactrl.engine import ownership
+from hactrl.engine import ledger, ownership
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import AskAgent, FencePower, GrantLease, Obstacle, Reason, Verb
 from hactrl.engine.events import (
@@ -27,7 +28,7 @@ from hactrl.engine.events import (
     SwitchConnected,
     Verdict,
 )
-from hactrl.engine.state import State, Step, Whose
+from hactrl.engine.state import Holder, State, Step, Whose
 
 
 def unbound(power: bool = False) -> Engine:
@@ -224,6 +225,43 @@ def test_nobody_gets_users_by_claiming_a_high_epoch_while_the_owner_says_that_it
 ):
     engine = Engine().agent("beta", Holding.HELD, 2**50)
     assert engine.state.placements[MAIL].server == "alpha"
+
+
+@pytest.mark.reported("C5")
+def test_ever_higher_epochs_hold_a_move_up_three_times_at_most() -> None:
+    engine = Engine(make_site(servers=3)).ports("alpha", False)
+    for claim in range(10):
+        engine.tell(AgentReported("gamma", Held(MAIL, Holding.NOTHING, 2**40 + claim))).stored()
+    engine.tell(AgentReported("gamma", Held(MAIL, Holding.NOTHING, 2**52))).stored()
+    assert engine.step() is Step.FENCE
+    assert engine.state.takeovers[MAIL].epoch == 2**52 + 1
+
+
+@pytest.mark.reported("B1")
+def test_a_third_server_s_word_erases_nobody_s_proof() -> None:
+    """Else the next owner would be told of a stronger proof than there is."""
+    engine = Engine(make_site(servers=3, power=False))
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(60.0)
+    assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
+    engine.tell(AgentReported("gamma", Held(MAIL, Holding.HELD, 9)))
+    assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
+
+
+@pytest.mark.reported("B1")
+def test_nobody_is_off_whose_agent_speaks_with_a_boot_that_has_a_role() -> None:
+    """Also where another role of the server was given to a boot before."""
+    engine = unbound()
+    former = Holder(2, None, boot="b0")
+    state = replace(engine.state, holders={"former": {"alpha": former}, **engine.state.holders})
+    assert ledger.against_off(state, "alpha", engine.now) is Reason.STILL_SPEAKS
+
+
+@pytest.mark.reported("C4")
+def test_a_standby_that_asks_to_try_again_is_no_evidence_against_itself() -> None:
+    engine = Engine(make_site(servers=3)).agent("gamma", Holding.HELD, 3)
+    engine.ports("alpha", False).stored().wait(30.0)
+    fenced = [fence.server for fence in engine.all(FencePower)]
+    assert "gamma" not in fenced
 
 
 # Two kinds of evidence.
