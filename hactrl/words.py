@@ -46,7 +46,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_WRITTEN: "the request to {} could not be stored, so it does not count",
     Reason.PROBER_SILENT: "the prober of {} cannot ask: its process is silent",
     Reason.PROBER_PORT_DOWN: "the prober of {} cannot ask: port {detail} is down",
-    Reason.PROBER_HEARS_NOBODY: "the prober of {} hears nobody",
+    Reason.PROBER_HEARS_NOBODY: "the prober of {} hears nobody in time",
     Reason.PROBER_NO_ADDRESS: "the prober of {} has no address for {detail}",
     Reason.PROBER_NO_CARD: "the prober of {} has no card with MAC {detail}",
     Reason.PROBER_FAULT: "the prober of {} cannot ask {detail}",

@@ -89,8 +89,8 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
     known = turn.state.health.get(key)
     if event.round < turn.state.rounds.get(segment, 0):
         return
-    news = (event.verdict, event.reason, event.said)
-    if known is not None and (known.verdict, known.reason, known.said) == news:
+    now = (event.verdict, event.reason, event.said)
+    if known is not None and (known.verdict, known.reason, known.said) == now:
         return
     told = sight.before(turn.state, segment, key)
     same = known is not None and known.verdict is event.verdict
@@ -98,7 +98,8 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
     health = Health(event.verdict, event.reason, since, event.said)
     turn.update(health=with_item(turn.state.health, key, health))
     judging.heard(turn, segment)
-    if event.verdict is not told and not sight.blind(turn.state, segment):
+    news = event.verdict is not told or sight.slow(known) is not sight.slow(health)
+    if news and not sight.blind(turn.state, segment):
         details = {"service": event.service, "interface": event.interface}
         turn.record(
             "probe.changed",

@@ -12,7 +12,7 @@ judged as usual, or has a `Sight` that says why not:
 BLIND: the prober's process is silent, or its port is down. Its verdicts are unknown, nobody is
 left or refused because of one, and what agents say decides alone.
 
-MUTE: nobody at all on the segment answers. Either the prober's way is cut or everybody is down;
+MUTE: nobody on the segment answers in time. Either the prober's way is cut or everybody is down;
 verdicts count, because a role stays anyway where nobody does better. But when somebody answers
 again, whoever's probes recover first must not win by that.
 
@@ -41,8 +41,12 @@ OWN_FAULTS = {
     "local_fault": Reason.PROBER_FAULT,
 }
 
-#: What is found where nobody answers at all.
-SILENCE = frozenset({"timeout", "unreachable"})
+#: What a prober says of who answers, but later than a probe waits.
+SLOW = "slow"
+
+#: What is found where nobody answers in time. Somebody who is slow does not end that: patient
+#: dialogues end one after another, and whoever's ends first must not win by that either.
+SILENCE = frozenset({"timeout", "unreachable", SLOW})
 
 #: The reason of a verdict that has been forgotten, to be judged anew.
 ANEW = "judged_anew"
@@ -158,6 +162,11 @@ def nobody_answers(state: State, probed: tuple[Probed, ...]) -> bool:
         and _word(found) in SILENCE
         for each in silent
     )
+
+
+def slow(found: Health | None) -> bool:
+    """Does somebody answer, but later than a probe waits?"""
+    return found is not None and _word(found) == SLOW
 
 
 def _word(found: Health) -> str:

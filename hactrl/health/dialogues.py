@@ -45,6 +45,10 @@ AGAIN = rb"try again|later|temporar|unavailable|not (yet )?(ready|available)"
 IP_BIND_ADDRESS_NO_PORT = 24
 """linux/in.h; Python's socket module does not name it before 3.12."""
 
+GONE_AFTER = 3
+"""Seconds without a sign of life from a peer's kernel after which a connection ends, so that who
+is waited for with patience cannot be dead for all of that."""
+
 LOCAL_ERRORS = {errno.ENETUNREACH, errno.ENETDOWN, errno.ENODEV, errno.EPERM}
 LOCAL_ERRORS |= {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """Errors of the prober's own host, that say nothing about the target."""
@@ -187,13 +191,24 @@ DIALOGUES: dict[str, tuple[Exchange, ...]] = {
 }
 
 
+def unheard() -> None:
+    """Nobody needs to know when the server has answered."""
+
+
 async def converse(
-    kind: str, route: Route, port: int, timeout: float, patience: float | None = None
+    kind: str,
+    route: Route,
+    port: int,
+    timeout: float,
+    patience: float | None = None,
+    *,
+    heard: Callable[[], None] = unheard,
 ) -> Finding:
     """Hold the dialogue once, within `timeout` seconds. Of no family in particular.
 
     A connection that is not made within `patience` seconds raises AbandonedError: a lost SYN
-    is sent again only after a second, and a new connection may be faster.
+    is sent again only after a second, and a new connection may be faster. `heard` is called
+    after each good answer.
     """
     try:
         async with asyncio.timeout(timeout), connection(route, port, patience) as (reader, writer):
@@ -205,11 +220,36 @@ async def converse(
                 )
                 if found.cause is not Cause.NONE:
                     return found
+                heard()
             return Finding(Cause.NONE)
     except TimeoutError:
         return Finding(Cause.TIMEOUT)
     except OSError as error:
         return Finding(cause_of(error))
+
+
+async def converse_patiently(
+    kind: str, route: Route, port: int, timeout: float, patience: float
+) -> Finding:
+    """Hold the dialogue once, within `patience` seconds. SLOW if it took longer than `timeout`.
+
+    Only words are waited for: who does not even make a connection within `timeout` is silent. A
+    server that has given a good answer late, and then closes because it waited too long for what
+    we say next, is slow too. One that falls silent is not.
+    """
+    clock = asyncio.get_running_loop().time
+    begun = last = clock()
+
+    def heard() -> None:
+        nonlocal last
+        last = clock()
+
+    try:
+        found = await converse(kind, route, port, patience, timeout, heard=heard)
+    except AbandonedError:
+        return Finding(Cause.TIMEOUT)
+    ended = found.cause in (Cause.NONE, Cause.CLOSED, Cause.RESET)
+    return Finding(Cause.SLOW) if ended and last - begun > timeout else found
 
 
 @asynccontextmanager
@@ -237,11 +277,20 @@ async def connection(
     except BaseException:
         opened.close()
         raise
+    notice_death(opened)
     reader, writer = await asyncio.open_connection(sock=opened, limit=LINE_LIMIT)
     try:
         yield reader, writer
     finally:
         writer.transport.abort()
+
+
+def notice_death(connected: socket.socket) -> None:
+    """End it with ETIMEDOUT when nobody acknowledges, be it what was said or nothing (tcp(7))."""
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_AFTER * 1000)
 
 
 async def answer(reader: asyncio.StreamReader, exchange: Exchange, bad: Cause) -> Finding:

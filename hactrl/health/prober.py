@@ -9,8 +9,12 @@ Probes of one target begin every `interval` and may overlap, so that a silent ta
 timeout + (fall - 1) * interval to be found out, and not fall * timeout. While somebody waits
 for a target (`Eager`) they begin every EAGER_INTERVAL, and one good finding is enough.
 
+Who is unhealthy for timeouts is also asked with more patience (`patience`): if that is answered,
+the reason told is `slow`.
+
 A process that did not get to run is no evidence against the network: a timeout that overlaps a
-stall of our own longer than the interval is not counted.
+stall of our own longer than the interval is not counted, and neither is what a patient dialogue
+found then.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from dataclasses import replace
 
 from hactrl.engine.events import ProbeChanged, Verdict
 from hactrl.health.dialogues import AbandonedError, converse
+from hactrl.health.patience import can_be_slow, keep_waiting
 from hactrl.health.raw import echo, resolve
 from hactrl.health.targets import (
     BEAT,
@@ -43,7 +48,7 @@ from hactrl.health.targets import (
     encode,
     judged_within,
 )
-from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge
+from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge, waited
 
 EAGER_INTERVAL = 0.05
 """Seconds between probes that somebody waits for: a role's services take longer to start, and
@@ -133,6 +138,7 @@ class Watch:
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._judged_at = self._loop.time()
+        self._patient: asyncio.Task[None] | None = None
 
     def hurry(self, until: float) -> None:
         """Probe eagerly until then (CLOCK_BOOTTIME), or until it is healthy."""
@@ -143,6 +149,7 @@ class Watch:
         """Forget every finding, also of the probes that have begun."""
         self._round = number
         self._judgement = Judgement(newest=self._number)
+        self._end_patience()
 
     @property
     def eager(self) -> bool:
@@ -161,7 +168,7 @@ class Watch:
             while True:
                 if len(running) < OVERLAP_LIMIT:
                     self._number += 1
-                    task = group.create_task(self._probe_once(self._number))
+                    task = group.create_task(self._probe_once(self._number, group))
                     running.add(task)
                     task.add_done_callback(running.discard)
                 await self._pause(EAGER_INTERVAL if self.eager else self.target.interval)
@@ -172,21 +179,38 @@ class Watch:
             await asyncio.wait_for(self._woken.wait(), seconds)
         self._woken.clear()
 
-    async def _probe_once(self, number: int) -> None:
+    async def _probe_once(self, number: int, group: asyncio.TaskGroup) -> None:
         started = self._loop.time()
         finding = await self._find()
         if finding is None:
             return
-        stalled = self._stalls.longest_since(started) > self.target.interval
-        if finding.cause is Cause.TIMEOUT and stalled:
+        if finding.cause is Cause.TIMEOUT and self._stalled_since(started):
             return
         self._judged_at = self._loop.time()
         rise = 1 if self.eager else self.target.rise
-        before = self._judgement
-        self._judgement = judge(before, finding, number, rise, self.target.fall)
-        after = self._judgement
-        if after.verdict is Verdict.HEALTHY:
+        self._change(judge(self._judgement, finding, number, rise, self.target.fall))
+        if self._judgement.verdict is Verdict.HEALTHY:
             self._eager_until = 0.0  # what was waited for is here; load helps nobody now
+        if not self._judgement.silent:
+            self._end_patience()
+        elif self._patient is None and can_be_slow(self.target):
+            self._patient = group.create_task(keep_waiting(self.target, self._wait_ended))
+
+    def _wait_ended(self, finding: Finding, begun: float) -> None:
+        if not self._stalled_since(begun):
+            self._change(waited(self._judgement, finding))
+
+    def _end_patience(self) -> None:
+        if self._patient is not None:
+            self._patient.cancel()
+            self._patient = None
+
+    def _stalled_since(self, moment: float) -> bool:
+        return self._stalls.longest_since(moment) > self.target.interval
+
+    def _change(self, after: Judgement) -> None:
+        """Judge so from now on, and tell it if it is news."""
+        before, self._judgement = self._judgement, after
         if after.told != before.told:
             self._report(
                 ProbeChanged(
@@ -194,7 +218,7 @@ class Watch:
                     service=self.target.service,
                     interface=self.target.interface,
                     verdict=after.verdict,
-                    reason=after.reason,
+                    reason=after.reason_told,
                     round=self._round,
                     said=after.said,
                 )

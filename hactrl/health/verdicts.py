@@ -11,6 +11,9 @@ One probe asks every address family of a target and its answers become one `Find
 Probes overlap, because a silent target is asked again before the first question has timed out.
 So findings are numbered in the order in which their probes began, and one that began before the
 newest that has been judged is out of date and changes nothing.
+
+Who is silent may only be slow. While a verdict is for timeouts, a patient dialogue beside the
+probes says which (`waited`). It changes the reason, and never the verdict.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from hactrl.engine.events import Verdict
 
 
 class Cause(StrEnum):
-    """Why a probe found what it found; NONE for a good answer."""
+    """Why a probe found what it found; NONE for a good answer. SLOW is a good one that came
+    after the probe's timeout, and only a patient dialogue finds it."""
 
     NONE = ""
     TEMPORARY = "temporary"
@@ -31,6 +35,7 @@ class Cause(StrEnum):
     RESET = "reset"
     CLOSED = "closed"
     TIMEOUT = "timeout"
+    SLOW = "slow"
     UNREACHABLE = "unreachable"
     BAD_GREETING = "bad_greeting"
     BAD_ANSWER = "bad_answer"
@@ -84,6 +89,7 @@ class Judgement:
     `said` is the line that the reason stands for, empty where nothing was said.
     `better` or `worse` (never both) counts the findings in a row on that side of the verdict;
     `least` is the worst of the better ones. `newest` is the number of the last finding counted.
+    `silent`: the verdict is for timeouts; `slow` is what a patient dialogue found meanwhile.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -93,12 +99,19 @@ class Judgement:
     least: Finding | None = None
     newest: int = 0
     said: str = ""
+    silent: bool = False
+    slow: Finding | None = None
+
+    @property
+    def reason_told(self) -> str:
+        """That of the probes, unless a patient dialogue knows better."""
+        return self.reason if self.slow is None else self.slow.reason
 
     @property
     def told(self) -> tuple[Verdict, str, str]:
         """What a change of is worth telling. Of what was said only the first word, which is the
         reply's code: the rest may hold the time of day."""
-        return (self.verdict, self.reason, self.said.partition(" ")[0])
+        return (self.verdict, self.reason_told, self.said.partition(" ")[0])
 
 
 def judge(before: Judgement, finding: Finding, number: int, rise: int, fall: int) -> Judgement:
@@ -110,18 +123,37 @@ def judge(before: Judgement, finding: Finding, number: int, rise: int, fall: int
         return _rising(before, finding, number, rise)
     if difference < 0:
         return _falling(before, finding, number, fall)
-    return Judgement(before.verdict, finding.reason, newest=number, said=finding.said)
+    after = _because_of(finding, number)
+    return replace(after, slow=before.slow) if after.silent else after
+
+
+def waited(before: Judgement, finding: Finding) -> Judgement:
+    """The judgement after what a patient dialogue found. A good answer in time says nothing: the
+    probes see it too."""
+    if not before.silent or finding.verdict in (Verdict.HEALTHY, Verdict.UNKNOWN):
+        return before
+    return replace(before, slow=finding if finding.cause is Cause.SLOW else None)
+
+
+def _because_of(finding: Finding, number: int) -> Judgement:
+    return Judgement(
+        finding.verdict,
+        finding.reason,
+        newest=number,
+        said=finding.said,
+        silent=finding.cause is Cause.TIMEOUT,
+    )
 
 
 def _rising(before: Judgement, finding: Finding, number: int, rise: int) -> Judgement:
     seen = [finding] if before.least is None else [finding, before.least]
     least = min(seen, key=lambda candidate: RANK[candidate.verdict])
     if before.better + 1 >= rise:
-        return Judgement(least.verdict, least.reason, newest=number, said=least.said)
+        return _because_of(least, number)
     return replace(before, better=before.better + 1, worse=0, least=least, newest=number)
 
 
 def _falling(before: Judgement, finding: Finding, number: int, fall: int) -> Judgement:
     if before.worse + 1 >= fall or finding.cause is Cause.REFUSED:
-        return Judgement(finding.verdict, finding.reason, newest=number, said=finding.said)
+        return _because_of(finding, number)
     return replace(before, better=0, worse=before.worse + 1, least=None, newest=number)

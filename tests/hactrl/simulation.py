@@ -262,13 +262,15 @@ class World:
         self.switches_away: set[str] = set()
         self.lasting: tuple[object, ...] = ()
         self.common_cause = ""  # the reason why whoever has the mail is unhealthy, wherever it is
+        self.greets_after = 0.0  # seconds, of who is slow
         self.prober_broken = self.prober_hung = False
         self.probers_cut: set[str] = set()  # segments
         self.unheard_until: dict[tuple[str, str], float] = {}  # server, segment; once it is back
         self.rounds: dict[str, tuple[int, float]] = {}  # by segment: number, begun
         self.power_broken = False
         self.store_broken = False
-        self.seen: dict[tuple[str, str, str], Verdict] = {}
+        self.seen: dict[tuple[str, str, str], tuple[Verdict, str]] = {}
+        self.silent_since: dict[tuple[str, str, str], float] = {}
         self.probing = False
         self.last_wake = 0
         self.stored: dict[str, tuple[str, int]] = {}
@@ -424,20 +426,32 @@ class World:
                     for card in self.site.cards(role, server, service.segment):
                         verdict, reason = self.verdict(role, card)
                         key = (role.name, service.name, card.name)
+                        reason = self.as_long_as_it_takes(key, reason)
                         number, begun = self.rounds.get(service.segment, (0, -SILENT_FOR))
                         if reason == "timeout" and self.now < begun + SILENT_FOR:
                             self.world_changed()
                             continue
-                        if self.seen.get(key) is not verdict and self.controller_up:
-                            self.seen[key] = verdict
+                        if self.seen.get(key) != (verdict, reason) and self.controller_up:
+                            self.seen[key] = (verdict, reason)
                             event = ProbeChanged(*key, verdict, reason, number)
                             self.later(event, 0.0)
+
+    def as_long_as_it_takes(self, key: tuple[str, str, str], reason: str) -> str:
+        """Who is slow is first silent, until a patient dialogue has ended."""
+        if reason != "slow":
+            self.silent_since.pop(key, None)
+        elif self.now < self.silent_since.setdefault(key, self.now) + self.greets_after:
+            self.world_changed()
+            return "timeout"
+        return reason
 
     def judge_anew(self, segment: str, number: int) -> None:
         """What the prober does: it forgets what it has found there."""
         self.rounds[segment] = (number, self.now)
         cards = self.site.network.interfaces
-        self.seen = {key: v for key, v in self.seen.items() if cards[key[2]].segment != segment}
+        for key in [key for key in self.seen if cards[key[2]].segment == segment]:
+            del self.seen[key]
+            self.silent_since.pop(key, None)
         self.world_changed()
 
     def verdict(self, role: Role, card: Interface) -> tuple[Verdict, str]:

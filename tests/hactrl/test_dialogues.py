@@ -18,7 +18,9 @@ from hactrl.health.dialogues import (
     AbandonedError,
     Answer,
     Judge,
+    connection,
     converse,
+    converse_patiently,
     http_line,
     imap_greeting,
     imap_line,
@@ -31,6 +33,9 @@ from hactrl.health.verdicts import Cause
 IPV4 = Route(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
 IPV6 = Route(ip_address("::1"), ip_address("::1"))
 TIMEOUT = 5.0
+
+LATE = 0.2
+"""Seconds after which an answer to a patient dialogue is late."""
 
 Script = list[tuple[bytes, bytes]]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -188,6 +193,68 @@ class TestStoppedServer:
     def test_is_alive_for_a_probe_that_only_connects(self, port: int) -> None:
         assert asyncio.run(converse("tcp", IPV4, port, TIMEOUT)).cause is Cause.NONE
 
+    @pytest.mark.reported("A1")
+    @pytest.mark.parametrize("kind", REAL)
+    def test_is_not_slow_for_who_is_patient(self, kind: str, port: int) -> None:
+        found = asyncio.run(converse_patiently(kind, IPV4, port, LATE, 2 * LATE))
+        assert found.cause is Cause.TIMEOUT
+
+
+@pytest.mark.reported("A1")
+class TestPatience:
+    """A server that begins to speak only after the time that a probe has."""
+
+    def waited(self, kind: str, script: Script, *, late: float = 2 * LATE) -> Cause:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(late)
+            await scripted(script)(reader, writer)
+
+        async def run() -> Cause:
+            async with server(serve) as port:
+                return (await converse_patiently(kind, IPV4, port, LATE, TIMEOUT)).cause
+
+        return asyncio.run(run())
+
+    @pytest.mark.parametrize("kind", REAL)
+    def test_a_dialogue_that_ends_well_but_late_is_slow(self, kind: str) -> None:
+        assert self.waited(kind, REAL[kind]) is Cause.SLOW
+
+    def test_one_that_ends_in_time_is_good(self) -> None:
+        assert self.waited("smtp", REAL["smtp"], late=0.0) is Cause.NONE
+
+    def test_a_late_greeting_counts_though_the_server_then_hangs_up(self) -> None:
+        assert self.waited("smtp", REAL["smtp"][:1]) is Cause.SLOW
+
+    def test_a_server_that_hangs_up_late_without_a_word_has_closed(self) -> None:
+        assert self.waited("smtp", []) is Cause.CLOSED
+
+    def test_who_asks_late_to_try_again_is_not_slow(self) -> None:
+        assert self.waited("smtp", [(b"", b"421 wait\r\n")]) is Cause.TEMPORARY
+
+    def test_who_falls_silent_after_a_late_greeting_is_not_slow(self) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(2 * LATE)
+            writer.write(REAL["smtp"][0][1])
+            await reader.read()
+            writer.close()
+
+        async def run() -> Cause:
+            async with server(serve) as port:
+                return (await converse_patiently("smtp", IPV4, port, LATE, 6 * LATE)).cause
+
+        assert asyncio.run(run()) is Cause.TIMEOUT
+
+    def test_a_connection_ends_soon_after_the_peer_s_machine_has_died(self) -> None:
+        async def run() -> tuple[int, int]:
+            async with server(scripted([])) as port, connection(IPV4, port, None) as (_, writer):
+                opened = writer.get_extra_info("socket")
+                return (
+                    opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                    opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+                )
+
+        assert asyncio.run(run()) == (1, 3000)
+
 
 class TestUnansweredSyn:
     """A listener whose backlog is full: Linux drops what comes after."""
@@ -205,6 +272,11 @@ class TestUnansweredSyn:
     def test_is_abandoned_when_patience_ends(self, port: int) -> None:
         with pytest.raises(AbandonedError):
             asyncio.run(converse("smtp", IPV4, port, TIMEOUT, patience=0.05))
+
+    @pytest.mark.reported("A1")
+    def test_is_not_waited_for_with_patience(self, port: int) -> None:
+        found = asyncio.run(converse_patiently("smtp", IPV4, port, 0.05, 3600.0))
+        assert found.cause is Cause.TIMEOUT
 
     def test_times_out_when_the_timeout_comes_first(self, port: int) -> None:
         assert (

@@ -12,7 +12,7 @@ from simulation import MAIL, RELAY, World, make_site
 from test_engine_decide import UP, Engine
 
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import Answer, Obstacle, Reason, Remember, StorePlacement
+from hactrl.engine.effects import Answer, Obstacle, Reason, Record, Remember, StorePlacement
 from hactrl.engine.events import (
     AgentConnected,
     Outcome,
@@ -104,6 +104,29 @@ def test_a_slow_owner_is_not_left_for_a_standby_that_says_try_again() -> None:
         "service_unhealthy",
         "not_better",
     }
+
+
+def name_server_dies_as_probes_see_it(world: World) -> None:
+    """Whoever has the mail is silent first, and slow when a patient dialogue has ended."""
+    world.common_cause = "slow"
+    world.greets_after = 10.0
+
+
+@pytest.mark.reported("A1")
+@pytest.mark.parametrize("servers", [2, 3])
+def test_mail_that_was_taken_for_silent_stays_when_it_is_found_slow(servers: int) -> None:
+    world = hour_of(name_server_dies_as_probes_see_it, servers=servers, hours=2)
+    assert moves(world, MAIL, BEGINS, 3 * HOUR) == 1
+    assert attempts(world, MAIL) == 2  # the one that placed it, and before it was found slow
+
+
+@pytest.mark.reported("A1")
+def test_the_journal_says_who_is_found_slow_and_who_no_longer() -> None:
+    engine = Engine()
+    for reason in ("timeout", "slow", "slow_ipv6", "timeout"):
+        engine.probe("beta", RELAY, Verdict.UNHEALTHY, reason)
+    told = [dict(r.details)["reason"] for r in engine.all(Record) if r.kind == "probe.changed"]
+    assert told == ["timeout", "slow", "timeout"]
 
 
 def preferred_fails(how: str) -> Callable[[World], None]:

@@ -237,11 +237,23 @@ def test_when_nobody_answered_at_all_the_first_answer_makes_everybody_be_judged_
     judged(engine, "alpha", Verdict.UNHEALTHY, 0)
     judged(engine, "beta", Verdict.UNHEALTHY, 0)
     engine.wait(5.0)
-    assert unseen(engine) == ["the prober of inner hears nobody"]
+    assert unseen(engine) == ["the prober of inner hears nobody in time"]
     judged(engine, "beta", Verdict.READY, 0)
     engine.wait(1.0)
     assert engine.last(JudgeAnew) == JudgeAnew("inner", 1)
     assert not engine.state.takeovers
+
+
+@pytest.mark.reported("A1")
+def test_who_is_found_slow_where_nobody_answers_in_time_is_no_reason_to_judge_anew() -> None:
+    engine = Engine().tell(SwitchLost("inner"))
+    judged(engine, "alpha", Verdict.UNHEALTHY, 0)
+    judged(engine, "beta", Verdict.UNHEALTHY, 0)
+    engine.wait(5.0)
+    engine.probe("alpha", MAIL, Verdict.UNHEALTHY, "slow")
+    engine.wait(1.0)
+    assert not engine.all(JudgeAnew)
+    assert unseen(engine) == ["the prober of inner hears nobody in time"]
 
 
 @pytest.mark.reported("A9")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hactrl.engine.events import Verdict
-from hactrl.health.verdicts import RANK, Cause, Finding, Judgement, combine, judge
+from hactrl.health.verdicts import RANK, Cause, Finding, Judgement, combine, judge, waited
 
 RISE, FALL = 2, 3
 GOOD = Finding(Cause.NONE)
@@ -101,6 +101,51 @@ def test_a_verdict_gets_worse_only_after_enough_worse_findings_or_a_refusal(
         last = before[-fall:]
         assert len(last) == fall
         assert all(RANK[f.verdict] < RANK[earlier.verdict] for f in last)
+
+
+@pytest.mark.reported("A1")
+class TestPatience:
+    """What a patient dialogue adds to a verdict for timeouts."""
+
+    SLOW = Finding(Cause.SLOW)
+    DEAD = after(SILENT, SILENT, SILENT)
+
+    def test_who_answers_late_is_slow_and_as_unhealthy_as_before(self) -> None:
+        assert waited(self.DEAD, self.SLOW).told == (Verdict.UNHEALTHY, "slow", "")
+
+    def test_stays_slow_while_probes_time_out(self) -> None:
+        slow = waited(self.DEAD, self.SLOW)
+        assert judge(slow, SILENT, 9, RISE, FALL).reason_told == "slow"
+
+    @pytest.mark.parametrize("cause", [Cause.TIMEOUT, Cause.CLOSED, Cause.TEMPORARY])
+    def test_a_patient_dialogue_that_fails_ends_it(self, cause: Cause) -> None:
+        slow = waited(self.DEAD, self.SLOW)
+        assert waited(slow, Finding(cause)).reason_told == "timeout"
+
+    @pytest.mark.parametrize("cause", [Cause.NONE, Cause.LOCAL_FAULT])
+    def test_what_says_nothing_of_the_target_changes_nothing(self, cause: Cause) -> None:
+        slow = waited(self.DEAD, self.SLOW)
+        assert waited(slow, Finding(cause)) == slow
+        assert waited(self.DEAD, Finding(cause)) == self.DEAD
+
+    def test_another_failure_ends_it(self) -> None:
+        slow = waited(self.DEAD, self.SLOW)
+        assert judge(slow, REFUSED, 9, RISE, FALL).reason_told == "refused"
+        again = judge(judge(slow, REFUSED, 9, RISE, FALL), SILENT, 10, RISE, FALL)
+        assert again.reason_told == "timeout"
+
+    def test_another_verdict_ends_it(self) -> None:
+        slow = waited(self.DEAD, self.SLOW)
+        well = judge(judge(slow, GOOD, 9, RISE, FALL), GOOD, 10, RISE, FALL)
+        assert well.told == (Verdict.HEALTHY, "", "")
+
+    @pytest.mark.parametrize("before", [Judgement(), after(*HEALTHY), after(REFUSED)])
+    def test_only_who_is_unhealthy_for_timeouts_can_be_slow(self, before: Judgement) -> None:
+        assert waited(before, self.SLOW) == before
+
+    @given(several, findings)
+    def test_never_changes_a_verdict(self, before: list[Finding], finding: Finding) -> None:
+        assert waited(after(*before), finding).verdict is after(*before).verdict
 
 
 class TestCombine:
