@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -41,6 +42,9 @@ from topology.backbones import backbone_switches
 from topology.model import Attachment
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds that a controller that is stopped takes to write its journal.
+LAST_WORDS = 1.0
 
 
 Handler = TypeVar("Handler", bound=Callable[..., None])
@@ -98,6 +102,14 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         watchdog = Watchdog(lambda: self._send_event(_AreServed(), None), self.threads[0])
         self.register_handler(_AreServed, lambda _event: watchdog.answer())
         supervised("watchdog", watchdog.run)
+        signal.signal(signal.SIGTERM, lambda *_: supervised("stop", self._stop))
+
+    def _stop(self) -> None:
+        """End as one that is told to, with the journal on disk."""
+        with eventlet.Timeout(LAST_WORDS, False):
+            self._assembly.flush()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _send_event(self, event: Any, state: str | None) -> None:
         """Ryu's, but only what switches say waits for room in the queue. Whoever closes a

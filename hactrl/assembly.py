@@ -167,6 +167,13 @@ class Assembly:
             return Outcome.FAILED
         return Outcome.DONE
 
+    def flush(self) -> None:
+        """Write the journal before the end; what cannot be written is told in the log."""
+        try:
+            self._keeper.flush()
+        except StoreError as error:
+            LOG.error("the journal's last entries are lost: %s", error)
+
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time. That it
         could not be is an entry itself, which can be read meanwhile, and counts."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import eventlet
@@ -26,6 +27,9 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds that a switch has to answer an echo when another claims to be it.
 ECHO_DEADLINE = 0.5
+
+#: Seconds in which a switch says that we are its master, or is refused.
+ROLE_DEADLINE = 10.0
 #: Seconds for which an address is held off that claimed what another is; they double.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: Addresses that are remembered; of more, the one that was refused first is forgotten.
@@ -102,11 +106,14 @@ class Connections:
         self._generation_id = generation_id
         self._doorkeeper = Doorkeeper(clock)
         self._connections: dict[str, Connection] = {}
+        # Who asks for the place of a switch that is connected; None when it has left meanwhile. One
+        # question at a time, because answers to several could be told for each other's.
         self._newcomers: dict[str, Any] = {}
 
     def session(self, switch: str) -> Session | None:
+        """Of a switch that is ours: what another were given would wait without end."""
         connection = self._connections.get(switch)
-        return connection.session if connection else None
+        return connection.session if connection and connection.mastered else None
 
     def of(self, datapath: Any) -> Connection | None:
         """The switch that this connection is; None if it is none, or another one is that switch."""
@@ -141,7 +148,7 @@ class Connections:
         """The connection has ended."""
         name = self._names.get(datapath.id, "")
         if self._newcomers.get(name) is datapath:
-            del self._newcomers[name]
+            self._newcomers[name] = None
         if connection := self.of(datapath):
             self._doorkeeper.welcome(datapath.address[0], datapath.id)
             self._end(connection)
@@ -154,15 +161,15 @@ class Connections:
     def _decide(self, incumbent: Connection, newcomer: Any) -> None:
         name = incumbent.switch
         answers = incumbent.wire.answers_echo(ECHO_DEADLINE)
-        if name not in self._newcomers or self._newcomers[name] is not newcomer:
-            return  # it has left meanwhile
-        del self._newcomers[name]
+        left = self._newcomers.pop(name) is None
         stands = self._connections.get(name) is incumbent
         if stands and answers:
             host, connected = newcomer.address[0], incumbent.wire.datapath.address
             self._doorkeeper.refuse(host, newcomer.id)
             self._post(Noticed("switch.refused", details=refused(name, host, connected)))
             self._close(newcomer)
+            return
+        if left:
             return
         if stands:
             LOG.warning("switch %s no longer answers at %s", name, incumbent.wire.datapath.address)
@@ -176,6 +183,18 @@ class Connections:
         self._connections[name] = connection
         ask = self._spawn(f"role at {name}", lambda: wire.take_master_role(self._generation_id))
         connection.greenlets.append(ask)
+        waited = partial(self._spawn, f"end of {name}", lambda: self._end_unruled(connection))
+        connection.greenlets.append(eventlet.spawn_after(ROLE_DEADLINE, waited))
+
+    def _end_unruled(self, connection: Connection) -> None:
+        """Who answers echoes, and takes no master, must not keep a switch's place."""
+        if connection.mastered or self._connections.get(connection.switch) is not connection:
+            return
+        datapath = connection.wire.datapath
+        details = ("switch", connection.switch), ("address", datapath.address[0])
+        self._doorkeeper.refuse(datapath.address[0], datapath.id)
+        self._post(Noticed("switch.unruled", details=details))
+        self._end(connection)
 
     def _end(self, connection: Connection) -> None:
         """Forget a switch's connection, and close it if it is still there. What waits in vain for

@@ -283,6 +283,7 @@ def open_doors(options: Any, site: Site) -> None:
         options.ofp_listen_host, options.ofp_ssl_listen_port if tls else options.ofp_tcp_listen_port
     )
     clients = Listen(options.wsapi_host, options.wsapi_port)
+    check_tls(options)
     listeners.allow_descriptors()
     rooms = listeners.rooms(site)
     for key, listen, usual, option in (
@@ -292,6 +293,27 @@ def open_doors(options: Any, site: Site) -> None:
     ):
         name = key if listen == usual else f"{option} (instead of {key})"
         listeners.OPEN[key] = listeners.open_door(name, listen, rooms[key])
+
+
+def check_tls(options: Any) -> None:
+    """Without a usable key no switch could ever connect, and nobody would be told.
+
+    Raises `hactrl.listeners.ListenError`, naming the options.
+    """
+    from hactrl.listeners import ListenError
+
+    key, certificate = options.ctl_privkey, options.ctl_cert
+    if (key is None) != (certificate is None):
+        raise ListenError("--ctl-privkey and --ctl-cert go together: give both, or none")
+    if key is None:
+        return
+    try:
+        tls_context(keyfile=key, certfile=certificate, ca_certs=options.ca_certs)
+    except OSError as error:  # ssl.SSLError too
+        raise ListenError(
+            f"--ctl-privkey {key}, --ctl-cert {certificate}, --ca-certs {options.ca_certs}:"
+            f" not usable ({error}); see that the files are there and belong together"
+        ) from error
 
 
 Handler = Callable[[Any, Any], None]

@@ -31,7 +31,7 @@ class DatapathWire:
         self._question: Reading | Count | None = None
         self._question_xid: int | None = None
         self._counting: Counting | None = None
-        self._echo: tuple[int, Event] | None = None
+        self._echoes: dict[int, Event] = {}
 
     def take_master_role(self, generation_id: int) -> None:
         """Become the switch's master; it refuses a controller with an older generation id
@@ -53,7 +53,7 @@ class DatapathWire:
         it. No, if its connection ends meanwhile (`ended`)."""
         request, answered = self.datapath.ofproto_parser.OFPEchoRequest(self.datapath), Event()
         self.datapath.set_xid(request)
-        self._echo = request.xid, answered
+        self._echoes[request.xid] = answered
         sender = eventlet.spawn(self.datapath.send_msg, request)
         try:
             for _ in range(LOOKS):
@@ -61,19 +61,18 @@ class DatapathWire:
                     return bool(answered.wait())
             return False
         finally:
-            self._echo = None
+            self._echoes.pop(request.xid, None)
             sender.kill()
 
     def take_echo_reply(self, xid: int) -> None:
-        if self._echo is not None and self._echo[0] == xid:
-            self._echo[1].send(True)
-            self._echo = None
+        if answered := self._echoes.pop(xid, None):
+            answered.send(True)
 
     def ended(self) -> None:
         """The connection is no more."""
-        if self._echo is not None:
-            self._echo[1].send(False)
-            self._echo = None
+        for answered in self._echoes.values():
+            answered.send(False)
+        self._echoes.clear()
 
     def send(self, change: Change) -> list[int]:
         return [self._send(message) for message in messages(self.datapath, change)]

@@ -129,6 +129,7 @@ _KINDS: Mapping[str, str] = {
     "store.restored": "what is before this comes from a copy that was restored here",
     "store.unwritable": "the store cannot be written: {why}",
     "store.failed": "epoch not stored: {outcome}",
+    "switch.unruled": "{address} says that it is switch {switch}, and takes no master: refused",
     "switch.connected": "switch {switch} has connected",
     "switch.lost": "switch {switch} is lost",
     "switch.refused": (

@@ -233,6 +233,40 @@ def test_what_waits_to_send_to_a_switch_ends_with_its_connection(door: Door) -> 
     assert asks.dead
 
 
+@pytest.mark.reported("C4")
+def test_newcomers_that_leave_at_once_do_not_spoil_the_question_about_the_next(door: Door) -> None:
+    real = door.arrive(REAL)
+    door.take(real)
+    asked: list[int] = []
+    real.answers = lambda message: asked.append(message.xid)
+    wire = door.connections.of(real).wire
+    for address in ("10.0.0.7", "10.0.0.8"):
+        door.connections.left(door.arrive(address))
+    eventlet.sleep(0.04)
+    thief = door.arrive(STRANGER)
+    eventlet.sleep(0.005)
+    for xid in asked:
+        wire.take_echo_reply(xid)
+    eventlet.sleep(0.1)
+    assert door.is_switch(real)
+    assert thief.closed
+
+
+@pytest.mark.reported("C4")
+def test_who_takes_no_master_does_not_keep_a_switch_s_place(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hactrl.connections.ROLE_DEADLINE", 0.05)
+    mute = door.arrive(STRANGER)
+    assert door.connections.session("o1") is None
+    while not mute.closed:
+        eventlet.sleep(0.005)
+    assert [event.kind for event in door.events if isinstance(event, Noticed)] == ["switch.unruled"]
+    real = door.arrive(REAL)
+    door.take(real)
+    assert door.is_switch(real)
+
+
 class TestDoorkeeper:
     @pytest.fixture
     def clock(self) -> SimpleNamespace:

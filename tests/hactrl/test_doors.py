@@ -5,14 +5,18 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import httpx
 import pytest
 from running import PATIENCE, Running, command, own_site, running
+
+from hactrl.site import load
 
 #: So many may a process have that nobody has allowed more.
 DESCRIPTORS = 1024
@@ -36,10 +40,10 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def started(site: Path) -> subprocess.CompletedProcess[str]:
+def started(site: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A controller that is expected to end by itself."""
     return subprocess.run(
-        command(site), capture_output=True, text=True, timeout=PATIENCE, check=False
+        [*command(site), *options], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -80,6 +84,43 @@ def test_where_nobody_can_listen_a_controller_ends_with_one_line(
     (line,) = own_words(done)
     assert line.startswith(f"ryu-manager: controller.{who}.listen: {place}: ")
     assert trouble in line
+
+
+@pytest.mark.reported("C9")
+@pytest.mark.parametrize(
+    ("options", "trouble"),
+    [
+        (["--ctl-privkey", "/none", "--ctl-cert", "/none"], "not usable"),
+        (["--ctl-privkey", "/none"], "go together"),
+    ],
+)
+def test_a_controller_whose_key_no_switch_could_be_served_with_ends_with_one_line(
+    tmp_path: Path, options: list[str], trouble: str
+) -> None:
+    done = started(own_site(tmp_path), *options)
+    assert done.returncode == 1
+    (line,) = own_words(done)
+    assert trouble in line
+
+
+@pytest.mark.reported("A6")
+def test_a_controller_that_is_told_to_end_has_its_journal_on_disk(tmp_path: Path) -> None:
+    with running(tmp_path) as controller:
+        token = Path(load(tmp_path / "site.yaml").controller.operator_token).read_text().strip()
+        url = f"http://127.0.0.1:{controller.rest}/v1/servers/smtp_pop/disable"
+        answer = httpx.post(
+            url,
+            json={"reason": "told to end"},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30.0,
+            trust_env=False,
+        )
+        assert answer.status_code == 202
+        controller.process.terminate()
+        controller.process.wait(30.0)
+        with closing(sqlite3.connect(tmp_path / "hactrl.sqlite")) as store:
+            kinds = [kind for (kind,) in store.execute("SELECT kind FROM journal")]
+        assert "request.accepted" in kinds
 
 
 @pytest.mark.reported("C2")
