@@ -34,6 +34,7 @@ class Keeper:
         self._store = store
         self._appended = Semaphore(0)
         self._writing = Semaphore(1)
+        self._remembering = Semaphore(1)
 
     def place(self, role: str, server: str, epoch: int) -> None:
         """See `Store.place`."""
@@ -41,7 +42,8 @@ class Keeper:
 
     def remember(self, text: str) -> None:
         """See `Store.remember`."""
-        self._in_thread(lambda: self._store.remember(text))
+        with self._remembering:  # in the order in which they are asked for
+            self._in_thread(lambda: self._store.remember(text))
 
     def append(self, record: Record) -> None:
         """Add to the journal; returns at once. `run` writes it."""

@@ -240,6 +240,16 @@ def _not_held(state: State, role: Role, server: str) -> Iterator[Obstacle]:
         yield Obstacle(Reason.NOT_HELD, server)
 
 
+def may_own(state: State, role: Role, server: str) -> bool:
+    """Does its agent say that it has what the role owns, or, while the agent is away, does nothing
+    prove that it has not?"""
+    said = holding(state, role.name, server)
+    if not role.needs_fence or said is not None:
+        return said is Holding.HELD
+    holder = state.holders[role.name].get(server)
+    return holder is not None and holder.proof is None
+
+
 def _services_not_ready(state: State, role: Role, server: str) -> Iterator[Obstacle]:
     """A standby without its resource says 'try again', which is as good as it can be; a role
     that owns nothing has no such excuse."""
@@ -253,8 +263,8 @@ def _services_not_ready(state: State, role: Role, server: str) -> Iterator[Obsta
 
 
 def _services_failing(state: State, role: Role, server: str) -> Iterator[Obstacle]:
-    """Unhealthy on every live card, or 'try again', unless it comes from a server that owns what
-    the role needs, as its agent says: it may be busy or full, and is better than another. While
+    """Unhealthy on every live card, or 'try again', unless it comes from a server that may own what
+    the role needs: it may be busy or full, and is better than another. While
     all are being judged anew nobody fails: who is judged first must not lose, or win, by that."""
     for service in probed_services(state, role, server):
         if not live_cards(state, role, server, service.segment):
@@ -262,7 +272,7 @@ def _services_failing(state: State, role: Role, server: str) -> Iterator[Obstacl
         if sight.being_judged(state, service.segment):
             continue
         found = best_verdict(state, role, service, server)
-        unowned = not role.needs_fence or holding(state, role.name, server) is not Holding.HELD
+        unowned = not may_own(state, role, server)
         if found is Verdict.UNHEALTHY or (found is Verdict.READY and unowned):
             yield Obstacle(Reason.SERVICE_UNHEALTHY, service.name)
 

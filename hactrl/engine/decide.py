@@ -310,7 +310,8 @@ def _adopt(turn: Turn, role: Role) -> None:
         if holding(state, name, server) is not Holding.HELD:
             continue
         epoch = state.agents[server].roles[name].epoch
-        if name in state.served and epoch > state.given.get(name, 0):
+        foreign = server != placement.server and epoch > state.given.get(name, 0)
+        if foreign and name in state.served:
             continue
         if epoch > placement.epoch and epoch == state.epochs[name]:
             turn.update(

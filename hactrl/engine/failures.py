@@ -119,6 +119,12 @@ def expire(turn: Turn) -> None:
     }
     if len(rests) != len(state.rests):
         turn.update(rests=rests)
+    hold = state.site.timers.failback_hold
+    hold_downs = {
+        role: down for role, down in state.hold_downs.items() if not turn.reached(down.until + hold)
+    }
+    if len(hold_downs) != len(state.hold_downs):
+        turn.update(hold_downs=hold_downs)
 
 
 def _replace(turn: Turn, role: str, server: str, failure: Failure | None) -> None:

@@ -70,9 +70,9 @@ def evidence(turn: Turn, takeover: Takeover, server: str) -> frozenset[Evidence]
 
 
 def _says_nothing_good(state: State, role: str, server: str) -> bool:
-    """A standby that says 'try again' is alive and as it should be."""
+    """Who says 'try again' is alive."""
     wanted = state.site.roles[role]
-    return state.placements[role].server == server or any(
+    return any(
         best_verdict(state, wanted, service, server) is Verdict.UNHEALTHY
         for service in probed_services(state, wanted, server)
     )

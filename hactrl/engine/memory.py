@@ -19,8 +19,19 @@ from typing import Any
 
 from hactrl.engine import ledger, ownership
 from hactrl.engine.effects import Remember
-from hactrl.engine.events import Requested, RequestKind
-from hactrl.engine.state import Ask, AskKind, Failure, Fenced, HoldDown, Pending, Rest, State
+from hactrl.engine.events import Proof, Requested, RequestKind
+from hactrl.engine.state import (
+    Ask,
+    AskKind,
+    Failure,
+    Fenced,
+    HoldDown,
+    Holder,
+    Pending,
+    Rest,
+    State,
+    Whose,
+)
 from hactrl.engine.turn import Turn
 
 #: The kinds of requests that change nothing but the memory.
@@ -43,7 +54,7 @@ def wished(state: State, request: Requested) -> State:
         )
     server = request.target or ""
     if request.kind is RequestKind.CONFIRM_OFF:
-        fence = Fenced(state.started, ledger.boot_entered(state, server))
+        fence = Fenced(state.started, ledger.boot_entered(state, server), Proof.PERSON)
         return replace(state, fenced={**state.fenced, server: fence})
     others = state.disabled - {server}
     disable = request.kind is RequestKind.DISABLE
@@ -106,7 +117,10 @@ def text(state: State, now: float) -> str:
         {
             "entered": ownership.entered(state),
             "disabled": sorted(state.disabled),
-            "fenced": {server: fence.boot for server, fence in state.fenced.items()},
+            "fenced": {
+                server: {"boot": fence.boot, "proof": fence.proof.value}
+                for server, fence in state.fenced.items()
+            },
             "hold_downs": {
                 role: {"left": left(down.until), "pause": down.pause}
                 for role, down in state.hold_downs.items()
@@ -156,6 +170,7 @@ def restored(state: State, written: str, now: float) -> State:
     """
     try:
         state = _restored(state, json.loads(written), now) if written else state
+        state = _proven(state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
     return replace(state, kept=_parts(state), kept_at=now)
@@ -167,8 +182,8 @@ def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
         state,
         disabled=frozenset(kept.get("disabled", ())) & servers.keys(),
         fenced={
-            server: Fenced(now, str(boot))
-            for server, boot in kept.get("fenced", {}).items()
+            server: Fenced(now, str(fence["boot"]), Proof(fence["proof"]))
+            for server, fence in kept.get("fenced", {}).items()
             if server in servers
         },
         hold_downs={
@@ -194,6 +209,24 @@ def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
             if role in roles
         },
     )
+
+
+def _proven(state: State) -> State:
+    """What proved a fenced server off proves it still: what it was given since with another boot is
+    entered, and on disk, before it is given."""
+
+    def known(server: str, holder: Holder) -> Holder:
+        fence = state.fenced.get(server)
+        same = holder.whose is Whose.NOBODY or (
+            fence is not None and holder.whose is Whose.BOOT and holder.boot == fence.boot
+        )
+        return replace(holder, proof=fence.proof) if fence is not None and same else holder
+
+    holders = {
+        role: {server: known(server, holder) for server, holder in entries.items()}
+        for role, entries in state.holders.items()
+    }
+    return replace(state, holders=holders)
 
 
 def pend(turn: Turn, request: Requested) -> None:

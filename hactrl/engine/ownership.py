@@ -175,7 +175,8 @@ def may_renew(state: State, role: str, server: str, epoch: int, boot: str = "") 
 
     A guard that does not say its boot, or whose server is entered with no boot, gets it by the
     epoch alone: that can only make an entry last longer, because what takes the resource is never
-    the lease but ASSUME, which goes to one boot.
+    the lease but ASSUME, which goes to one boot. For the same reason a guard of the placement's
+    server may ask at a higher epoch before its agent has told of that.
     """
     takeover = state.takeovers.get(role)
     if takeover is not None and takeover.step in (Step.ASSUME, Step.SERVE, Step.STEER):
@@ -187,7 +188,8 @@ def may_renew(state: State, role: str, server: str, epoch: int, boot: str = "") 
         if placement.server is None:
             return False
         entitled = (placement.server, placement.epoch)
-    if (server, epoch) != entitled or server in state.fenced:
+    before_its_agent = takeover is None and server not in state.agents and epoch > entitled[1]
+    if (server, entitled[1] if before_its_agent else epoch) != entitled or server in state.fenced:
         return False
     if not state.site.roles[role].needs_fence:
         return True
@@ -340,7 +342,7 @@ def proven_off(turn: Turn, server: str, proof: Proof, boot: str) -> None:
     turn.record("server.fenced", server=server, proof=proof.value)
     agent = turn.state.agents.get(server)
     if agent is None or not agent.connected or agent.boot == boot:
-        fence = Fenced(turn.now, boot)
+        fence = Fenced(turn.now, boot, proof)
         turn.update(fenced=with_item(turn.state.fenced, server, fence))
 
 

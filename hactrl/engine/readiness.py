@@ -135,6 +135,14 @@ def _sent_away(state: State, role: Role) -> Iterator[Obstacle]:
                 yield Obstacle(Reason.TRY_AGAIN, subject, found.said or found.reason)
 
 
+def _lacks(state: State, role: str, server: str, now: float) -> tuple[Obstacle, ...]:
+    """Why one should not count on a server: it lacks something, or has failed at the role."""
+    failure = state.failures.get((role, server))
+    failed = failure is not None and now < failure.until
+    found = obstacles(state, role, server)
+    return (*found, Obstacle(Reason.FAILED_BEFORE, server)) if failed else found
+
+
 def _unprotected(state: State, role: Role, now: float) -> Iterator[Obstacle]:
     name = role.name
     live = state.placements[name].server
@@ -146,7 +154,7 @@ def _unprotected(state: State, role: Role, now: float) -> Iterator[Obstacle]:
         return
     yield from _not_served(state, role)
     yield from sight.of_role(state, name, now)
-    lacks = {s: obstacles(state, name, s) for s in role.servers if s != live}
+    lacks = {s: _lacks(state, name, s, now) for s in role.servers if s != live}
     if all(lacks.values()):
         yield Obstacle(Reason.NO_CANDIDATE, name)
         for server, reasons in lacks.items():

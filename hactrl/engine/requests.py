@@ -63,6 +63,7 @@ def settle_pending(turn: Turn) -> None:
             _refuse(turn, each.request, (Obstacle(Reason.NOT_WRITTEN, each.request.kind.value),))
             continue
         if reasons := _contradicted(turn, each.request):
+            turn.update(kept=())  # what was written as if it counted is written again without it
             _refuse(turn, each.request, reasons)
             continue
         _carry_out(turn, each.request)

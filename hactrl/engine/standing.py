@@ -19,13 +19,13 @@ from enum import IntEnum
 
 from hactrl.engine.candidates import (
     failings,
-    holding,
     live_cards,
+    may_own,
     obstacles,
     probed_services,
 )
 from hactrl.engine.effects import Reason
-from hactrl.engine.events import Holding, Verdict
+from hactrl.engine.events import Verdict
 from hactrl.engine.state import Health, State
 from hactrl.site.model import Role
 
@@ -65,8 +65,8 @@ def standing_of_owner(state: State, role: str, server: str) -> Standing:
     if not reasons:
         return Standing.WELL
     wanted = state.site.roles[role]
-    held = wanted.needs_fence and holding(state, role, server) is Holding.HELD
-    return _of_services(state, wanted, server, Standing.WELL if held else Standing.TRY_AGAIN)
+    owns = wanted.needs_fence and may_own(state, wanted, server)
+    return _of_services(state, wanted, server, Standing.WELL if owns else Standing.TRY_AGAIN)
 
 
 def standing_of_candidate(state: State, role: str, server: str) -> Standing:

@@ -142,10 +142,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Fenced:
-    """Proven off since `since`. An agent with another boot than `boot` ends it."""
+    """Proven off since `since`, by `proof`. An agent with another boot than `boot` ends it."""
 
     since: float
     boot: str
+    proof: Proof = Proof.POWER
 
 
 @dataclass(frozen=True)

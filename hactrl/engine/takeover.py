@@ -29,9 +29,9 @@ from enum import Enum
 
 from hactrl.engine import failures, ledger, memory, ownership
 from hactrl.engine.candidates import (
-    best,
     failings,
     holding,
+    obstacles,
     obstacles_again,
     serving,
 )
@@ -283,7 +283,7 @@ def _serve_failed(turn: Turn, takeover: Takeover) -> None:
     held = holding(state, role, target) is Holding.HELD
     others = set(state.site.roles[role].servers) - {target} - takeover.tried
     better = any(failures.expected(turn, role, server) > standing for server in others)
-    if only_probes and held and not better and target != takeover.origin:
+    if only_probes and held and not better:
         remember_failure(turn, takeover)
         _go_on(turn, takeover)
     else:
@@ -297,7 +297,12 @@ def _try_another(turn: Turn, takeover: Takeover) -> None:
     remember_failure(turn, takeover)
     tried = takeover.tried | {takeover.target}
     own = {origin} if origin is not None else set()
-    target = best(state, role, tried | own)
+    ready = [
+        server
+        for server in state.site.roles[role].servers
+        if server not in tried | own and not obstacles(state, role, server)
+    ]
+    target = max(ready, key=lambda server: failures.expected(turn, role, server), default=None)
     owned = state.site.roles[role].needs_fence
     if target is None and owned and own - tried and not obstacles_again(state, role, *own):
         target = origin
@@ -347,7 +352,7 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
         failures.forgive(turn, role, takeover.target)
     elif takeover.target != takeover.origin:
         failures.note_move(turn, role)
-    if not takeover.planned:
+    if not takeover.planned and not takeover.interrupted:
         _hold_down(turn, role)
     durations: dict[str, float] = {}
     begun = takeover.started

@@ -9,9 +9,18 @@ import pytest
 from simulation import MAIL, World, make_site
 from test_engine_decide import UP, Engine
 
-from hactrl.engine import ledger, ownership
+from hactrl.engine import ledger, ownership, readiness
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import AskAgent, FencePower, GrantLease, Obstacle, Reason, Verb
+from hactrl.engine.effects import (
+    Answer,
+    AskAgent,
+    FencePower,
+    GrantLease,
+    Obstacle,
+    Reason,
+    Remember,
+    Verb,
+)
 from hactrl.engine.events import (
     AgentConnected,
     AgentLost,
@@ -24,11 +33,13 @@ from hactrl.engine.events import (
     PortChanged,
     ProbeChanged,
     Proof,
+    Requested,
     RequestKind,
     SwitchConnected,
     Verdict,
 )
-from hactrl.engine.state import Holder, State, Step, Whose
+from hactrl.engine.memory import text
+from hactrl.engine.state import Failure, Holder, State, Step, Whose
 
 
 def unbound(power: bool = False) -> Engine:
@@ -262,6 +273,69 @@ def test_a_standby_that_asks_to_try_again_is_no_evidence_against_itself() -> Non
     engine.ports("alpha", False).stored().wait(30.0)
     fenced = [fence.server for fence in engine.all(FencePower)]
     assert "gamma" not in fenced
+
+
+@pytest.mark.reported("A6")
+def test_a_full_owner_whose_agent_blinks_is_left_alone() -> None:
+    """It says 'try again', which is no sign of death, and its agent is away for a moment."""
+    engine = Engine().probe("alpha", MAIL, Verdict.READY, "temporary").pass_quietly(30)
+    engine.tell(AgentLost("alpha"))
+    assert not engine.state.takeovers
+    assert not engine.all(FencePower)
+
+
+@pytest.mark.reported("B1")
+def test_a_person_s_word_that_is_contradicted_meanwhile_does_not_stay_on_disk() -> None:
+    engine = unbound().tell(AgentLost("alpha"))
+    engine.tell(Requested("r9", RequestKind.CONFIRM_OFF, "", "alpha", "because"))
+    engine.agent("alpha", Holding.HELD, 3).all_written()
+    assert not engine.last(Answer).accepted
+    assert json.loads(engine.last(Remember).text)["fenced"] == {}
+
+
+@pytest.mark.reported("A3")
+def test_what_proved_a_server_off_proves_it_after_a_restart() -> None:
+    engine = unbound().ports("alpha", False).tell(AgentLost("alpha")).stored()
+    assert confirm(engine) == (True, set())
+    again = initial(engine.site, {MAIL: ("beta", 4)}, 0.0, (), text(engine.state, engine.now))
+    assert "alpha" in again.fenced
+    assert again.holders[MAIL]["alpha"].proof is Proof.PERSON
+    assert again.holders[MAIL]["beta"].proof is None
+
+
+@pytest.mark.reported("A2")
+def test_an_owner_that_is_slow_after_its_own_restart_is_not_released_for_one_that_fails() -> None:
+    engine = Engine()
+    failure = Failure(1, 1, engine.now, engine.now + 1e4, 1e4, "b1")
+    engine.state = replace(engine.state, failures={(MAIL, "beta"): failure})
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.FAILED, 3))).stored()
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.NOTHING, 4))).answer(Verb.RELEASE)
+    engine.probe("alpha", MAIL, Verdict.UNHEALTHY, "slow")
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.HELD, 4)))
+    for _ in range(15):
+        engine.wait(1.0).tell(LeaseAsked("r", "alpha", MAIL, 4))
+    assert engine.state.placements[MAIL].server == "alpha"
+    assert [asked.server for asked in engine.asked(Verb.ASSUME)] == ["alpha"]
+
+
+@pytest.mark.reported("B8")
+def test_an_owner_whose_epoch_a_restored_store_does_not_know_keeps_its_lease_and_its_role() -> None:
+    """Also when its probes and its guard are heard before its agent."""
+    engine = started(None).probe("alpha", MAIL, Verdict.HEALTHY)
+    engine.tell(LeaseAsked("first", "alpha", MAIL, 5))
+    assert engine.last(GrantLease).granted
+    engine.agent("alpha", Holding.HELD, 5).tell(LeaseAsked("second", "alpha", MAIL, 5))
+    assert engine.last(GrantLease).granted
+    assert engine.state.placements[MAIL].epoch == 5
+
+
+@pytest.mark.reported("A11")
+def test_nobody_is_protected_by_a_server_that_has_failed() -> None:
+    engine = Engine()
+    failure = Failure(7, 1, engine.now, engine.now + 1e4, 1e4, "b1")
+    engine.state = replace(engine.state, failures={(MAIL, "beta"): failure})
+    reasons = readiness.unprotected(engine.state, engine.now)[MAIL]
+    assert Obstacle(Reason.FAILED_BEFORE, "beta") in reasons
 
 
 # Two kinds of evidence.
