@@ -1,4 +1,4 @@
-"""Thousands of random schedules of faults, requests and delays on a simulated clock.
+"""A thousand random schedules of faults, requests and delays on a simulated clock.
 
 Invariants, each watched by `simulation.World` and each with a test that removes its guard and
 sees it break:
@@ -41,8 +41,8 @@ from hactrl.site.model import Role
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
 FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
 
-SEEDS = 2000
-CHUNK = 200
+SEEDS = 1000
+CHUNK = 100
 
 #: `make thorough`.
 ALL_SEEDS = 100_000
