@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from hactrl.engine.candidates import obstacles
 from hactrl.engine.standing import Standing, standing_of_candidate
-from hactrl.engine.state import Failure, Rest
+from hactrl.engine.state import Failure, Rest, State
 from hactrl.engine.turn import Turn, with_item
 
 #: Seconds: the longest pause before what failed is tried again.
@@ -86,20 +86,18 @@ def note_move(turn: Turn, role: str) -> None:
     turn.update(rests=with_item(turn.state.rests, role, Rest(moves, until)))
 
 
-def forgive(turn: Turn, role: str, server: str | None = None) -> None:
-    """Forget what is held against a server, or against all of them, in a role."""
-    kept = {
-        key: failure
-        for key, failure in turn.state.failures.items()
-        if key[0] != role or server not in (None, key[1])
-    }
-    if len(kept) != len(turn.state.failures):
-        turn.update(failures=kept)
-    if role in turn.state.rests or role in turn.state.hold_downs:
-        turn.update(
-            rests={name: rest for name, rest in turn.state.rests.items() if name != role},
-            hold_downs={n: down for n, down in turn.state.hold_downs.items() if n != role},
-        )
+def forgiven(state: State, role: str, server: str | None = None) -> State:
+    """The state in which nothing is held against a server, or against any of them, in a role."""
+    return replace(
+        state,
+        failures={
+            key: failure
+            for key, failure in state.failures.items()
+            if key[0] != role or server not in (None, key[1])
+        },
+        rests={name: rest for name, rest in state.rests.items() if name != role},
+        hold_downs={name: down for name, down in state.hold_downs.items() if name != role},
+    )
 
 
 def expire(turn: Turn) -> None:

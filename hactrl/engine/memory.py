@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import ledger, ownership
+from hactrl.engine import failures, ledger, ownership
 from hactrl.engine.effects import Remember
 from hactrl.engine.events import Proof, Requested, RequestKind
 from hactrl.engine.state import (
@@ -46,12 +46,7 @@ WRITTEN_AGAIN = 600.0
 def wished(state: State, request: Requested) -> State:
     """The state in which a kept request has been carried out."""
     if request.kind is RequestKind.RETRY:
-        return replace(
-            state,
-            failures={k: v for k, v in state.failures.items() if k[0] != request.role},
-            rests={k: v for k, v in state.rests.items() if k != request.role},
-            hold_downs={k: v for k, v in state.hold_downs.items() if k != request.role},
-        )
+        return failures.forgiven(state, request.role)
     server = request.target or ""
     if request.kind is RequestKind.CONFIRM_OFF:
         fence = Fenced(state.started, ledger.boot_entered(state, server), Proof.PERSON)

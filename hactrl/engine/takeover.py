@@ -349,7 +349,7 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
     role = takeover.role
     turn.update(takeovers=without(turn.state.takeovers, role))
     if takeover.request is not None and takeover.planned:
-        failures.forgive(turn, role, takeover.target)
+        turn.state = failures.forgiven(turn.state, role, takeover.target)
     elif takeover.target != takeover.origin:
         failures.note_move(turn, role)
     if not takeover.planned and not takeover.interrupted:
