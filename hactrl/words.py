@@ -61,6 +61,7 @@ REASONS: Mapping[Reason, str] = {
         "no agent on {}: its daemons are not watched, it cannot be asked to release"
     ),
     Reason.LEASE_ENDS: "no agent on {}, and no guard: its lease ends in {detail} s",
+    Reason.UNFINISHED: "the agent of {} has not come to an end with the role: {detail}",
     Reason.TRY_AGAIN: "{} asks to try again later ({detail}), though it has the role",
     Reason.RESTING: "{} has moved too lately to move by itself",
     Reason.UNPROVABLE: "neither a lease nor a power fence would prove that {} is gone",

@@ -160,6 +160,7 @@ class Reason(Enum):
     ANSWERS = "answers"
     NOT_WATCHED = "not_watched"
     LEASE_ENDS = "lease_ends"
+    UNFINISHED = "unfinished"
     TRY_AGAIN = "try_again"
     RESTING = "resting"
     UNPROVABLE = "unprovable"

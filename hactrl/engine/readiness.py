@@ -16,13 +16,17 @@ from hactrl.engine.candidates import (
     best_verdict,
     connected,
     failings,
+    holding,
     live_cards,
     obstacles,
 )
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Verdict
+from hactrl.engine.events import Holding, Verdict
 from hactrl.engine.state import State, SwitchState
 from hactrl.site.model import Role
+
+#: What an agent says while it changes what it has.
+UNFINISHED = (Holding.ASSUMING, Holding.RELEASING)
 
 
 def unsettled(state: State, now: float) -> tuple[Obstacle, ...]:
@@ -106,9 +110,15 @@ def _not_served(state: State, role: Role) -> tuple[Obstacle, ...]:
 
 
 def _unwatched(state: State, role: Role, now: float) -> Iterator[Obstacle]:
-    """The agent of the server that has what the role owns is gone: alone, or its guard too."""
+    """The agent of the server that has what the role owns is gone, alone or its guard too, or has
+    not ended taking or leaving it, perhaps because a controller that asked for that is gone."""
     live = state.placements[role.name].server
-    if live is None or not role.needs_fence or connected(state, live):
+    if live is None or not role.needs_fence:
+        return
+    if connected(state, live):
+        said = holding(state, role.name, live)
+        if said in UNFINISHED and role.name not in state.takeovers:
+            yield Obstacle(Reason.UNFINISHED, live, said.value)
         return
     holder = state.holders[role.name].get(live)
     bound = holder is not None and holder.proof is None and holder.expires is not None

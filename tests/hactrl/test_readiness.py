@@ -138,6 +138,17 @@ def test_who_owns_something_and_has_a_guard_only_is_not_watched() -> None:
 
 
 @pytest.mark.reported("A6")
+@pytest.mark.parametrize("said", [Holding.ASSUMING, Holding.RELEASING])
+def test_an_owner_that_does_not_come_to_an_end_is_said_though_users_are_served(
+    said: Holding,
+) -> None:
+    engine = Engine().tell(AgentReported("alpha", Held(MAIL, said, 3)))
+    assert unsettled(engine) == [
+        f"the agent of alpha has not come to an end with the role: {said.value}"
+    ]
+
+
+@pytest.mark.reported("A6")
 def test_the_lost_agent_of_a_standby_is_a_matter_of_protection_alone() -> None:
     engine = Engine().tell(AgentLost("beta"))
     assert unsettled(engine) == []
