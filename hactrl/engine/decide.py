@@ -103,28 +103,34 @@ def initial(
     entered = memory.entered(remembered)
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
-        server, epoch = stored.get(role.name, (None, 0))
-        server = server if server in role.servers else None
-        if server is None and not role.needs_fence:
-            server = role.servers[0]
-        placements[role.name] = Placement(server, epoch, now)
-        epochs[role.name] = epoch
+        last = stored.get(role.name, (None, 0))
+        placements[role.name] = _placed(role, memory.placed(remembered, role.name, last), now)
+        epochs[role.name] = last[1]
         if role.needs_fence:
             known = None if entered is None else entered.get(role.name, {})
             holders[role.name] = ownership.at_start(
-                role, placements[role.name], site.timers.lease_margin, known
+                role, _placed(role, last, now), site.timers.lease_margin, known
             )
     state = State(
         site=site,
         started=now,
         placements=placements,
         epochs=epochs,
+        given=dict(epochs),
         holders=holders,
         sights=judging.starting(site, now),
     )
     state = replace(state, host_table=learning.remembered(state, hosts))
     state = memory.restored(state, remembered, now)
     return replace(state, outlook=outlook(state))
+
+
+def _placed(role: Role, known: tuple[str | None, int], now: float) -> Placement:
+    """Where a role begins, if this is known of it: a role that owns nothing is always somewhere."""
+    server, epoch = known
+    if server not in role.servers:
+        server = None if role.needs_fence else role.servers[0]
+    return Placement(server, epoch, now)
 
 
 def decide(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:

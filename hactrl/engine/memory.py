@@ -5,6 +5,9 @@ and hosts have tables of their own in the store; the rest of what is stored is o
 whole whenever it changes (`keep`). A moment is written as what is left of it, because the clock
 begins anew with each boot of the controller's machine.
 
+A change of placement that was given up has left its last target on disk, with an epoch that must
+never be given again; so the memory says where the role stays (`stays`).
+
 An operator's wish counts when it is on disk, and is answered then: `Pending` requests are written
 first, as if they counted already, and carried out when the store has confirmed them. So an answer
 never promises what a `kill -9` could take back.
@@ -91,7 +94,7 @@ def could_not_write(state: State) -> bool:
 
 def _parts(state: State) -> tuple[Any, ...]:
     named = (state.disabled, state.fenced, state.hold_downs, state.failures, state.rests)
-    return (*named, ownership.entered(state))
+    return (*named, ownership.entered(state), stays(state))
 
 
 def _pauses(state: State) -> bool:
@@ -111,6 +114,7 @@ def text(state: State, now: float) -> str:
     return json.dumps(
         {
             "entered": ownership.entered(state),
+            "stays": stays(state),
             "disabled": sorted(state.disabled),
             "fenced": {
                 server: {"boot": fence.boot, "proof": fence.proof.value}
@@ -141,19 +145,49 @@ def text(state: State, now: float) -> str:
     )
 
 
+def stays(state: State) -> dict[str, dict[str, Any]]:
+    """Of each role whose last change was given up: the server and epoch of its placement, and the
+    epoch up to which the store may name targets that did not get it."""
+    return {
+        role: {"server": placement.server, "epoch": placement.epoch, "given_up": given}
+        for role, placement in state.placements.items()
+        if role not in state.takeovers
+        if (given := state.given.get(role, 0)) > placement.epoch
+    }
+
+
+def placed(written: str, role: str, stored: tuple[str | None, int]) -> tuple[str | None, int]:
+    """Server and epoch of a role's placement: the stored ones, unless they are those of a change
+    that was given up.
+
+    Raises:
+        ValueError: what is written is no such text.
+    """
+    try:
+        stay = _loaded(written).get("stays", {}).get(role)
+        if stay is None or stored[1] > stay["given_up"]:  # a later change was stored
+            return stored
+        return stay["server"], int(stay["epoch"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
+
+
 def entered(written: str) -> ownership.Entered | None:
     """What is written of the ledger; None where nothing is.
 
     Raises:
         ValueError: it is no such text.
     """
-    if not written:
-        return None
     try:
-        found: ownership.Entered | None = json.loads(written).get("entered")
+        found: ownership.Entered | None = _loaded(written).get("entered")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
     return found
+
+
+def _loaded(written: str) -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = json.loads(written) if written else {}
+    return loaded
 
 
 def restored(state: State, written: str, now: float) -> State:
@@ -164,8 +198,7 @@ def restored(state: State, written: str, now: float) -> State:
         ValueError: it is no such text.
     """
     try:
-        state = _restored(state, json.loads(written), now) if written else state
-        state = _proven(state)
+        state = _proven(_restored(state, _loaded(written), now))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
     return replace(state, kept=_parts(state), kept_at=now)

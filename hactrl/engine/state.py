@@ -279,7 +279,7 @@ class State:
     Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
     guard is connected; `holders` by role, then server; `epochs` the highest known of each role,
     `epoch_floor` one that none of any role was above when the store was restored from a copy;
-    `given` the highest that we have given ourselves since the start; `asks` by operation;
+    `given` the highest that we have given, as far as the store knows; `asks` by operation;
     `failures` by role and server; `served` the roles that have been served
     since the start; `ready_since` when the preferred server of a role with automatic failback
     became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
@@ -302,7 +302,8 @@ class State:
     # From placements, and what agents say.
     epochs: Mapping[str, int] = field(default_factory=dict, metadata=DERIVED)
     epoch_floor: int = field(default=0, metadata=STORED)
-    given: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
+    # From the stored placements; what it is above them for is written (`memory.stays`).
+    given: Mapping[str, int] = field(default_factory=dict, metadata=DERIVED)
     # All are suspects at first.
     holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict, metadata=LEARNT)
     asks: Mapping[int, Ask] = field(default_factory=dict, metadata=LEARNT)

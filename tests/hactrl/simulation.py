@@ -61,7 +61,7 @@ from hactrl.engine.events import (
     Tick,
     Verdict,
 )
-from hactrl.engine.state import State
+from hactrl.engine.state import AskKind, State
 from hactrl.site.model import (
     Controller,
     Listen,
@@ -262,6 +262,7 @@ class World:
         self.switches_away: set[str] = set()
         self.lasting: tuple[object, ...] = ()
         self.common_cause = ""  # the reason why whoever has the mail is unhealthy, wherever it is
+        self.spool_full = False  # whoever has the mail says 'try again later'
         self.greets_after = 0.0  # seconds, of who is slow
         self.prober_broken = self.prober_hung = False
         self.probers_cut: set[str] = set()  # segments
@@ -315,7 +316,9 @@ class World:
         self.controller_up = True
         self.controller_frozen = False
         self.unheard = []
+        before = self.state
         self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
+        self.check_remembered(before)
         self.seen = {}
         self.rounds = {}
         self.prober_hung = False
@@ -327,6 +330,15 @@ class World:
             self.lose_connection(host, notice=False)
         self.world_changed()
         self.alarm(self.now)
+
+    def check_remembered(self, before: State) -> None:
+        """A restart alone moves no role, if the last controller had told the store everything."""
+        writing = {ask.kind for ask in before.asks.values()} & {AskKind.STORE, AskKind.REMEMBER}
+        for role, placement in self.state.placements.items():
+            was = before.placements[role]
+            settled = role not in before.takeovers and not writing
+            if settled and (was.server, was.epoch) != (placement.server, placement.epoch):
+                raise Broken(f"{role} is moved by a restart: {was} before, {placement} after")
 
     def stop_controller(self) -> None:
         self.incarnation += 1
@@ -468,7 +480,7 @@ class World:
             return Verdict.UNHEALTHY, "refused"
         if role.needs_fence and host.copy.using and self.common_cause:
             return Verdict.UNHEALTHY, self.common_cause
-        ready = role.needs_fence and not host.copy.using
+        ready = role.needs_fence and (self.spool_full or not host.copy.using)
         return (Verdict.READY if ready else Verdict.HEALTHY), ""
 
     # Connections between agents and controller: in order, until they break.
@@ -963,6 +975,14 @@ class World:
 
         self.after(2.6, started)
 
+    def begin_common_cause(self, _host: Host) -> None:
+        self.common_cause = self.random.choice(("timeout", "refused", "slow"))
+        self.world_changed()
+
+    def end_common_cause(self, _host: Host) -> None:
+        self.common_cause = ""
+        self.world_changed()
+
     def set_flag(self, name: str, value: bool) -> Callable[[Host], None]:
         def act(_host: Host) -> None:
             setattr(self, name, value)
@@ -1030,6 +1050,19 @@ class World:
             lambda _, h: setattr(h, "no_lease", True),
             lambda _, h: setattr(h, "no_lease", False),
         ),
+        "common cause": (begin_common_cause, end_common_cause),
+        "spool is full": (
+            lambda w, h: w.set_flag("spool_full", True)(h),
+            lambda w, h: w.set_flag("spool_full", False)(h),
+        ),
+        "fails to take the mail": (
+            lambda _, h: setattr(h, "treacherous", True),
+            lambda _, h: setattr(h, "treacherous", False),
+        ),
+        "never ends taking the mail": (
+            lambda _, h: setattr(h, "hangs", True),
+            lambda _, h: setattr(h, "hangs", False),
+        ),
         "request mail": (lambda w, h: w.request(RequestKind.FAILOVER, h), None),
         "request relay": (lambda w, h: w.request(RequestKind.FAILOVER, h, RELAY), None),
         "fail back": (lambda w, h: w.request(RequestKind.FAILBACK, h), None),
@@ -1047,14 +1080,15 @@ class World:
         self.gone = stays_off
         self.slowest = min(self.slowest, 0.1)
         self.failing = 0.0
-        self.prober_broken = self.power_broken = self.store_broken = False
+        self.prober_broken = self.power_broken = self.store_broken = self.spool_full = False
+        self.common_cause = ""
         self.find_switch(next(iter(self.hosts.values())))
         self.mend_prober(next(iter(self.hosts.values())))
         self.start_once()
         self.thaw_controller(next(iter(self.hosts.values())))
         for host in self.hosts.values():
             self.twin_goes(host)
-            host.no_lease = False
+            host.no_lease = host.hangs = host.treacherous = False
             self.mend_service(host)
             self.plug(host)
             if host.frozen:
@@ -1112,7 +1146,8 @@ class World:
         host = self.hosts.get(self.state.placements[role.name].server or "")
         if host is None or not host.on or host.frozen or role.name in host.broken:
             return False
-        owned = host.copy.using and host.copy.holding is Holding.HELD
+        ill = self.spool_full or self.common_cause
+        owned = host.copy.using and host.copy.holding is Holding.HELD and not ill
         return self.is_plugged(role, host) and (owned or not role.needs_fence)
 
     def steered_to(self) -> set[str]:

@@ -22,7 +22,7 @@ from hactrl.engine.events import (
     Verdict,
 )
 from hactrl.engine.memory import text
-from hactrl.engine.state import Failure, Fenced, HoldDown, Kept, Rest, State
+from hactrl.engine.state import Failure, Fenced, HoldDown, Kept, Placement, Rest, State
 from hactrl.site.model import Timers
 from hactrl.wanted import intents
 
@@ -215,6 +215,37 @@ def test_a_server_stays_disabled_and_fenced_over_a_restart() -> None:
     assert "beta" not in state.fenced
 
 
+def given_up() -> Engine:
+    """The relay was to go from beta to alpha; both changed their minds, and it stayed."""
+    engine = Engine().probe("beta", RELAY, Verdict.UNHEALTHY, "refused")
+    engine.probe("beta", RELAY, Verdict.HEALTHY)
+    engine.probe("alpha", RELAY, Verdict.UNHEALTHY, "refused").stored()
+    engine.wait(engine.site.timers.serve_deadline + 0.1)
+    assert [record.kind for record in engine.recorded("takeover.failed")]
+    return engine
+
+
+@pytest.mark.reported("A3")
+def test_a_role_that_was_left_where_it_is_stays_there_over_a_restart() -> None:
+    engine = given_up()
+    last = engine.last(StorePlacement)
+    stored = {RELAY: (last.server, last.epoch)}
+    assert stored == {RELAY: ("alpha", 2)}
+    state = initial(engine.site, stored, 50.0, (), engine.last(Remember).text)
+    assert state.placements[RELAY] == Placement("beta", 1, 50.0)
+    assert state.epochs[RELAY] == 2, "an epoch that was given is not given again"
+    again = initial(engine.site, stored, 90.0, (), text(state, 50.0))
+    assert again.placements[RELAY] == Placement("beta", 1, 90.0), "nor does the next one move it"
+
+
+@pytest.mark.reported("A3")
+def test_a_change_that_was_stored_later_counts_and_not_where_the_role_had_stayed() -> None:
+    engine = given_up()
+    stored = {RELAY: ("alpha", 3)}
+    state = initial(engine.site, stored, 50.0, (), engine.last(Remember).text)
+    assert state.placements[RELAY] == Placement("alpha", 3, 50.0)
+
+
 @pytest.mark.reported("A3")
 def test_disabling_is_answered_only_when_it_is_on_disk() -> None:
     engine = Engine()
@@ -252,7 +283,7 @@ def test_two_requests_at_once_are_both_remembered() -> None:
 
 
 @pytest.mark.reported("A3")
-@pytest.mark.parametrize("damaged", ["{", "[]", '{"disabled": 3}', "null"])
+@pytest.mark.parametrize("damaged", ["{", "[]", '{"disabled": 3}', '{"stays": 3}', "null"])
 def test_a_damaged_memory_is_an_error_that_says_so(damaged: str) -> None:
     with pytest.raises(ValueError, match="memory cannot be read"):
         initial(make_site(), {}, 0.0, (), damaged)

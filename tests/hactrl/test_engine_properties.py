@@ -8,7 +8,8 @@ sees it break:
 3. once settled, no group points to a fenced server;
 4. once the faults stop, the site settles: everything that can be served is served by its
    placement, nothing moves any more, and the site is settled;
-5. a role that is out for long is never called settled, whatever the controller cannot see.
+5. a role that is out for long is never called settled, whatever the controller cannot see;
+6. a restart alone moves no role.
 
 Hypothesis draws (and shrinks) the schedules; a plain seeded generator draws most of them,
 because it is faster, and its seeds make failures repeatable: `run(schedule_of(SEED))`.
@@ -32,7 +33,7 @@ from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
 from hactrl import wanted
-from hactrl.engine import decide, ledger, ownership, sight
+from hactrl.engine import decide, ledger, memory, ownership, sight
 from hactrl.engine.events import Holding
 from hactrl.engine.ownership import at_start
 from hactrl.engine.state import Holder, Placement, Whose
@@ -167,6 +168,20 @@ def unseen(seed: int) -> Schedule:
     return Schedule(seed, 2, 4.0, True, "manual", 0.05, faults, "", False)
 
 
+def changed_mind(seed: int) -> Schedule:
+    """The owner serves ill, its successor fails before it is asked, so that the change is given
+    up, and then the controller starts anew."""
+    random = Random(seed)
+    start = random.uniform(FIRST, LAST)
+    fails = start + random.uniform(0.2, 2.0)
+    faults = (
+        Fault("common cause", 0, start, 6.0),
+        Fault(random.choice(("freeze", "unplug all")), 1, fails, 4.0),
+        Fault("restart controller", 0, fails + random.uniform(0.2, 3.0), 0.0),
+    )
+    return Schedule(seed, 2, 4.0, True, "manual", 0.05, faults, "", False)
+
+
 def schedules() -> st.SearchStrategy[Schedule]:
     tenths = st.integers(60, 195).map(lambda n: n / 10)
     fault = st.builds(
@@ -251,6 +266,12 @@ def test_no_copied_owner_breaks_an_invariant() -> None:
 def test_no_stuck_power_switch_breaks_an_invariant() -> None:
     for seed in range(60):
         run(stuck_power(seed))
+
+
+@pytest.mark.reported("A3")
+def test_no_change_that_is_given_up_breaks_an_invariant() -> None:
+    for seed in range(60):
+        run(changed_mind(seed))
 
 
 def test_the_same_events_give_the_same_decisions() -> None:
@@ -342,6 +363,11 @@ GUARDS = {
         removed(sight, "obstacles", lambda *_: ()),
         unseen,
         "all is settled",
+    ),
+    "a change that was given up is no placement": (
+        removed(memory, "placed", lambda _written, _role, stored: stored),
+        changed_mind,
+        "moved by a restart",
     ),
     "what moved is held down": (
         removed(decide, "held_down", lambda *_: False),
