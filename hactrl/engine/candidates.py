@@ -27,6 +27,7 @@ from typing import TypeAlias
 from hactrl.engine import ledger, sight
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Verdict
+from hactrl.engine.once import once
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import Role, Service
 from topology.model import Interface
@@ -40,6 +41,7 @@ RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEAL
 CERTAIN = frozenset({"refused", "reset"})
 
 
+@once
 def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     """The reasons why `server` cannot take `role` now; empty if it can."""
     if misnamed := _misnamed(state, role, server):
@@ -47,11 +49,13 @@ def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     return _run(TAKING, state, role, server)
 
 
+@once
 def obstacles_again(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     """The reasons why the placement's own server cannot be given the role anew."""
     return _run(TAKING_AGAIN, state, role, server)
 
 
+@once
 def failings(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     """The reasons why `server`, which has the role, is not serving as it should."""
     return _run(GOING_ON, state, role, server)
@@ -65,6 +69,7 @@ def best(state: State, role: str, but: frozenset[str] = frozenset()) -> str | No
     return None
 
 
+@once
 def serving(state: State, role: str, server: str) -> bool:
     """Every service answers as a live one, through a live card of each of the role's segments."""
     wanted = state.site.roles[role]
@@ -107,22 +112,35 @@ def probes_confirmed_at(state: State, role: str, server: str) -> float:
 
 def live_cards(state: State, role: Role, server: str, segment: str) -> tuple[Interface, ...]:
     """The server's cards on a segment whose ports are up, the best first."""
-    return tuple(
-        card for card in state.site.cards(role, server, segment) if state.port_up(card.attachment)
-    )
+    return _live_cards(state, role.name, server, segment)
 
 
-def probed_services(state: State, role: Role, server: str) -> Iterator[Service]:
+@once
+def _live_cards(state: State, role: str, server: str, segment: str) -> tuple[Interface, ...]:
+    cards = state.site.cards(state.site.roles[role], server, segment)
+    return tuple(card for card in cards if state.port_up(card.attachment))
+
+
+def probed_services(state: State, role: Role, server: str) -> tuple[Service, ...]:
     """The services whose verdicts on this server mean something: those on segments whose prober
     sees, and can ask through one of the server's live cards at least."""
-    for service in role.services:
-        probed = state.site.probed_through(role.name, service.name, server)
-        if not probed or sight.blind(state, service.segment):
-            continue
-        live = {card.name for card in live_cards(state, role, server, service.segment)}
-        own = [each for each in probed if each.card in live]
-        if not own or not all(sight.cannot_ask(state, each) for each in own):
-            yield service
+    return _probed_services(state, role.name, server)
+
+
+@once
+def _probed_services(state: State, name: str, server: str) -> tuple[Service, ...]:
+    role = state.site.roles[name]
+    return tuple(service for service in role.services if _means(state, role, service, server))
+
+
+def _means(state: State, role: Role, service: Service, server: str) -> bool:
+    """Do verdicts on this service say anything of this server?"""
+    probed = state.site.probed_through(role.name, service.name, server)
+    if not probed or sight.blind(state, service.segment):
+        return False
+    live = {card.name for card in live_cards(state, role, server, service.segment)}
+    own = [each for each in probed if each.card in live]
+    return not own or not all(sight.cannot_ask(state, each) for each in own)
 
 
 def verdict(state: State, role: str, service: str, card: str) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from hactrl.engine.effects import Obstacle
@@ -336,6 +337,11 @@ class State:
     kept_at: float = field(default=0.0, metadata=DERIVED)
     wake: float | None = field(default=None, metadata=DERIVED)
     outlook: Outlook = field(default_factory=Outlook, metadata=DERIVED)
+
+    @cached_property
+    def known(self) -> dict[Any, Any]:
+        """Answers that were worked out of this state; see `engine.once`."""
+        return {}
 
     def port_up(self, attachment: Attachment) -> bool:
         """Last known; a switch never seen counts as all up, so that its absence delays nothing."""
