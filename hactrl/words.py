@@ -35,7 +35,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.STILL_SPEAKS: "{} is not off: its agent is connected",
     Reason.LEASE_RUNS: "the lease of {} has not run out; it needs nobody's word",
     Reason.NO_CANDIDATE: "no other server can take {}",
-    Reason.HELD_DOWN: "{} could take it, but the role has moved too lately to move by itself",
+    Reason.HELD_DOWN: "{} has moved too lately to move by itself",
     Reason.AWAITS_PREFERRED: "nothing was placed before, so that {} gets time to come up",
     Reason.NOT_BETTER: "{} could take it, and shows no sign that it would serve any better",
     Reason.FAILED_BEFORE: (
@@ -63,7 +63,6 @@ REASONS: Mapping[Reason, str] = {
     Reason.LEASE_ENDS: "no agent on {}, and no guard: its lease ends in {detail} s",
     Reason.UNFINISHED: "the agent of {} has not come to an end with the role: {detail}",
     Reason.TRY_AGAIN: "{} asks to try again later ({detail}), though it has the role",
-    Reason.RESTING: "{} has moved too lately to move by itself",
     Reason.UNPROVABLE: "neither a lease nor a power fence would prove that {} is gone",
     Reason.JUDGED_ANEW: "everybody on {} is being judged anew, after nobody could be judged",
 }

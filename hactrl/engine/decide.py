@@ -190,7 +190,7 @@ def _consider(turn: Turn, role: Role) -> None:
     if target is None:
         _note_waiting(turn, name, tuple(dict.fromkeys((*reasons, *hindrances))))
     elif held_down(turn, name):
-        _note_waiting(turn, name, (*reasons, Obstacle(Reason.HELD_DOWN, target)))
+        _note_waiting(turn, name, (*reasons, Obstacle(Reason.HELD_DOWN, name)))
     elif _awaits_preferred(turn, role, target):
         _note_waiting(turn, name, (*reasons, Obstacle(Reason.AWAITS_PREFERRED, role.servers[0])))
     else:

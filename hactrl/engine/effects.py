@@ -162,7 +162,6 @@ class Reason(Enum):
     LEASE_ENDS = "lease_ends"
     UNFINISHED = "unfinished"
     TRY_AGAIN = "try_again"
-    RESTING = "resting"
     UNPROVABLE = "unprovable"
 
 

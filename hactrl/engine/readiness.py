@@ -172,6 +172,6 @@ def _unprotected(state: State, role: Role, now: float) -> Iterator[Obstacle]:
             yield from answers(state, role, server)
     hold_down = state.hold_downs.get(name)
     if hold_down is not None and now < hold_down.until:
-        yield Obstacle(Reason.RESTING, name)
+        yield Obstacle(Reason.HELD_DOWN, name)
     if role.needs_fence and role.lease is None and live not in state.site.power_fences:
         yield Obstacle(Reason.UNPROVABLE, live)

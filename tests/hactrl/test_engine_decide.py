@@ -424,7 +424,7 @@ def test_an_automatic_move_is_followed_by_a_pause(engine: Engine) -> None:
     engine.ports("alpha", True).agent("alpha", boot="b2", epoch=4)
     engine.probe("alpha", MAIL, Verdict.READY).probe("beta", MAIL, Verdict.UNHEALTHY, "refused")
     assert engine.step() is None
-    assert Obstacle(Reason.HELD_DOWN, "alpha") in engine.state.waiting[MAIL]
+    assert Obstacle(Reason.HELD_DOWN, MAIL) in engine.state.waiting[MAIL]
     engine.wait(engine.site.timers.retry_pause)
     assert engine.state.takeovers[MAIL].target == "alpha"
 
