@@ -16,6 +16,6 @@ def rule_sets(site: Site) -> dict[str, RuleSet]:
     """What each switch should hold in normal state."""
     preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
     state = initial(site, preferred, now=0.0)
-    graph, wishes = LiveGraph.of(site.network), intents(site, state)
+    graph, wishes = LiveGraph.of(site.network), intents(site, state.outlook)
     live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
     return compile_rules(site.network, graph, wishes, routes(graph, live))

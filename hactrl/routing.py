@@ -12,7 +12,7 @@ from flows.intents import Intents, Nearest
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.rulebook import Step
-from hactrl.wanted import intents, ports_up
+from hactrl.wanted import intents
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Interface, Link
@@ -44,9 +44,9 @@ class Routing:
     def plan(self, state: State, standing: Routes | None) -> Sequence[Step]:
         """The steps from the routes that stand to those that the state asks for. In the first
         one every switch may change, unless nothing but routes has."""
-        network = network_now(state.site.network, state.cabling)
-        graph = LiveGraph.of(network, ports_up=ports_up(state))
-        wishes = intents(state.site, state)
+        network = network_now(state.site.network, state.outlook)
+        graph = LiveGraph.of(network, ports_up=state.outlook.ports_up)
+        wishes = intents(state.site, state.outlook)
         routes = self.routes(graph, wishes)
         former = self._compiler
         self._pause()

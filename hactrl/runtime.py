@@ -48,7 +48,7 @@ from hactrl.routing import Routing
 from hactrl.rulebook import Plan, Rulebook, Step
 from hactrl.stretch import Stretch
 from hactrl.switches import Wanted
-from hactrl.wanted import intents, ports_up
+from hactrl.wanted import intents
 from topology.backbones import backbone_switches
 from topology.discovery import round_time
 from topology.graph import LiveGraph
@@ -259,5 +259,6 @@ def plans(network: Network, routing: Routing) -> Iterator[tuple[tuple[str, ...],
 def barrier_rules(state: State) -> Callable[[str], RuleSet]:
     """What a switch of a barrier segment should hold, by its name: a function of the state alone
     (law 2)."""
-    graph = LiveGraph.of(state.site.network, ports_up=ports_up(state))
-    return Compiler.of(state.site.network, graph, intents(state.site, state))
+    site, view = state.site, state.outlook
+    graph = LiveGraph.of(site.network, ports_up=view.ports_up)
+    return Compiler.of(site.network, graph, intents(site, view))

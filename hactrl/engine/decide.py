@@ -70,13 +70,13 @@ from hactrl.engine.effects import (
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.fencing import ask_release
+from hactrl.engine.outlook import outlook
 from hactrl.engine.requests import requested, settle_pending
 from hactrl.engine.standing import Standing, standing_of_candidate, standing_of_owner
 from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
-from hactrl.wanted import outlook
 from topology.model import Host
 
 #: More rounds than any event can need; going beyond is a defect, never a load.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hactrl.engine.state import State
+from hactrl.engine.state import Outlook, State
 from topology.discovery import Judgement
 from topology.model import Network
 
 
-def network_now(network: Network, cabling: Judgement) -> Network:
+def network_now(network: Network, found: Judgement | Outlook) -> Network:
     """The network with the links that may be used: without those that lead elsewhere, and with
     those that were discovered."""
-    misled, discovered = cabling.misled, cabling.discovered
+    misled, discovered = found.misled, found.discovered
     if not misled and not discovered:
         return network
     kept = tuple(link for link in network.links if str(link) not in misled)

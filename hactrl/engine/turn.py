@@ -11,28 +11,14 @@ from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from hactrl.engine.effects import Effect, Record
+from hactrl.engine.outlook import PARTS, outlook
 from hactrl.engine.state import Ask, State, Takeover
-from hactrl.wanted import outlook
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
 
 
-#: The parts of the state that the outlook is made of. A renewed lease is not among them.
-OUTLOOK_PARTS = attrgetter(
-    "placements",
-    "takeovers",
-    "switches",
-    "health",
-    "sights",
-    "late",
-    "agents",
-    "asks",
-    "fenced",
-    "disabled",
-    "host_table",
-    "cabling",
-)
+_parts = attrgetter(*PARTS)
 
 
 class Turn:
@@ -45,7 +31,7 @@ class Turn:
         self.now = now
         self.effects: list[Effect] = []
         self.moments: set[float] = set()
-        self._seen = OUTLOOK_PARTS(state)
+        self._seen = _parts(state)
 
     def update(self, **changes: Any) -> None:
         self.state = replace(self.state, **changes)
@@ -71,7 +57,7 @@ class Turn:
 
     def refresh_version(self) -> None:
         """A new version, if what the wanted rules depend on has changed."""
-        parts = OUTLOOK_PARTS(self.state)
+        parts = _parts(self.state)
         if all(map(is_, parts, self._seen)):
             return
         self._seen = parts

@@ -1151,7 +1151,7 @@ class World:
         return self.is_plugged(role, host) and (owned or not role.needs_fence)
 
     def steered_to(self) -> set[str]:
-        wanted = intents(self.site, self.state)
+        wanted = intents(self.site, self.state.outlook)
         return {card.server for steer in wanted.steers for card in steer.order}
 
     def check_settled(self, quiet: float) -> None:

@@ -52,7 +52,7 @@ from hactrl.engine.events import (
 )
 from hactrl.engine.state import AskKind, State, Step
 from hactrl.site.model import Site
-from hactrl.wanted import intents, ports_up
+from hactrl.wanted import intents
 
 Kind = TypeVar("Kind")
 
@@ -173,13 +173,13 @@ class Engine:
         return takeover.step if takeover else None
 
     def order(self, role: str, segment: str) -> list[str]:
-        for steer in intents(self.site, self.state).steers:
+        for steer in intents(self.site, self.state.outlook).steers:
             if (steer.address.role, steer.address.segment) == (role, segment):
                 return [card.interface for card in steer.order]
         raise AssertionError((role, segment))
 
     def speakers(self, role: str) -> set[str]:
-        speaks = intents(self.site, self.state).speaks
+        speaks = intents(self.site, self.state.outlook).speaks
         return {speak.candidate.server for speak in speaks if speak.candidate.role == role}
 
 
@@ -671,12 +671,12 @@ def test_the_version_grows_only_with_what_the_rules_depend_on(engine: Engine) ->
     card = engine.site.network.interfaces["beta-inner1"]
     engine.tell(PortChanged(card.attachment, False))
     assert engine.state.version == version + 1
-    assert ports_up(engine.state)["inner"] == UP - {card.attachment.port}
+    assert engine.state.outlook.ports_up["inner"] == UP - {card.attachment.port}
 
 
 def test_a_fenced_servers_cards_are_closed_and_nothing_is_steered_there(engine: Engine) -> None:
     engine.ports("alpha", False).silent().stored().power()
-    wanted = intents(engine.site, engine.state)
+    wanted = intents(engine.site, engine.state.outlook)
     assert {fence.interface for fence in wanted.fences} == {
         card.name for card in engine.site.network.servers["alpha"].interfaces
     }

@@ -333,7 +333,9 @@ def test_a_role_leaves_a_dead_server_for_whoever_is_there(verdict: Verdict, reas
 def test_the_groups_hold_who_is_there_before_the_controller_has_decided() -> None:
     engine = Engine()
     engine.probe("alpha", RELAY, Verdict.READY, "temporary")
-    steer = next(s for s in intents(engine.site, engine.state).steers if s.address.role == RELAY)
+    steer = next(
+        s for s in intents(engine.site, engine.state.outlook).steers if s.address.role == RELAY
+    )
     assert [card.server for card in steer.order] == ["beta", "alpha"]
 
 

@@ -32,8 +32,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
-from hactrl import wanted
-from hactrl.engine import decide, ledger, memory, ownership, sight
+from hactrl.engine import decide, ledger, memory, outlook, ownership, sight
 from hactrl.engine.events import Holding
 from hactrl.engine.ownership import at_start
 from hactrl.engine.state import Holder, Placement, Whose
@@ -350,7 +349,7 @@ GUARDS = {
         "took epoch",
     ),
     "fenced servers get nothing": (
-        removed(wanted, "may_receive", lambda *_: True),
+        removed(outlook, "may_receive", lambda *_: True),
         schedule_of,
         "points to",
     ),

@@ -85,7 +85,7 @@ def test_an_interface_that_no_link_joins_to_the_prober_serves_its_own_side() -> 
 def test_every_change_of_it_changes_what_the_switches_should_hold() -> None:
     before, failed = after(), after(judged("a-2", Verdict.UNHEALTHY))
     assert failed.version > before.version
-    (wanted,) = intents(failed.site, failed).nearest
+    (wanted,) = intents(failed.site, failed.outlook).nearest
     assert [card.name for card in wanted.live] == ["c-2"]
 
 

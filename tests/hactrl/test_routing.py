@@ -101,9 +101,9 @@ def told_what_a_fresh_compiler_makes(network: Network, data: st.DataObject) -> N
             for switch in network.switches if step.changed is None else step.changed:
                 told[switch] = step.rules_of(switch)
             standing = step.routes
-        wishes = wanted.intents(state.site, state)
+        wishes = wanted.intents(state.site, state.outlook)
         usable = network_now(network, state.cabling)
-        graph = LiveGraph.of(usable, ports_up=wanted.ports_up(state))
+        graph = LiveGraph.of(usable, ports_up=state.outlook.ports_up)
         live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
         assert told == compile(usable, graph, wishes, backbones.routes(graph, live))
 

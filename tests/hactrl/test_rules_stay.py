@@ -19,6 +19,7 @@ from flows.compile import compile as compile_rules
 from flows.rules import RuleSet
 from hactrl.engine.decide import initial
 from hactrl.engine.events import Verdict
+from hactrl.engine.outlook import outlook
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import (
     Fenced,
@@ -31,7 +32,7 @@ from hactrl.engine.state import (
 )
 from hactrl.site.model import Site
 from hactrl.site.reader import load
-from hactrl.wanted import intents, ports_up
+from hactrl.wanted import intents
 from topology.backbones import routes
 from topology.graph import LiveGraph
 from topology.model import Attachment, Host
@@ -116,8 +117,9 @@ def down(state: State, attachments: Iterable[Attachment]) -> State:
 
 def rules_of(state: State) -> dict[str, RuleSet]:
     site = state.site
-    now = network_now(site.network, state.cabling)
-    graph, wishes = LiveGraph.of(now, ports_up=ports_up(state)), intents(site, state)
+    view = outlook(state)
+    now = network_now(site.network, view)
+    graph, wishes = LiveGraph.of(now, ports_up=view.ports_up), intents(site, view)
     live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
     return compile_rules(now, graph, wishes, routes(graph, live))
 
