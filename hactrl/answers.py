@@ -37,7 +37,7 @@ class Switch(Protocol):
 
 
 class Ways(Protocol):
-    """See `hactrl.routing.Routing`."""
+    """See `flows.planner.Planner`."""
 
     changes: int
 

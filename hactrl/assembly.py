@@ -96,7 +96,7 @@ class Assembly:
         self._prober = ProberClient(site, events.put)
         self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
         self.answers = Answers(
-            connection, lambda: self.runtime.state, lambda: self.runtime.routing, events.put
+            connection, lambda: self.runtime.state, lambda: self.runtime.planner, events.put
         )
         outlets = Outlets(
             ask_agent=self._agents.ask,

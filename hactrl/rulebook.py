@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import eventlet
 from eventlet.queue import LightQueue
 
+from flows.planner import Step
 from flows.rules import RuleSet
 from hactrl.engine.state import State
 from hactrl.switches import Wanted
@@ -33,17 +34,6 @@ COLLECTOR_THRESHOLDS = (700, 100, 10)
 
 #: Seconds that the other switches wait for those that somebody waits for.
 HEAD_START = 0.2
-
-
-@dataclass(frozen=True)
-class Step:
-    """What switches should hold for a while. `routes`: what it is compiled from; None where no
-    rule depends on routes that must stay together. `changed`: the switches that differ from the
-    step before; None where all may."""
-
-    rules_of: Callable[[str], RuleSet]
-    routes: Routes | None = None
-    changed: frozenset[str] | None = None
 
 
 #: From the state and the routes that stand (None: unknown) to the steps, at least one.

@@ -12,8 +12,9 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import eventlet
@@ -21,6 +22,7 @@ from eventlet.event import Event as Answered
 from eventlet.queue import LightQueue
 
 from flows.compile import Compiler
+from flows.planner import Planner, Step
 from flows.rules import RuleSet
 from hactrl.answered import answered_for
 from hactrl.engine.decide import decide
@@ -42,10 +44,10 @@ from hactrl.engine.effects import (
     Wake,
 )
 from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick, Verdict
+from hactrl.engine.reach import network_now
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
-from hactrl.routing import Routing
-from hactrl.rulebook import Plan, Rulebook, Step
+from hactrl.rulebook import Plan, Rulebook
 from hactrl.stretch import Stretch
 from hactrl.switches import Wanted
 from hactrl.wanted import intents
@@ -53,6 +55,7 @@ from topology.backbones import backbone_switches
 from topology.discovery import round_time
 from topology.graph import LiveGraph
 from topology.model import Network
+from topology.routes import Routes
 
 LOG = logging.getLogger(__name__)
 
@@ -110,10 +113,10 @@ class Runtime:
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
-        self.routing = Routing(Stretch().pause)
+        self.planner = Planner(Stretch().pause)
         self.rulebooks = tuple(
             Rulebook(switches, self._current, plan, outlets.want, awaited=outlets.awaited)
-            for switches, plan in plans(state.site.network, self.routing)
+            for switches, plan in plans(state.site.network, self.planner)
             if switches
         )
         self._probes = targets(state.site)
@@ -248,12 +251,19 @@ def hearing(state: State) -> float:
     return WARM_UP + round_time(ports) if members else 0.0
 
 
-def plans(network: Network, routing: Routing) -> Iterator[tuple[tuple[str, ...], Plan]]:
+def plans(network: Network, planner: Planner) -> Iterator[tuple[tuple[str, ...], Plan]]:
     """The switches that are kept right together, and how."""
     switches = backbone_switches(network)
     others = tuple(name for name in network.switches if name not in switches)
     yield others, lambda state, _standing: (Step(barrier_rules(state)),)
-    yield tuple(sorted(switches)), routing.plan
+    yield tuple(sorted(switches)), partial(backbone_plan, planner)
+
+
+def backbone_plan(planner: Planner, state: State, standing: Routes | None) -> Sequence[Step]:
+    """How the switches of backbones get from the routes that stand to what the state asks for."""
+    site, view = state.site, state.outlook
+    graph = LiveGraph.of(network_now(site.network, view), ports_up=view.ports_up)
+    return planner.plan(graph, intents(site, view), standing)
 
 
 def barrier_rules(state: State) -> Callable[[str], RuleSet]:

@@ -1,5 +1,5 @@
 """A backbone whose switches are not real: what each holds is a value, and the packet walker says
-what becomes of packets. With it a controller that only plans and compiles.
+what becomes of packets. With it a controller that only plans and compiles, by hactrl's own planner.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
-from flows.compile import Compiler
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
 from flows.locators import Locators
 from flows.packet import Packet, arp_request, mac, udp
 from flows.pipeline import FORWARD
+from flows.planner import Planner, Step
 from flows.rules import Group, Rule, RuleSet, ToGroup
 from flows.trace import (
     Crossed,
@@ -24,13 +24,12 @@ from flows.trace import (
     Ending,
     Grouped,
     Looped,
-    Step,
     ToController,
     Trace,
 )
+from flows.trace import Step as Walked
 from flows.walker import Walker
 from mininet_lab.graphs import Graph
-from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import (
     Attachment,
@@ -44,7 +43,6 @@ from topology.model import (
     derived_mac,
 )
 from topology.pauses import Pause, no_pause
-from topology.rounds import rounds
 from topology.routes import Destination, Routes, differing
 
 #: Ports of every switch: the client's, the file servers' from here on, the trunks' from here on.
@@ -225,47 +223,26 @@ class World:
         return self.walk(question, client.attachment)
 
 
-class Planner:
-    """What the controller does: keeps routes up to date, and compiles what they change. It
-    begins when these links are down; `pause` is called while it works."""
+class Controller:
+    """What a controller does after each link that goes or comes back: `planner` is the one that
+    hactrl runs. It begins when these links are down; `pause` is called while it works."""
 
     def __init__(self, site: Site, down: Set[Link] = frozenset(), pause: Pause = no_pause) -> None:
-        self.site = site
-        self._pause = pause
+        self.planner = Planner(pause)
+        self._site = site
         self._down = frozenset(down)
-        servers = site.network.file_servers.values()
-        live = {server.name: server.interfaces for server in servers}
-        self.trees = backbones.trees(self._graph(), live, pause)
-        self.routes = self._routes()
-        self._compiler = Compiler.of(site.network, site.graph, site.wishes)
+        self.begun = self._plan(None)
 
-    def _graph(self) -> LiveGraph:
-        return LiveGraph.of(self.site.network, {e for link in self._down for e in (link.a, link.b)})
-
-    def _routes(self) -> Routes:
-        """The flood tree is one of a graph made anew, so that it follows from the links alone."""
-        return self.trees.routes(backbones.flood_tree(self._graph(), self._pause))
-
-    def begin(self) -> tuple[Routes, ...]:
-        """The rounds that come first."""
-        return rounds(self.trees.graph, Routes(), self.routes, self._pause)
-
-    def turn(self, link: Link, standing: Routes | None = None) -> tuple[Routes, ...]:
-        """The rounds that follow when a link has gone, or has come back. `standing`: the routes
+    def turn(self, link: Link, standing: Routes | None = None) -> Sequence[Step]:
+        """The steps that follow when a link has gone, or has come back. `standing`: the routes
         that switches have now, where these are not yet the latest."""
-        a, b = link.a, link.b
-        if link in self._down:
-            ports = {a.switch: a.port, b.switch: b.port}
-            self.trees.add_link(a.switch, b.switch, str(link), link.cost, ports)
-        else:
-            self.trees.remove_link(a.switch, b.switch, str(link))
         self._down ^= {link}
-        old, self.routes = standing or self.routes, self._routes()
-        return rounds(self.trees.graph, old, self.routes, self._pause)
+        return self._plan(standing or self.planner.routes)
 
-    def rules(self, routes: Routes) -> Compiler:
-        """What each switch should hold when these are its routes."""
-        return self._compiler.with_routes(routes)
+    def _plan(self, standing: Routes | None) -> Sequence[Step]:
+        ends = {end for link in self._down for end in (link.a, link.b)}
+        graph = replace(self._site.graph, down_ports=frozenset(ends))
+        return self.planner.plan(graph, self._site.wishes, standing)
 
 
 def groups_of(rules: Iterable[Rule], groups: Mapping[int, Group]) -> dict[int, Group]:
@@ -284,7 +261,7 @@ def endings(trace: Trace) -> list[Ending]:
     """What can become of the packet; of ways that meet only once."""
     found: list[Ending] = []
     met: set[int] = set()
-    todo: list[Step] = list(trace.root.steps)
+    todo: list[Walked] = list(trace.root.steps)
     while todo:
         match todo.pop():
             case Grouped(_, branches):

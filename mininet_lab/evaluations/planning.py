@@ -16,14 +16,13 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from flows.compile import Compiler
 from mininet_lab.graphs import Graph, fat_tree, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Planner, Site, changes, network_of
+from mininet_lab.simulation import Controller, Site, network_of
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Link
@@ -104,42 +103,37 @@ def measure(graph: Graph, seed: int, failures: int) -> Times:
     """Random links fail, one at a time, and come back."""
     site, times = Site(network_of(graph, SERVERS, INTERFACES, seed)), Times()
     stretches = Stretches()
-    planner = Planner(site, pause=stretches.end)
-    compiler = planner.rules(planner.routes)
+    controller = Controller(site, pause=stretches.end)
     for switch in graph:
-        compiler(switch)
+        controller.begun[-1].rules_of(switch)
     thresholds = gc.get_threshold()
     gc.freeze()  # as `hactrl.rulebook` does, and so often
     gc.set_threshold(700, 100, 10)
     for link in random.Random(seed).sample(site.network.links, failures):
         gc.collect()
-        failed(planner, compiler, link, times, stretches)
-        planner.turn(link)
+        failed(controller, link, times, stretches)
+        controller.turn(link)
     times.anew.append(from_nothing(site, link))
     gc.set_threshold(*thresholds)
     gc.unfreeze()
     return times
 
 
-def failed(
-    planner: Planner, compiler: Compiler, link: Link, times: Times, stretches: Stretches
-) -> None:
+def failed(controller: Controller, link: Link, times: Times, stretches: Stretches) -> None:
     """What is done, from the moment at which the failure is known."""
-    former, begun = planner.routes, time.perf_counter()
+    begun = time.perf_counter()
     stretches.begin()
-    steps = (former, *planner.turn(link))
-    changed = [(b, set(changes(a, b, stretches.end))) for a, b in pairwise(steps)]
+    steps = controller.turn(link)
     times.plans.append(time.perf_counter() - begun)
-    for routes, switches in changed:
-        rules_of = compiler.with_routes(routes)
-        for switch in switches:
+    for step in steps:
+        for switch in step.changed or ():
             start = time.perf_counter()
-            rules_of(switch)
+            step.rules_of(switch)
             stretches.end()
             times.compiled.append(time.perf_counter() - start)
     times.whole.append(time.perf_counter() - begun)
     times.longest.append(stretches.longest)
-    times.switches.append(sum(len(switches) for _, switches in changed))
+    times.switches.append(sum(len(step.changed or ()) for step in steps))
 
 
 def from_nothing(site: Site, link: Link) -> float:

@@ -36,12 +36,13 @@ from flows.diff import (
     diff,
 )
 from flows.locators import DETOUR
+from flows.planner import Step
 from flows.trace import Delivered, Dropped, Ending, Looped, Trace
 from mininet_lab.graphs import Graph, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Planner, Site, World, changes, endings, history, network_of
+from mininet_lab.simulation import Controller, Site, World, changes, endings, history, network_of
 from topology.model import Attachment, Link
 from topology.paths import Hops
 from topology.routes import Destination, Routes
@@ -111,7 +112,8 @@ class Watcher:
         self.world = World.empty(site, down)
         self.account = Account()
         self._site = site
-        self._planner = Planner(site, down)
+        self._controller = Controller(site, down)
+        self._planner = self._controller.planner
         self._random = random.Random(seed)
         self._standing = Routes()
         self._hurry = False
@@ -121,7 +123,8 @@ class Watcher:
 
     def begin(self) -> None:
         """From nothing to forwarding."""
-        self._follow(self._planner.begin())
+        self._follow(self._controller.begun)
+        self._standing = self._planner.routes
         self.account.begun, self.account.sent = self.account.sent, {}
         self._at_rest()
 
@@ -132,7 +135,7 @@ class Watcher:
         self._hurry = self._standing is not self._planner.routes
         if not self._hurry:
             self._alone(link, before)
-        sequence = self._planner.turn(link, self._standing)
+        sequence = self._controller.turn(link, self._standing)
         done = self._random.randint(0, len(sequence)) if hurried else len(sequence)
         self._follow(sequence[:done])
         if done == len(sequence):
@@ -141,12 +144,15 @@ class Watcher:
 
     # What is done.
 
-    def _follow(self, sequence: Sequence[Routes]) -> None:
+    def _follow(self, sequence: Sequence[Step]) -> None:
         """Round by round, all switches in random order within each."""
         old = self._standing
-        base, sent, switches = self.world, Counter[str](), 0
-        for new in sequence:
-            found, rules = changes(old, new), self._planner.rules(new)
+        base, sent, switches, turns = self.world, Counter[str](), 0, 0
+        for step in sequence:
+            assert step.routes is not None, "it is of a backbone"
+            new, rules = step.routes, step.rules_of
+            found = changes(old, new)
+            turns += bool(found)
             for switch in self._random.sample(sorted(found), len(found)):
                 messages = list(chain.from_iterable(diff(self.world.held[switch], rules(switch))))
                 floods = old.tree.get(switch) != new.tree.get(switch)
@@ -159,7 +165,7 @@ class Watcher:
                 switches += bool(messages)
                 sent.update(map(kind, messages))
             old = self._standing = new
-        self.account.note(switches=switches, rounds=len(sequence), **{k: sent[k] for k in KINDS})
+        self.account.note(switches=switches, rounds=turns, **{k: sent[k] for k in KINDS})
 
     # What is looked at.
 

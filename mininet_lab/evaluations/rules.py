@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
@@ -27,7 +27,7 @@ from mininet_lab.graphs import Graph, fat_tree, random_graph, zoo
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Planner, Site, changes, groups_of, network_of
+from mininet_lab.simulation import Controller, Site, changes, groups_of, network_of
 from topology.model import Link
 from topology.paths import Hops
 from topology.rounds import order, port_neighbours
@@ -97,22 +97,22 @@ def groups(seed: int) -> Iterator[tuple[str, list[Graph], int]]:
 def count(graph: Graph, counts: Counts, seed: int, failures: int) -> None:
     """One graph: at rest, and after each of some links."""
     site = Site(network_of(graph, SERVERS, INTERFACES, seed))
-    planner = Planner(site)
-    before = planner.routes
+    controller = Controller(site)
+    planner, before = controller.planner, controller.planner.routes
     paths = pair_paths(planner.trees, site)
-    held = {switch: planner.rules(before)(switch) for switch in graph}
+    held = {switch: controller.begun[-1].rules_of(switch) for switch in graph}
     at_rest(counts, before, paths, held, site)
     entries, covered, by_interfaces = counts.entries, counts.covered, counts.covered_by_interfaces
     generator = random.Random(seed)
     links = site.network.links
     for link in generator.sample(links, min(failures, len(links))):
-        planner.turn(link)
+        rules_of = controller.turn(link)[-1].rules_of
         after = planner.routes
         protected(counts, planner.trees, before, site, link)
         counts.pair_changes.append(pair_changes(paths, pair_paths(planner.trees, site)))
-        messages(counts, planner, held, before, after)
+        messages(counts, rules_of, held, before, after)
         ordered(counts, planner.trees, before, after)
-        planner.turn(link)
+        controller.turn(link)
     if seen := counts.entries - entries:
         counts.graphs_covered.append((counts.covered - covered) / seen)
         share = (counts.covered_by_interfaces - by_interfaces) / seen
@@ -193,15 +193,18 @@ def pair_changes(
 
 
 def messages(
-    counts: Counts, planner: Planner, held: Mapping[str, RuleSet], before: Routes, after: Routes
+    counts: Counts,
+    rules_of: Callable[[str], RuleSet],
+    held: Mapping[str, RuleSet],
+    before: Routes,
+    after: Routes,
 ) -> None:
     """What has to be sent after a failure: groups by destination; shared, what the diff gives."""
     own = 0
     kinds: Counter[str] = Counter()
-    rules = planner.rules(after)
     for switch, destinations in changes(before, after).items():
         own += len(destinations)
-        kinds.update(map(kind, chain.from_iterable(diff(held[switch], rules(switch)))))
+        kinds.update(map(kind, chain.from_iterable(diff(held[switch], rules_of(switch)))))
     counts.own_changes.append(own)
     counts.shared_rule_changes.append(kinds["rules"])
     counts.shared_group_changes.append(kinds["groups"])

@@ -8,10 +8,10 @@ import pytest
 from campus_network import campus, intents, site_of
 
 from flows.locators import Locators
+from flows.planner import Planner
 from hactrl.answers import Answers, since
 from hactrl.engine.decide import initial
 from hactrl.engine.events import AnswersCounted, AnswerWays, Event
-from hactrl.routing import Routing
 from topology.graph import LiveGraph
 
 NETWORK = campus([("a", "b"), ("b", "c"), ("c", "d")], ["a", "a", "d"])
@@ -26,10 +26,10 @@ class Bench:
         self.asked: list[str] = []
         self.away: set[str] = set()
         self.events: list[Event] = []
-        self.routing = Routing()
-        self.routing.routes(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
+        self.planner = Planner()
+        self.planner.follow(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
         state = initial(site_of(NETWORK), {}, 0.0)
-        self.answers = Answers(self.connection, lambda: state, lambda: self.routing, self.post)
+        self.answers = Answers(self.connection, lambda: state, lambda: self.planner, self.post)
 
     def connection(self, name: str) -> Connection | None:
         return None if name in self.away else Connection(self, name)
@@ -100,20 +100,20 @@ def test_each_interval_is_told_once(bench: Bench) -> None:
 
 def test_an_interval_in_which_ways_have_changed_says_nothing(bench: Bench) -> None:
     bench.counted("a", c=0)
-    bench.routing.routes(LiveGraph.of(NETWORK), intents(NETWORK, CARDS[:1]))
+    bench.planner.follow(LiveGraph.of(NETWORK), intents(NETWORK, CARDS[:1]))
     bench.counted("a", c=500)
     assert bench.told() == []
     bench.counted("a", c=600)
     assert bench.told() == [AnswerWays("c", 100)]
     bench.counted("a", c=700)
-    bench.routing.routes(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
+    bench.planner.follow(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
     assert bench.told() == []
 
 
 def test_hosts_that_are_learnt_end_no_interval(bench: Bench) -> None:
     bench.counted("a", b=0)
     fewer = replace(intents(NETWORK, CARDS), hosts=())
-    bench.routing.routes(LiveGraph.of(NETWORK), fewer)
+    bench.planner.follow(LiveGraph.of(NETWORK), fewer)
     bench.counted("a", b=10)
     assert bench.told() == [AnswerWays("b", 10)]
 

@@ -51,7 +51,7 @@ from hactrl.engine.events import (
 )
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
-from hactrl.runtime import Outlets, Runtime, barrier_rules, look_round
+from hactrl.runtime import Outlets, Runtime, backbone_plan, barrier_rules, look_round
 from hactrl.site.model import Site
 from hactrl.switches import Wanted
 from topology.discovery import round_time
@@ -372,7 +372,7 @@ def test_others_run_while_routes_of_many_switches_are_planned() -> None:
     controller = Controller(site_of(campus(list(pairwise((*names, names[0]))), names[:1])))
     ran: list[str] = []
     eventlet.spawn_n(ran.append, "ran")
-    controller.runtime.routing.plan(controller.runtime.state, None)
+    backbone_plan(controller.runtime.planner, controller.runtime.state, None)
     assert ran
     controller.end()
 

@@ -9,6 +9,7 @@ from itertools import pairwise
 import networkx as nx
 import pytest
 
+from flows import planner
 from flows.rules import Match, Output, Rule, RuleSet
 from flows.walker import Walker
 from mininet_lab import evaluations, simulation
@@ -84,7 +85,7 @@ def test_rules_are_counted_on_a_ring_of_four() -> None:
 def test_a_second_rule_stands_only_where_a_way_has_an_alternate() -> None:
     ring = nx.relabel_nodes(nx.cycle_graph(5), {n: f"s{n}" for n in range(5)})
     site = simulation.Site(simulation.network_of(ring, rules.SERVERS, rules.INTERFACES, seed=1))
-    routes = simulation.Planner(site).routes
+    routes = simulation.Controller(site).planner.routes
     counts = rules.Counts()
     rules.count(ring, counts, seed=1, failures=1)
     for switch, found in zip(ring, counts.shared_rules, strict=True):
@@ -133,7 +134,7 @@ def test_links_that_turn_in_the_middle_of_a_repair_make_no_loop_and_all_is_right
 
 
 def test_without_rounds_a_repair_would_lose_packets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "rounds", lambda _graph, _old, new, _pause: (new,))
+    monkeypatch.setattr(planner, "rounds", lambda _graph, _old, new, _pause: (new,))
     faults = watched_ring(6, 5).faults
     assert faults["lost in rounds"]
     assert not faults["holes"]

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.compile import compile
+from flows.planner import Planner
 from flows.rules import OWN_IDS, RuleSet
 from flows.tables import onward
 from hactrl import wanted
@@ -29,7 +30,7 @@ from hactrl.engine.events import (
     Verdict,
 )
 from hactrl.engine.reach import network_now
-from hactrl.routing import Routing
+from hactrl.runtime import backbone_plan
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.hosts import PATIENCE, REMEMBERED, Sighting
@@ -53,14 +54,14 @@ def networks(draw: st.DrawFn) -> Network:
 def test_routes_of_any_sequence_of_failures_are_those_from_nothing(
     network: Network, data: st.DataObject
 ) -> None:
-    routing = Routing()
+    planner = Planner()
     links, cards = sorted(network.links, key=str), sorted(network.file_interfaces.values(), key=str)
     for _ in range(4):
         down = data.draw(st.sets(st.sampled_from(links), max_size=3))
         live = data.draw(st.sets(st.sampled_from(cards)))
         graph = LiveGraph.of(network, {link.a for link in down})
         by_order = sorted(live, key=lambda card: card.name)
-        found = routing.routes(graph, intents(network, by_order))
+        found = planner.follow(graph, intents(network, by_order))
         assert found == backbones.routes(graph, {"files": by_order})
 
 
@@ -89,7 +90,7 @@ def told_what_a_fresh_compiler_makes(network: Network, data: st.DataObject) -> N
     """Ports go down and come up, hosts come, move and are forgotten, links lead elsewhere,
     interfaces and what they serve fail: after each plan, a switch holds what the last of its steps
     that names it gives."""
-    routing, told, standing = Routing(), dict[str, RuleSet](), None
+    planner, told, standing = Planner(), dict[str, RuleSet](), None
     state, now = initial(site_of(network), {}, 0.0), 0.0
     for _ in range(5):
         now += data.draw(st.sampled_from((1.0, 2 * PATIENCE, 2 * REMEMBERED)))
@@ -97,7 +98,7 @@ def told_what_a_fresh_compiler_makes(network: Network, data: st.DataObject) -> N
             data.draw(st.lists(events(network), max_size=2))
         ):
             state, _ = decide(state, event, now)
-        for step in routing.plan(state, standing):
+        for step in backbone_plan(planner, state, standing):
             for switch in network.switches if step.changed is None else step.changed:
                 told[switch] = step.rules_of(switch)
             standing = step.routes
@@ -139,31 +140,31 @@ def events(network: Network) -> st.SearchStrategy[tuple[Event, ...]]:
 def test_the_nearest_interfaces_are_those_of_least_cost_that_are_live() -> None:
     network = campus([("a", "b"), ("b", "c"), ("c", "d")], ["a", "a", "c"])
     at_a, other_at_a, at_c = network.file_servers["files"].interfaces
-    graph, routing = LiveGraph.of(network), Routing()
-    assert routing.nearest("files", "a") == frozenset()
-    routing.routes(graph, intents(network, (at_a, other_at_a, at_c)))
-    assert routing.nearest("files", "a") == {at_a.name, other_at_a.name}
-    assert routing.nearest("files", "b") == {at_a.name, other_at_a.name, at_c.name}
-    assert routing.nearest("files", "d") == {at_c.name}
-    routing.routes(graph, intents(network, (at_a,)))
-    assert routing.nearest("files", "d") == {at_a.name}
-    routing.routes(LiveGraph.of(network, {network.links[2].a}), intents(network, (at_a,)))
-    assert routing.nearest("files", "d") == frozenset()
+    graph, planner = LiveGraph.of(network), Planner()
+    assert planner.nearest("files", "a") == frozenset()
+    planner.follow(graph, intents(network, (at_a, other_at_a, at_c)))
+    assert planner.nearest("files", "a") == {at_a.name, other_at_a.name}
+    assert planner.nearest("files", "b") == {at_a.name, other_at_a.name, at_c.name}
+    assert planner.nearest("files", "d") == {at_c.name}
+    planner.follow(graph, intents(network, (at_a,)))
+    assert planner.nearest("files", "d") == {at_a.name}
+    planner.follow(LiveGraph.of(network, {network.links[2].a}), intents(network, (at_a,)))
+    assert planner.nearest("files", "d") == frozenset()
 
 
 def test_changes_of_ways_and_of_live_interfaces_are_counted_and_nothing_else() -> None:
     network = campus([("a", "b"), ("b", "c")], ["a", "a", "c"])
     cards = network.file_servers["files"].interfaces
-    everything, graph, routing = intents(network, cards), LiveGraph.of(network), Routing()
-    routing.routes(graph, everything)
-    before = routing.changes
-    routing.routes(LiveGraph.of(network), replace(everything, hosts=()))
-    assert routing.changes == before
-    routing.routes(graph, intents(network, cards[1:]))
-    without_card = routing.changes
+    everything, graph, planner = intents(network, cards), LiveGraph.of(network), Planner()
+    planner.follow(graph, everything)
+    before = planner.changes
+    planner.follow(LiveGraph.of(network), replace(everything, hosts=()))
+    assert planner.changes == before
+    planner.follow(graph, intents(network, cards[1:]))
+    without_card = planner.changes
     assert without_card > before
-    routing.routes(LiveGraph.of(network, {network.links[0].a}), intents(network, cards[1:]))
-    assert routing.changes > without_card
+    planner.follow(LiveGraph.of(network, {network.links[0].a}), intents(network, cards[1:]))
+    assert planner.changes > without_card
 
 
 def test_a_change_of_ways_is_counted_before_it_is_seen_and_again_when_it_is_done() -> None:
@@ -172,17 +173,17 @@ def test_a_change_of_ways_is_counted_before_it_is_seen_and_again_when_it_is_done
     seen: list[tuple[int, frozenset[str]]] = []
 
     def look() -> None:
-        seen.append((routing.changes, routing.nearest("files", "b")))
+        seen.append((planner.changes, planner.nearest("files", "b")))
 
-    routing = Routing(look)
-    routing.routes(LiveGraph.of(network), intents(network, cards))
+    planner = Planner(look)
+    planner.follow(LiveGraph.of(network), intents(network, cards))
     look()
     before, ways = seen[-1]
     seen.clear()
-    routing.routes(LiveGraph.of(network, {network.links[0].a}), intents(network, cards))
-    assert routing.nearest("files", "b") != ways
+    planner.follow(LiveGraph.of(network, {network.links[0].a}), intents(network, cards))
+    assert planner.nearest("files", "b") != ways
     assert {changes for changes, there in seen if there != ways} == {before + 1}
-    assert routing.changes == before + 2
+    assert planner.changes == before + 2
 
 
 def test_a_plan_pauses_so_often_that_no_stretch_grows_with_all_that_it_does() -> None:
@@ -192,15 +193,15 @@ def test_a_plan_pauses_so_often_that_no_stretch_grows_with_all_that_it_does() ->
     down = [(f"{row}{at}", f"{row + 1}{at}") for row in side[:-1] for at in side]
     network = campus(across + down, ["00", "77"])
     stretches = Stretches()
-    routing = Routing(stretches.end)
+    planner = Planner(stretches.end)
     state = initial(site_of(network), {}, 0.0)
     for switch in network.switches:
         trunks = {end.port for end in network.trunk_ports if end.switch == switch}
         state, _ = decide(state, SwitchConnected(switch, frozenset(trunks)), 0.0)
-    standing = routing.plan(state, None)[-1].routes
+    standing = backbone_plan(planner, state, None)[-1].routes
     state, _ = decide(state, PortChanged(network.links[30].a, up=False), 1.0)
     with stretches:
-        steps = routing.plan(state, standing)
+        steps = backbone_plan(planner, state, standing)
     assert len(steps) > 1
     assert max(stretches.calls) < sum(stretches.calls) / 20
 

@@ -1,18 +1,16 @@
 """Keeps the routes of the backbones up to date, and plans how switches get from one to another.
 
-state ──► live graph ──► trees (incremental) ──► routes ──► rounds ──► steps
+live graph, intents ──► trees (incremental) ──► routes ──► rounds ──► steps
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from flows.compile import Compiler
 from flows.intents import Intents, Nearest
-from hactrl.engine.reach import network_now
-from hactrl.engine.state import State
-from hactrl.rulebook import Step
-from hactrl.wanted import intents
+from flows.rules import RuleSet
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Interface, Link
@@ -25,9 +23,20 @@ from topology.trees import Trees
 _MANY = 0.25
 
 
-class Routing:
-    """The plan of the backbones' rulebook. It keeps nothing that could not be computed from the
-    state alone: only how it is computed faster (law 2).
+@dataclass(frozen=True)
+class Step:
+    """What switches should hold for a while. `routes`: what it is compiled from; None where no
+    rule depends on routes that must stay together. `changed`: the switches that differ from the
+    step before; None where all may."""
+
+    rules_of: Callable[[str], RuleSet]
+    routes: Routes | None = None
+    changed: frozenset[str] | None = None
+
+
+class Planner:
+    """It keeps nothing that could not be computed from what it is given last: only how that is
+    computed faster (law 2).
 
     `changes` grows whenever routes or live interfaces of file servers have changed, and before
     anything that `nearest` depends on does: others may look between, in a pause.
@@ -41,16 +50,25 @@ class Routing:
         self._links: Mapping[Attachment, Link] = {}
         self._compiler: Compiler | None = None
 
-    def plan(self, state: State, standing: Routes | None) -> Sequence[Step]:
-        """The steps from the routes that stand to those that the state asks for. In the first
-        one every switch may change, unless nothing but routes has."""
-        network = network_now(state.site.network, state.outlook)
-        graph = LiveGraph.of(network, ports_up=state.outlook.ports_up)
-        wishes = intents(state.site, state.outlook)
-        routes = self.routes(graph, wishes)
+    @property
+    def trees(self) -> Trees:
+        """Those of what was followed last."""
+        assert self._trees is not None, "nothing has been followed yet"
+        return self._trees
+
+    @property
+    def routes(self) -> Routes:
+        """Those of what was followed last."""
+        assert self._latest is not None, "nothing has been followed yet"
+        return self._latest[0]
+
+    def plan(self, graph: LiveGraph, intents: Intents, standing: Routes | None) -> Sequence[Step]:
+        """The steps from the routes that stand (None: unknown) to those of the live graph, at
+        least one. In the first one every switch may change, unless nothing but routes has."""
+        routes = self.follow(graph, intents)
         former = self._compiler
         self._pause()
-        compiler = Compiler.of(network, graph, wishes, former=former)
+        compiler = Compiler.of(graph.network, graph, intents, former=former)
         self._pause()
         same = former is not None and _surroundings(former) == _surroundings(compiler)
         self._compiler = former if former is not None and same else compiler
@@ -58,31 +76,30 @@ class Routing:
         rules_of = self._compiler.with_routes
         if standing is None or former is None:
             return (Step(rules_of(routes), routes),)
-        assert self._trees is not None  # `routes` made them
         steps: list[Step] = []
         latest = standing
-        planned = rounds(self._trees.graph, standing, routes, self._pause)
+        planned = rounds(self.trees.graph, standing, routes, self._pause)
         for then in planned or (routes,):
             changed = frozenset(self._differing(latest, then)) if same or steps else None
             steps.append(Step(rules_of(then), then, changed))
             latest = then
         return steps
 
-    def routes(self, graph: LiveGraph, wishes: Intents) -> Routes:
-        """Those of a live graph, from the trees of the one before."""
+    def follow(self, graph: LiveGraph, intents: Intents) -> Routes:
+        """The routes of a live graph, from the trees of the one before."""
         former, self._links = self._links, backbones.links(graph)
         self._pause()
         gone, come = _missing(former, self._links), _missing(self._links, former)
         latest = self._latest
-        touched = latest is None or bool(gone or come) or latest[1] != wishes.nearest
+        touched = latest is None or bool(gone or come) or latest[1] != intents.nearest
         self.changes += touched
         if latest is None or gone or come:
             tree: Mapping[str, tuple[int, ...]] = backbones.flood_tree(graph, self._pause)
         else:
             tree = latest[0].tree
-        live = {nearest.server.name: nearest.live for nearest in wishes.nearest}
+        live = {nearest.server.name: nearest.live for nearest in intents.nearest}
         self._trees = self._followed(graph, live, gone, come)
-        self._latest = self._trees.routes(tree), wishes.nearest
+        self._latest = self._trees.routes(tree), intents.nearest
         self.changes += touched
         return self._latest[0]
 
