@@ -95,15 +95,11 @@ class Connect:
 
 @dataclass(frozen=True)
 class Fence:
-    """Nothing enters or leaves at this card, not even probes.
-
-    `role` names the one role that is closed there; None closes the card for all.
-    """
+    """Nothing enters or leaves at this card, not even probes."""
 
     interface: str
     attachment: Attachment
     mac: str
-    role: str | None = None
 
 
 @dataclass(frozen=True)

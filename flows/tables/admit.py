@@ -65,16 +65,8 @@ def rules(view: View) -> Iterator[Rule]:
 
 def _fences(view: View) -> Iterator[Rule]:
     for fence in view.fences:
-        macs: dict[str, Fields] = {"": {}}
-        if fence.role is not None:
-            macs = {
-                c.mac: {"eth_src": mac(c.mac)}
-                for c in view.candidates
-                if (c.interface, c.role) == (fence.interface, fence.role)
-            }
-        intent = f"fence {fence.role or 'all'} at {fence.interface}"
-        for source in macs.values():
-            yield ADMIT.rule(_FENCE, intent, {"in_port": fence.attachment.port, **source})
+        intent = f"fence all at {fence.interface}"
+        yield ADMIT.rule(_FENCE, intent, {"in_port": fence.attachment.port})
 
 
 def _trunks(view: View) -> Iterator[Rule]:

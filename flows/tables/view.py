@@ -90,10 +90,7 @@ class View:
         return tuple(f for f in self.intents.fences if self.is_here(f.attachment))
 
     def closed(self, candidate: Candidate) -> bool:
-        return any(
-            fence.interface == candidate.interface and fence.role in (None, candidate.role)
-            for fence in self.intents.fences
-        )
+        return any(fence.interface == candidate.interface for fence in self.intents.fences)
 
     @cached_property
     def _speaking(self) -> frozenset[Candidate]:

@@ -347,16 +347,6 @@ def test_a_fenced_card_hears_and_says_nothing(family: int) -> None:
     assert user.places == {at("i1:3")}, "the same server's other card"
 
 
-def test_one_roles_fence_leaves_the_other_roles_of_the_card_alone() -> None:
-    card = NETWORK.interfaces["B"]
-    graph = LiveGraph.of(NETWORK, ports_up=PORTS)
-    closed = compile(NETWORK, graph, fenced(Fence("B", card.attachment, card.mac, "mailrelay")))
-    world = Walker(closed, LINKS)
-    relay, web = CANDIDATES["mailrelay", "B"], CANDIDATES["web", "B"]
-    assert not world.walk(lambda _: True, from_service(relay, 4, 25), card.attachment).places
-    assert world.walk(lambda _: True, from_service(web, 4, 80), card.attachment).places
-
-
 @FAMILIES
 def test_nobody_serves_and_packets_are_dropped(family: int) -> None:
     nobody = intents()

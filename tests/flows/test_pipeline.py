@@ -1,4 +1,4 @@
-"""The tables refuse what they have not declared, and can be printed."""
+"""The tables refuse what they have not declared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from report_network import Situation, at, placed
 from flows import pipeline
 from flows.pipeline import ADMIT, FORWARD, PIPELINE, POLICY, SOURCE, PipelineError
 from flows.rules import Output
-from flows.tables_text import tables_text
 
 
 def test_a_match_that_the_table_has_not_declared_is_refused() -> None:
@@ -48,12 +47,3 @@ def test_rules_that_are_remembered_are_those_that_a_fresh_compiler_makes(
     fresh = [situation.compiled() for situation in situations * 2]
     assert remembered == fresh
     assert repr(remembered) == repr(fresh)
-
-
-def test_the_tables_are_printed_with_what_each_switch_holds() -> None:
-    held = Situation().compiled()
-    text = tables_text(held)
-    for table in PIPELINE:
-        assert f"{table.number} {table.name}: {table.purpose}" in text
-    row = next(line.split() for line in text.splitlines() if line.startswith("i2 "))
-    assert sum(map(int, row[1 : 1 + len(PIPELINE)])) == len(held["i2"].rules)
