@@ -1,31 +1,31 @@
 """From intents and the live graph to what every switch should hold.
 
-             ┌─► admit ──┐
-             ├─► arp ────┤
-    View ────┼─► policy ─┼──► RuleSet of one switch
-             ├─► steer ──┤
-             └─► forward ┘
+    barrier segments   Situation ──► stages of `flows.barrier.compile` ──┐
+                                                                         ├──► RuleSet of one switch
+    backbones          View ──► `flows.backbone`: edge, forward ─────────┘
 
-A pure function: equal input gives equal rule sets, in the same order.
+Pure functions: equal input gives equal rule sets, in the same order. What is remembered makes them
+faster, and changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from flows.backbone import edge, forward
+from flows.backbone.locators import Locators
+from flows.backbone.view import View
+from flows.barrier.compile import Segment
+from flows.barrier.segment import Barrier, Ground, Situation
+from flows.ids import all_ids
 from flows.intents import Intents
-from flows.locators import Locators
 from flows.rules import Meter, RuleSet
-from flows.tables import admit, arp, backbone, edge, forward, policy, steer
-from flows.tables.view import View, all_ids
+from topology.backbones import backbone_switches
 from topology.graph import LiveGraph
 from topology.model import Network
 from topology.routes import Routes
-
-#: ICMP errors a second that the servers on one switch hear, and how many at once.
-ERROR_RATE = 100
-ERROR_BURST = 100
 
 #: Packets of unknown hosts a second that a switch of a backbone tells the controller of, port by
 #: port. Once is for all hosts that a port can have, and a few packets of each.
@@ -37,9 +37,10 @@ _NO_ROUTES = Routes()
 
 @dataclass(frozen=True)
 class Compiler:
-    """Compiles one switch at a time, by its name, for who must not work long at a stretch.
+    """Compiles one switch of a backbone at a time, by its name, for who must not work long at a
+    stretch.
 
-    What of a backbone's switch does not depend on routes is remembered, because routes change by
+    What of a switch does not depend on routes is remembered, because routes change by
     themselves (`with_routes`), and so are its entries toward each destination, because few of
     them change at a time. What is the same on all of them, how to find the known hosts of the
     segment, is made once.
@@ -53,7 +54,7 @@ class Compiler:
     locators: Locators
     _edges: dict[str, RuleSet] = field(default_factory=dict)
     _to_hosts: dict[str, RuleSet] = field(default_factory=dict)
-    _entries: dict[str, backbone.Entries] = field(default_factory=dict)
+    _entries: dict[str, forward.Entries] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -91,17 +92,15 @@ class Compiler:
             self.routes,
             self.locators,
         )
-        if not self.network.segments[view.segment].backbone:
-            return _of_segment(view)
         if switch not in self._edges:
             self._edges[switch] = self._of_edge(view)
-        forwarding, self._entries[switch] = backbone.compiled(view, self._entries.get(switch, {}))
+        forwarding, self._entries[switch] = forward.compiled(view, self._entries.get(switch, {}))
         # The two have no rule in common: they are of different tables.
         edges = self._edges[switch]
         return RuleSet({**edges.rules, **forwarding.rules}, forwarding.groups, edges.meters)
 
     def _of_edge(self, view: View) -> RuleSet:
-        """All of a backbone's switch but table `forward`."""
+        """All of a switch but table `forward`."""
         own = _of_edge(view)
         if not view.has_neighbours:
             return own
@@ -111,21 +110,56 @@ class Compiler:
         return RuleSet({**self._to_hosts[view.segment].rules, **own.rules}, meters=own.meters)
 
 
+class BarrierCompiler:
+    """Compiles the switches of barrier segments, and remembers what it has compiled
+    (`flows.barrier.compile`) as long as the site is the same."""
+
+    def __init__(self) -> None:
+        self._fixed: tuple[object, ...] = ()
+        self._segments: tuple[Segment, ...] = ()
+        self._graph: LiveGraph | None = None
+        self._grounds: dict[str, Ground] = {}
+
+    def at(self, graph: LiveGraph, intents: Intents) -> Callable[[str], RuleSet]:
+        """What each switch should hold, by its name."""
+        self._know(graph.network, intents)
+        if graph != self._graph:
+            self._graph = graph
+            self._grounds = {
+                segment.barrier.name: Ground(segment.barrier, graph) for segment in self._segments
+            }
+        found = {}
+        for segment in self._segments:
+            barrier = segment.barrier
+            rules_of = segment.at(Situation.of(self._grounds[barrier.name], intents))
+            found.update(dict.fromkeys(barrier.switches, rules_of))
+        return lambda switch: found[switch](switch)
+
+    def _know(self, network: Network, intents: Intents) -> None:
+        """Where the site is another one, all that was remembered is forgotten."""
+        named = intents.addresses, intents.candidates, intents.probes
+        fixed = network, *named, intents.permits, intents.connects
+        if fixed == self._fixed:
+            return
+        ids = all_ids(network, intents)
+        self._fixed, self._graph = fixed, None
+        self._segments = tuple(
+            Segment(Barrier.of(network, name, intents, ids))
+            for name, segment in network.segments.items()
+            if not segment.backbone
+        )
+
+
 def compile(
     network: Network, graph: LiveGraph, intents: Intents, routes: Routes = _NO_ROUTES
 ) -> dict[str, RuleSet]:
-    """The rule set of every switch, by its name; see `Compiler`."""
-    compiler = Compiler.of(network, graph, intents, routes)
-    return {name: compiler(name) for name in network.switches}
-
-
-def _of_segment(view: View) -> RuleSet:
-    stages = (admit, arp, policy, steer, forward)
-    return RuleSet.of(
-        rules=(rule for stage in stages for rule in stage.rules(view)),
-        groups=(*steer.groups(view), *steer.announce_groups(view), *forward.groups(view)),
-        meters=(Meter(view.error_meter, ERROR_RATE, ERROR_BURST, f"errors on {view.segment}"),),
-    )
+    """The rule set of every switch, by its name, from nothing."""
+    on_backbones = backbone_switches(network)
+    barrier = BarrierCompiler().at(replace(graph, network=network), intents)
+    backbone = Compiler.of(network, graph, intents, routes)
+    return {
+        name: backbone(name) if name in on_backbones else barrier(name) for name in network.switches
+    }
 
 
 def _of_edge(view: View) -> RuleSet:

@@ -40,6 +40,7 @@ from flows.rules import (
     Rule,
     RuleSet,
     ToGroup,
+    joined,
 )
 
 
@@ -112,17 +113,20 @@ Stage = tuple[Change, ...]
 
 
 def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
-    """The stages, none of them empty; no stage at all where nothing differs.
+    """The stages, none of them empty; no stage at all where nothing differs. Of rule sets that were
+    joined of parts, only those parts are compared that are not the same.
 
     Raises:
         ValueError: the wanted groups send to each other in a circle, which no switch takes.
     """
+    whole = wanted
+    installed, wanted = _without_common_parts(installed, wanted)
     stages: tuple[Stage, ...] = (
         (*_meters(installed, wanted), *_groups(installed, wanted)),
         tuple(AddRule(rule) for rule in _new(installed.rules, wanted.rules)),
         (
             *(DeleteRule(rule) for rule in _gone(installed.rules, wanted.rules)),
-            *_flushes(installed, wanted),
+            *_flushes(installed, wanted, whole),
         ),
         (
             *(DeleteGroup(group) for group in _groups_gone(installed, wanted)),
@@ -130,6 +134,16 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
         ),
     )
     return tuple(stage for stage in stages if stage)
+
+
+def _without_common_parts(one: RuleSet, other: RuleSet) -> tuple[RuleSet, RuleSet]:
+    if not one.parts or not other.parts:
+        return one, other
+    common = {id(part) for part in one.parts} & {id(part) for part in other.parts}
+    return (
+        joined(part for part in one.parts if id(part) not in common),
+        joined(part for part in other.parts if id(part) not in common),
+    )
 
 
 def apply(held: RuleSet, change: Change) -> RuleSet:
@@ -250,15 +264,15 @@ def _sent_to(actions: Iterable[Action]) -> frozenset[int]:
     return frozenset(action.group for action in actions if isinstance(action, ToGroup))
 
 
-def _flushes(installed: RuleSet, wanted: RuleSet) -> list[Change]:
-    """What was learnt holds for one flood tree. It is gone when no rule learns under its cookie
-    any longer, or when this switch floods to other ports."""
+def _flushes(installed: RuleSet, wanted: RuleSet, whole: RuleSet) -> list[Change]:
+    """What was learnt holds for one flood tree. It is gone when no rule of the `whole` that is
+    wanted learns under its cookie any longer, or when this switch floods to other ports."""
     if _floods(installed) != _floods(wanted):
         return [FlushLearnt(LEARNT_COOKIE, LEARNT_MASK)]
     changed = (r for key, r in installed.rules.items() if wanted.rules.get(key) is not r)
     gone = _learning(changed)
     if gone:
-        gone -= _learning(wanted.rules.values())
+        gone -= _learning(whole.rules.values())
     return [FlushLearnt(cookie, (1 << 64) - 1) for cookie in sorted(gone)]
 
 

@@ -35,7 +35,7 @@ class Candidate:
 
     @property
     def detour_mac(self) -> str:
-        """What stands for `mac` on the way round a dead link; see `flows.tables.steer`."""
+        """What stands for `mac` on the way round a dead link; see `flows.barrier.steer`."""
         return derived_mac(f"detour to {self.mac}")
 
 

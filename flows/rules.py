@@ -8,10 +8,11 @@ integer, also addresses and MACs, so that equal rules compare equal however they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
+from itertools import chain
 from typing import TypeVar
 
 from flows.oxm import WIDTHS
@@ -196,13 +197,38 @@ class Meter:
     intent: str = field(default="", compare=False)
 
 
+class Joined(Mapping[Key, Entry]):
+    """Several mappings without a common key, seen as one. They must not change any more."""
+
+    def __init__(self, parts: Sequence[Mapping[Key, Entry]]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, key: Key) -> Entry:
+        for part in self._parts:
+            if key in part:
+                return part[key]
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[Key]:
+        return chain.from_iterable(self._parts)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 @dataclass(frozen=True)
 class RuleSet:
-    """All that one switch holds of ours. Keys are `Rule.key`, group ids and meter ids."""
+    """All that one switch holds of ours. Keys are `Rule.key`, group ids and meter ids. `parts`,
+    where it was joined of some: as long as one of them is the same object, nothing in it has
+    changed."""
 
     rules: Mapping[tuple[int, int, Match], Rule] = field(default_factory=dict)
     groups: Mapping[int, Group] = field(default_factory=dict)
     meters: Mapping[int, Meter] = field(default_factory=dict)
+    parts: tuple[RuleSet, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(
@@ -221,6 +247,17 @@ class RuleSet:
             _unique(groups, lambda g: g.id),
             _unique(meters, lambda m: m.id),
         )
+
+
+def joined(parts: Iterable[RuleSet]) -> RuleSet:
+    """The rule set of these parts, which have no entry in common. Nothing is copied."""
+    each = tuple(parts)
+    return RuleSet(
+        Joined([part.rules for part in each if part.rules]),
+        Joined([part.groups for part in each if part.groups]),
+        Joined([part.meters for part in each if part.meters]),
+        each,
+    )
 
 
 def _unique(items: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, Entry]:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import eventlet
 
-from flows.locators import Locators
+from flows.backbone.locators import Locators
 from flows.openflow import Counts
 from hactrl.engine.events import AnswersCounted, AnswerWays, Event
 from hactrl.engine.state import State

@@ -17,8 +17,8 @@ from typing import Protocol
 import eventlet
 
 from flows import lldp
+from flows.backbone.locators import Locators
 from flows.frames import FrameError, announcement, question, sender
-from flows.locators import Locators
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State, SwitchState

@@ -21,7 +21,7 @@ import eventlet
 from eventlet.event import Event as Answered
 from eventlet.queue import LightQueue
 
-from flows.compile import Compiler
+from flows.compile import BarrierCompiler
 from flows.planner import Planner, Step
 from flows.rules import RuleSet
 from hactrl.answered import answered_for
@@ -255,7 +255,7 @@ def plans(network: Network, planner: Planner) -> Iterator[tuple[tuple[str, ...],
     """The switches that are kept right together, and how."""
     switches = backbone_switches(network)
     others = tuple(name for name in network.switches if name not in switches)
-    yield others, lambda state, _standing: (Step(barrier_rules(state)),)
+    yield others, partial(barrier_plan, BarrierCompiler())
     yield tuple(sorted(switches)), partial(backbone_plan, planner)
 
 
@@ -266,9 +266,11 @@ def backbone_plan(planner: Planner, state: State, standing: Routes | None) -> Se
     return planner.plan(graph, intents(site, view), standing)
 
 
-def barrier_rules(state: State) -> Callable[[str], RuleSet]:
-    """What a switch of a barrier segment should hold, by its name: a function of the state alone
-    (law 2)."""
+def barrier_plan(
+    compiler: BarrierCompiler, state: State, _standing: Routes | None
+) -> Sequence[Step]:
+    """What the switches of barrier segments should hold: a function of the outlook alone (law 2),
+    however much of it the compiler remembers."""
     site, view = state.site, state.outlook
     graph = LiveGraph.of(site.network, ports_up=view.ports_up)
-    return Compiler.of(site.network, graph, intents(site, view))
+    return (Step(compiler.at(graph, intents(site, view))),)

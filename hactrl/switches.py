@@ -2,13 +2,13 @@
 
 A session lives as long as the switch's connection. It first asks what the switch holds, then
 sends only what differs, so that a controller's restart changes nothing on a switch that is
-right. From then on it knows what the switch must hold (what it read, with what it has sent
-since applied to it) and compares against that without asking, so that a failover waits for no
-reading. Now and then it audits: reads again and mends what somebody changed behind its back.
+right. From then on it knows what the switch must hold (what it was sent last) and compares
+against that without asking, so that a failover waits for no reading. Now and then it audits:
+reads again and mends what somebody changed behind its back.
 
         want ──► [wanted]                ┌──► changes, barriers ──► switch
                      └──► diff ──────────┤
-     replies ──► [installed] ◄── apply ──┘
+     replies ──► [installed] ◄── wanted ─┘
 
 All input comes through one queue and is handled by one greenlet; nothing else sends, neither
 changes nor whole frames, so a switch that does not take what it is sent holds up its own session
@@ -25,7 +25,7 @@ from typing import Any, Protocol
 
 from eventlet.queue import Empty, LightQueue
 
-from flows.diff import Change, apply_all, diff
+from flows.diff import Change, diff
 from flows.openflow import Counts
 from flows.rules import RuleSet
 
@@ -293,8 +293,8 @@ class Session:
             last_barrier = self._wire.barrier()
             self._sent.update({xid: (last_barrier, change) for xid, change in sent})
             self.counters.changes += len(stage)
-            self._installed = apply_all(self._installed, stage)
             self._asked = None
+        self._installed = self._wanted.rules
         if last_barrier is None:
             last_barrier = self._wire.barrier()
         self._pending[last_barrier] = self._wanted

@@ -8,6 +8,7 @@ site ─────┘   live graph ┘
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from ipaddress import ip_network
 
@@ -31,7 +32,47 @@ from topology.model import Address, Interface, Network, Subnet
 
 def intents(site: Site, view: Outlook) -> Intents:
     """What the switches should achieve in this outlook."""
-    network = site.network
+    network, fixed = site.network, _fixed_of(site)
+    candidates = {(each.role, each.interface): each for each in fixed.candidates}
+    addresses = {(each.role, each.segment): each for each in fixed.addresses}
+    speakers = dict(view.speakers)
+    return replace(
+        fixed,
+        steers=tuple(
+            Steer(addresses[role, segment], tuple(candidates[role, card] for card in cards))
+            for role, segment, cards in view.orders
+        ),
+        speaks=tuple(
+            Speak(candidate)
+            for candidate in fixed.candidates
+            if candidate.server in speakers[candidate.role]
+        ),
+        fences=tuple(
+            Fence(card.name, card.attachment, card.mac)
+            for server in sorted(view.fenced)
+            for card in network.servers[server].interfaces
+        ),
+        nearest=tuple(
+            Nearest(network.file_servers[name], tuple(network.file_interfaces[c] for c in cards))
+            for name, cards in view.nearest
+        ),
+        hosts=view.hosts,
+    )
+
+
+def _fixed_of(site: Site) -> Intents:
+    """`_fixed`, made once for a site: whoever compares can tell at once that it is the same."""
+    global _known  # noqa: PLW0603 - a cache of one; sites cannot be hashed
+    if _known is None or _known[0] is not site:
+        _known = site, _fixed(site)
+    return _known[1]
+
+
+_known: tuple[Site, Intents] | None = None
+
+
+def _fixed(site: Site) -> Intents:
+    """The intents that follow from the site file alone."""
     candidates = {
         (role.name, card.name): _candidate(role, card)
         for role in site.roles.values()
@@ -44,19 +85,9 @@ def intents(site: Site, view: Outlook) -> Intents:
         for role in site.roles.values()
         for address in role.addresses
     }
-    speakers = dict(view.speakers)
     return Intents(
         addresses=tuple(addresses.values()),
         candidates=tuple(candidates.values()),
-        steers=tuple(
-            Steer(addresses[role, segment], tuple(candidates[role, card] for card in cards))
-            for role, segment, cards in view.orders
-        ),
-        speaks=tuple(
-            Speak(candidate)
-            for candidate in candidates.values()
-            if candidate.server in speakers[candidate.role]
-        ),
         probes=tuple(_probes(site, candidates)),
         permits=tuple(
             _permit(site, addresses[role.name, service.segment], service)
@@ -68,17 +99,7 @@ def intents(site: Site, view: Outlook) -> Intents:
             for role in site.roles.values()
             for connection in role.connects
         ),
-        fences=tuple(
-            Fence(card.name, card.attachment, card.mac)
-            for server in sorted(view.fenced)
-            for card in network.servers[server].interfaces
-        ),
-        nearest=tuple(
-            Nearest(network.file_servers[name], tuple(network.file_interfaces[c] for c in cards))
-            for name, cards in view.nearest
-        ),
-        interface_probes=tuple(_interface_probes(network)),
-        hosts=view.hosts,
+        interface_probes=tuple(_interface_probes(site.network)),
     )
 
 

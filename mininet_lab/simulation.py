@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from ipaddress import ip_address, ip_network
 
+from flows.backbone.locators import Locators
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
-from flows.locators import Locators
 from flows.packet import Packet, arp_request, mac, udp
 from flows.pipeline import FORWARD
 from flows.planner import Planner, Step

@@ -7,7 +7,7 @@ from hactrl.site.errors import Path
 from hactrl.site.schema import FileServerPart
 
 #: Of a MAC's first octet, on a backbone: the bit that marks a packet on a detour, and what a host's
-#: locator begins with. See `flows.locators`.
+#: locator begins with. See `flows.backbone.locators`.
 DETOUR = 0x04
 LOCATOR = 0x0A
 

@@ -44,7 +44,7 @@ PROTOCOLS = ("tcp", "udp")
 FAILBACKS = ("manual", "automatic")
 POLICIES = ("nearest", "spread")
 
-#: Of a switch: no more than have numbers there (`flows.locators`).
+#: Of a switch: no more than have numbers there (`flows.backbone.locators`).
 MOST_CLIENTS = 1 << 23
 
 #: Of a link, as OSPF's (RFC 2328, A.4.2: 16 bits).

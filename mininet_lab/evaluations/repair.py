@@ -24,6 +24,7 @@ from itertools import chain, pairwise
 
 import networkx as nx
 
+from flows.backbone.locators import DETOUR
 from flows.compile import Compiler
 from flows.diff import (
     AddGroup,
@@ -35,7 +36,6 @@ from flows.diff import (
     ModifyMeter,
     diff,
 )
-from flows.locators import DETOUR
 from flows.planner import Step
 from flows.trace import Delivered, Dropped, Ending, Looped, Trace
 from mininet_lab.graphs import Graph, random_graph

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
+from flows.backbone.locators import DETOUR
 from flows.diff import diff
-from flows.locators import DETOUR
 from flows.pipeline import FORWARD
 from flows.rules import Rule, RuleSet
 from mininet_lab.evaluations.repair import kind

@@ -21,8 +21,10 @@ from campus_network import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flows.backbone import onward
+from flows.backbone.locators import Locators
 from flows.compile import Compiler, compile
-from flows.locators import Locators
+from flows.ids import all_ids
 from flows.numbers import CookieKind
 from flows.packet import (
     BROADCAST,
@@ -36,8 +38,6 @@ from flows.packet import (
     udp,
 )
 from flows.rules import COOKIE_MASK, OWN_IDS, GroupType, Rule, RuleSet
-from flows.tables import onward
-from flows.tables.view import all_ids
 from flows.trace import Delivered, Matched, Trace
 from flows.walker import Walker
 from topology import backbones

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 import pytest
 from campus_network import CLIENT_PORT, campus, client, intents
 
+from flows.backbone.locators import Locators
 from flows.compile import compile
-from flows.locators import Locators
 from flows.packet import (
     NEIGHBOUR_ADVERTISEMENT,
     Packet,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.locators import DETOUR, Locators
+from flows.backbone.locators import DETOUR, Locators
 from flows.packet import mac
 from topology.hosts import ASKER_MAC
 from topology.model import Attachment, FileServer, Host, Interface, Network, Segment, Switch

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from campus_network import campus, intents, site_of
 
-from flows.locators import Locators
+from flows.backbone.locators import Locators
 from flows.planner import Planner
 from hactrl.answers import Answers, since
 from hactrl.engine.decide import initial

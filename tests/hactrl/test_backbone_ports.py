@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 from campus_network import campus, client, site_of
 
+from flows.backbone.locators import Locators
 from flows.frames import announcement, question
-from flows.locators import Locators
 from hactrl.backbone import Backbone
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain

@@ -13,10 +13,10 @@ from campus_network import campus, intents, site_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.backbone import onward
 from flows.compile import compile
 from flows.planner import Planner
 from flows.rules import OWN_IDS, RuleSet
-from flows.tables import onward
 from hactrl import wanted
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.events import (

@@ -19,6 +19,7 @@ from campus_network import campus, site_of
 from eventlet.queue import LightQueue
 from simulation import MAIL, PROBER_PORT, make_site
 
+from flows.compile import BarrierCompiler
 from hactrl import runtime as shell
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import (
@@ -51,7 +52,7 @@ from hactrl.engine.events import (
 )
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
-from hactrl.runtime import Outlets, Runtime, backbone_plan, barrier_rules, look_round
+from hactrl.runtime import Outlets, Runtime, backbone_plan, barrier_plan, look_round
 from hactrl.site.model import Site
 from hactrl.switches import Wanted
 from topology.discovery import round_time
@@ -389,7 +390,8 @@ def test_what_is_handed_out_is_a_function_of_the_state(controller: Controller) -
     settle(controller)
     controller.tell(PortChanged(Attachment("outer", 1), False))
     state = controller.runtime.state
-    rules_of = barrier_rules(state)
+    (step,) = barrier_plan(BarrierCompiler(), state, None)
+    rules_of = step.rules_of
     expected = {name: rules_of(name) for name in ("outer", "inner")}
     assert controller.runtime.rule_sets == expected
     assert {name: wanted.rules for name, wanted in controller.handed_out} == expected

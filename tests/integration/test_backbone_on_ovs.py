@@ -19,9 +19,9 @@ from campus_network import (
 from ofproto_trace import delivered, ofproto_trace
 from private_ovs import Bridge, PrivateOvs
 
+from flows.backbone.locators import DETOUR, Locators
 from flows.compile import compile
 from flows.diff import diff
-from flows.locators import DETOUR, Locators
 from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
 from flows.packet import Packet, arp_request, mac, tcp

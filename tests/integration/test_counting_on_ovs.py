@@ -9,9 +9,9 @@ from campus_network import SERVICE, campus, client, clients, intents
 from private_ovs import Bridge, Channel, PrivateOvs
 from ryu.lib.packet import ethernet, ipv4, packet, udp
 
+from flows.backbone.locators import Locators
 from flows.compile import compile
 from flows.diff import diff
-from flows.locators import Locators
 from flows.openflow import Counting, error_text, frame_again, messages
 from flows.openflow.ryu_mended import parser
 from flows.rules import RuleSet

@@ -18,8 +18,8 @@ from campus_network import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.backbone.locators import Locators
 from flows.compile import compile
-from flows.locators import Locators
 from flows.packet import ETH_IPV4, UDP, Packet, mac
 from flows.walker import Walker
 from topology import repairs

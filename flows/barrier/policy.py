@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from flows.barrier.segment import Barrier
+from flows.common.fields import Fields, Side, address, icmpv6, mac, opening, port
 from flows.intents import Connect, Permit, ServiceAddress
 from flows.packet import ICMP
 from flows.pipeline import POLICY, SOURCE
 from flows.rules import Rule
-from flows.tables.fields import Fields, Side, address, icmpv6, mac, opening, port
-from flows.tables.view import View
 from topology.model import Address, Subnet
 
 # Between roles, from roles to others, from others to roles: each more general than what stands
@@ -39,15 +39,16 @@ _ERRORS: tuple[Fields, ...] = (
 _ERRORS_V6: tuple[Fields, ...] = (icmpv6(2), icmpv6(3))
 
 
-def rules(view: View) -> Iterator[Rule]:
-    yield from _between_roles(view)
-    for connect in view.connects:
-        yield from _connect(view, connect)
-    for permit in view.permits:
+def rules(barrier: Barrier) -> Iterator[Rule]:
+    """The same on every switch of the segment, and as long as the site file is."""
+    yield from _between_roles(barrier)
+    for connect in barrier.connects:
+        yield from _connect(barrier, connect)
+    for permit in barrier.permits:
         yield from _permit(permit)
-    for service, own in view.service_addresses:
-        yield from _bounds(view, service, own)
-    for service in view.addresses:
+    for service, own in barrier.service_addresses:
+        yield from _bounds(barrier, service, own)
+    for service in barrier.addresses:
         past = f"keep from {service.role} what is not for its addresses"
         yield POLICY.rule(_TO_VIRTUAL_MAC, past, {"eth_dst": mac(service.mac)})
     yield POLICY.rule(_ELSE, "let hosts talk to each other", {}, goto=SOURCE)
@@ -76,9 +77,9 @@ class _Talk:
         return {k: v for side, end in ends if end for k, v in address(side, end).items()}
 
 
-def _between_roles(view: View) -> Iterator[Rule]:
-    for connect in view.connects:
-        for permit in view.permits:
+def _between_roles(barrier: Barrier) -> Iterator[Rule]:
+    for connect in barrier.connects:
+        for permit in barrier.permits:
             if (connect.protocol, connect.port) != (permit.protocol, permit.port):
                 continue
             for client in connect.address.addresses:
@@ -95,9 +96,9 @@ def _agree(connect: Connect, permit: Permit, client: Address, server: Address) -
     return client.version == server.version and client != server and asked and granted
 
 
-def _connect(view: View, connect: Connect) -> Iterator[Rule]:
+def _connect(barrier: Barrier, connect: Connect) -> Iterator[Rule]:
     """What a role opens to others. Whatever goes to a role is settled further up."""
-    roles = {ip_network(own) for _, own in view.service_addresses}
+    roles = {ip_network(own) for _, own in barrier.service_addresses}
     intent = f"let {connect.address.role} open {connect.name}"
     for own in connect.address.addresses:
         for target in _of_family(own, connect.destinations, besides=roles):
@@ -123,7 +124,7 @@ def _of_family(
     return tuple(n for n in networks if n.version == own.version and n not in besides)
 
 
-def _bounds(view: View, service: ServiceAddress, own: Address) -> Iterator[Rule]:
+def _bounds(barrier: Barrier, service: ServiceAddress, own: Address) -> Iterator[Rule]:
     """What no other rule permits from and to a service address ends here, and is counted."""
     sent, received = address("src", own), address("dst", own)
     from_role, to_role = f"hold {service.role} at {own}", f"protect {service.role} at {own}"
@@ -136,10 +137,10 @@ def _bounds(view: View, service: ServiceAddress, own: Address) -> Iterator[Rule]
             f"let {service.role} hear ICMP errors",
             received | error,
             goto=SOURCE,
-            meter=view.error_meter,
+            meter=barrier.error_meter,
         )
     yield POLICY.rule(_TO_ROLES + _NOTHING, to_role, received)
-    for other, peer in view.service_addresses:
+    for other, peer in barrier.service_addresses:
         if peer.version == own.version:
             apart = f"keep {service.role} and {other.role} apart"
             both = sent | address("dst", peer)

@@ -10,7 +10,7 @@ from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from flows.locators import DETOUR
+from flows.backbone.locators import DETOUR
 from flows.numbers import content_ids
 from flows.rules import Action, Bucket, Group, GroupType, Output, SetField, ToGroup
 from topology.paths import Hops

@@ -18,15 +18,17 @@ role no other multicasts come than broadcast ARP and solicited-node neighbour di
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from flows.barrier.learn import learn
+from flows.barrier.segment import Barrier, Situation, Ways
+from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
 from flows.intents import Candidate, ServiceAddress
 from flows.packet import ARP_REPLY, BROADCAST, ETH_ARP, NEIGHBOUR_ADVERTISEMENT
 from flows.pipeline import FORWARD, HOSTS, TREE
-from flows.rules import Bucket, Group, GroupType, Output, Rule, SetField, ToGroup
-from flows.tables.fields import MULTICAST, Fields, icmpv6, ip, mac
-from flows.tables.learning import learn
-from flows.tables.view import View
+from flows.rules import Bucket, Group, GroupType, Learn, Output, Rule, SetField, ToGroup
 from topology.model import Attachment
+from topology.paths import Hops
 
 _ANNOUNCE = 400
 _OURS = 300
@@ -48,122 +50,148 @@ _QUESTIONS: tuple[Fields, ...] = (
 _GROUP_BIT = 1 << 40
 
 
-def rules(view: View) -> Iterator[Rule]:
-    yield from _to_virtual_macs(view)
-    for candidate in view.candidates:
+@dataclass(frozen=True)
+class Reads:
+    """Of one switch: `fenced` are cards that are plugged in there."""
+
+    barrier: Barrier
+    ways: Ways
+    learnt_cookie: int
+    fenced: frozenset[str]
+
+    @classmethod
+    def of(cls, situation: Situation, switch: str) -> Reads:
+        barrier, ground = situation.barrier, situation.ground
+        own = {card.name for card in barrier.cards_at(switch)}
+        return cls(barrier, ground.ways(switch), ground.learnt_cookie, situation.fenced & own)
+
+    def is_here(self, attachment: Attachment) -> bool:
+        return attachment.switch == self.ways.switch
+
+    def closed(self, candidate: Candidate) -> bool:
+        """Is it plugged in here, and fenced?"""
+        return candidate.interface in self.fenced
+
+    def learn(self) -> Learn:
+        return learn(self.learnt_cookie, TREE)
+
+
+def rules(reads: Reads) -> Iterator[Rule]:
+    yield from _to_virtual_macs(reads)
+    for candidate in reads.barrier.candidates:
         destination: Fields = {"eth_dst": mac(candidate.mac)}
         intent = f"bring {candidate.role} to {candidate.interface}"
-        if view.closed(candidate) and view.is_here(candidate.attachment):
+        if reads.closed(candidate):
             fence = f"fence {candidate.role} at {candidate.interface}"
             yield FORWARD.rule(_OURS, fence, destination)
         else:
-            yield FORWARD.rule(_OURS, intent, destination, _way(view, candidate.attachment))
-        yield _detour(view, candidate)
-    if view.prober:
-        destination = {"eth_dst": mac(view.prober.mac)}
-        way = _way(view, view.prober.attachment)
+            yield FORWARD.rule(_OURS, intent, destination, _way(reads, candidate.attachment))
+        yield _detour(reads, candidate)
+    if prober := reads.barrier.prober:
+        destination = {"eth_dst": mac(prober.mac)}
+        way = _way(reads, prober.attachment)
         yield FORWARD.rule(_OURS, "bring answers to the prober", destination, way)
-    yield from _to_hosts(view)
+    yield from _to_hosts(reads)
 
 
-def _detour(view: View, candidate: Candidate) -> Rule:
+def _detour(reads: Reads, candidate: Candidate) -> Rule:
     match: Fields = {"eth_dst": mac(candidate.detour_mac)}
     intent = f"bring {candidate.role} to {candidate.interface} round a dead link"
-    way = _way(view, candidate.attachment)
-    if not view.is_here(candidate.attachment):
+    way = _way(reads, candidate.attachment)
+    if not reads.is_here(candidate.attachment):
         return FORWARD.rule(_OURS, intent, match, way)
-    if view.closed(candidate):
+    if reads.closed(candidate):
         return FORWARD.rule(_OURS, intent, match)
     return FORWARD.rule(_OURS, intent, match, SetField("eth_dst", mac(candidate.mac)), way)
 
 
-def _to_virtual_macs(view: View) -> Iterator[Rule]:
-    for service in view.addresses:
+def _to_virtual_macs(reads: Reads) -> Iterator[Rule]:
+    barrier = reads.barrier
+    for service in barrier.addresses:
         to_role: Fields = {"eth_dst": mac(service.mac)}
-        announce = ToGroup(view.announce_group(service))
+        announce = ToGroup(barrier.announce_group(service))
         intent = f"announce to {service.role} on {service.segment}"
         reply = to_role | {"eth_type": ETH_ARP, "arp_op": ARP_REPLY}
-        yield FORWARD.rule(_ANNOUNCE, intent, reply, learn(view, TREE), announce)
+        yield FORWARD.rule(_ANNOUNCE, intent, reply, reads.learn(), announce)
         advertisement = to_role | icmpv6(NEIGHBOUR_ADVERTISEMENT)
-        yield FORWARD.rule(_ANNOUNCE, intent, advertisement, learn(view, TREE), announce)
+        yield FORWARD.rule(_ANNOUNCE, intent, advertisement, reads.learn(), announce)
         intent = f"steer {service.role} on {service.segment}"
         for version in sorted({own.version for own in service.addresses}):
-            group = ToGroup(view.steer_group(service))
+            group = ToGroup(barrier.steer_group(service))
             yield FORWARD.rule(_OURS, intent, to_role | ip(version), group)
         other = f"keep from {service.role} what is no answer and no IP"
         yield FORWARD.rule(_TO_ROLE_ELSE, other, to_role)
 
 
-def _way(view: View, attachment: Attachment) -> Output | ToGroup:
-    if view.is_here(attachment):
+def _way(reads: Reads, attachment: Attachment) -> Output | ToGroup:
+    if reads.is_here(attachment):
         return Output(attachment.port)
-    return ToGroup(view.toward_group(attachment.switch))
+    return ToGroup(reads.barrier.toward_group(attachment.switch))
 
 
-def _to_hosts(view: View) -> Iterator[Rule]:
-    flood = ToGroup(view.flood_group)
-    stray = f"keep {view.segment}'s hosts on the tree"
-    for port in view.off_tree_ports:
+def _to_hosts(reads: Reads) -> Iterator[Rule]:
+    barrier, ways = reads.barrier, reads.ways
+    flood = ToGroup(barrier.flood_group)
+    stray = f"keep {barrier.name}'s hosts on the tree"
+    for port in (p for p in ways.trunk_ports if p not in ways.tree_ports):
         off_tree: Fields = {"in_port": port}
         yield FORWARD.rule(_MULTICAST_OFF_TREE, stray, off_tree | {"eth_dst": MULTICAST})
         yield FORWARD.rule(_OFF_TREE, stray, off_tree)
-    for service in view.addresses:
-        yield from _from_role(view, service)
-    intent = f"flood {view.segment}"
-    on_tree = learn(view, TREE)
+    for service in barrier.addresses:
+        yield from _from_role(barrier, service)
+    intent = f"flood {barrier.name}"
+    on_tree = reads.learn()
     yield FORWARD.rule(_MULTICAST, intent, {"eth_dst": MULTICAST}, on_tree, flood)
-    hosts = f"bring hosts of {view.segment} their packets"
+    hosts = f"bring hosts of {barrier.name} their packets"
     yield FORWARD.rule(_ELSE, hosts, {}, on_tree, goto=TREE)
     mark = SetField("eth_dst", _GROUP_BIT, _GROUP_BIT)
-    yield HOSTS.rule(_ELSE, hosts, {}, mark, ToGroup(view.unicast_flood_group))
+    yield HOSTS.rule(_ELSE, hosts, {}, mark, ToGroup(barrier.unicast_flood_group))
     yield TREE.rule(_ELSE, intent, {}, flood)
 
 
-def _from_role(view: View, service: ServiceAddress) -> Iterator[Rule]:
+def _from_role(barrier: Barrier, service: ServiceAddress) -> Iterator[Rule]:
     """What a role sends to hosts teaches nothing: our own MACs need no learning."""
     source: Fields = {"eth_src": mac(service.mac)}
     intent = f"bring hosts what {service.role} sends"
     for question in _QUESTIONS:
-        flood = ToGroup(view.flood_group)
+        flood = ToGroup(barrier.flood_group)
         yield FORWARD.rule(_QUESTION, intent, source | question, flood)
     once_flooded = source | {"eth_dst": MULTICAST}
-    unicast_flood = ToGroup(view.unicast_flood_group)
+    unicast_flood = ToGroup(barrier.unicast_flood_group)
     yield FORWARD.rule(_UNICAST_FLOOD, intent, once_flooded, unicast_flood)
     yield FORWARD.rule(_FROM_ROLE, intent, source, goto=HOSTS)
 
 
-def groups(view: View) -> Iterator[Group]:
+def groups(reads: Reads) -> Iterator[Group]:
     """The flood, and a way toward every other switch of the segment."""
-    onward = tuple(Bucket((Output(port),)) for port in view.tree_ports)
-    host_ports = view.graph.host_ports(view.name)
+    barrier, ways = reads.barrier, reads.ways
+    onward = tuple(Bucket((Output(port),)) for port in ways.tree_ports)
     unmark = SetField("eth_dst", 0, _GROUP_BIT)
     for group, intent, actions in (
-        (view.flood_group, f"flood {view.segment}", ()),
-        (view.unicast_flood_group, f"flood {view.segment} for one host", (unmark,)),
+        (barrier.flood_group, f"flood {barrier.name}", ()),
+        (barrier.unicast_flood_group, f"flood {barrier.name} for one host", (unmark,)),
     ):
-        here = tuple(Bucket((*actions, Output(port))) for port in host_ports)
+        here = tuple(Bucket((*actions, Output(port))) for port in ways.host_ports)
         yield Group(group, GroupType.ALL, onward + here, intent)
-    for other in view.network.switches_of(view.segment):
-        if other.name != view.name:
-            yield from _toward(view, other.name)
+    for other, hops in ways.hops.items():
+        yield from _toward(barrier, other, hops)
 
 
-def _toward(view: View, target: str) -> Iterator[Group]:
+def _toward(barrier: Barrier, target: str, hops: Hops) -> Iterator[Group]:
     """Equal-cost hops share the packets (select); behind them the other hops that lead nearer."""
-    hops = view.graph.hops(view.name, target)
     spread = len(hops.equal) > 1
     if spread:
         yield Group(
-            view.spread_group(target),
+            barrier.spread_group(target),
             GroupType.SELECT,
             tuple(Bucket((Output(port),), port, weight=1) for port in hops.equal),
             f"spread toward {target}",
         )
-    shared = ToGroup(view.spread_group(target))
+    shared = ToGroup(barrier.spread_group(target))
     equal = [Bucket((shared if spread else Output(port),), port) for port in hops.equal]
     downstream = [Bucket((Output(port),), port) for port in hops.downstream]
     yield Group(
-        view.toward_group(target),
+        barrier.toward_group(target),
         GroupType.FAST_FAILOVER,
         (*equal, *downstream),
         f"toward {target}",

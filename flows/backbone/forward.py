@@ -7,11 +7,12 @@ interface is dead, or if a switch on the way has no other hop, the packet is sen
 interface by that one's locator, and meets no rule of the file server again.
 
 A packet that takes an alternate (RFC 5286), which does not lead nearer, carries the bit
-`flows.locators.DETOUR` from then on, and comes nearer with each hop again or is dropped. So it
-changes its destination at most once and takes at most two alternates, and never loops, whatever
-fails. The detoured have a rule of their own only where the other one leads to an alternate.
+`flows.backbone.locators.DETOUR` from then on, and comes nearer with each hop again or is dropped.
+So it changes its destination at most once and takes at most two alternates, and never loops,
+whatever fails. The detoured have a rule of their own only where the other one leads to an
+alternate.
 
-Groups are shared by all destinations with the same next hops (`flows.tables.onward`). Where the
+Groups are shared by all destinations with the same next hops (`flows.backbone.onward`). Where the
 digests of two that differ fall together, the one that is made later takes the next free number; it
 may change when the earlier one goes.
 """
@@ -23,13 +24,13 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
+from flows.backbone.locators import DETOUR
+from flows.backbone.onward import Onward, Onwards
+from flows.backbone.view import View
+from flows.common.fields import MULTICAST, Fields, mac
 from flows.intents import Nearest
-from flows.locators import DETOUR
 from flows.pipeline import FORWARD
 from flows.rules import Bucket, Group, GroupType, Output, Rule, RuleSet, SetField, ToGroup
-from flows.tables.fields import MULTICAST, Fields, mac
-from flows.tables.onward import Onward, Onwards
-from flows.tables.view import View
 from topology.model import Interface
 from topology.paths import Hops
 from topology.routes import NOWHERE, Destination

@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 
-from flows.locators import DETOUR
+from flows.backbone.locators import DETOUR
+from flows.backbone.view import View
+from flows.common.answers import answer, taken
+from flows.common.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
 from flows.numbers import CookieKind
 from flows.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
 from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
 from flows.rules import CONTROLLER, Output, Rule, SetField
-from flows.tables.arp import answer, taken
-from flows.tables.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
-from flows.tables.view import View
 from topology.hosts import ASKER_MAC
 from topology.model import Address, Host, Interface
 

@@ -7,13 +7,12 @@ trusted further down: a service address or a MAC of ours as source means that it
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from ipaddress import ip_network
 
-from flows.intents import Candidate
-from flows.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
-from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE
-from flows.rules import Rule, SetField
-from flows.tables.fields import (
+from flows.barrier.learn import learn
+from flows.barrier.segment import Barrier, Situation
+from flows.common.fields import (
     MULTICAST,
     Fields,
     address,
@@ -23,9 +22,11 @@ from flows.tables.fields import (
     mac,
     opening,
 )
-from flows.tables.learning import learn
-from flows.tables.view import View
-from topology.model import Address
+from flows.intents import Candidate, ServiceAddress
+from flows.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
+from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE
+from flows.rules import Rule, SetField
+from topology.model import Address, Attachment
 
 _FENCE = 1000
 _RESERVED = 950
@@ -53,47 +54,84 @@ _ECHO_REPLY = 0
 _ECHO_REPLY_V6 = 129
 
 
-def rules(view: View) -> Iterator[Rule]:
+@dataclass(frozen=True)
+class Reads:
+    """Of one switch: `fenced` are cards, those of the whole segment where the prober is plugged in,
+    which asks for all; `speaking` the candidates there that may speak."""
+
+    barrier: Barrier
+    switch: str
+    trunk_ports: tuple[int, ...]
+    learnt_cookie: int
+    fenced: frozenset[str]
+    speaking: frozenset[Candidate]
+
+    @classmethod
+    def of(cls, situation: Situation, switch: str) -> Reads:
+        barrier, ground = situation.barrier, situation.ground
+        prober = barrier.prober
+        own = {card.name for card in barrier.cards_at(switch)}
+        all_ = prober is not None and prober.attachment.switch == switch
+        return cls(
+            barrier,
+            switch,
+            ground.ways(switch).trunk_ports,
+            ground.learnt_cookie,
+            situation.fenced if all_ else situation.fenced & own,
+            frozenset(c for c in barrier.candidates_at(switch) if c in situation.speaking),
+        )
+
+    def is_here(self, attachment: Attachment) -> bool:
+        return attachment.switch == self.switch
+
+    def is_open(self, candidate: Candidate) -> bool:
+        return candidate.interface not in self.fenced
+
+
+def rules(reads: Reads) -> Iterator[Rule]:
     yield ADMIT.rule(_RESERVED, "drop bridges' own protocols", {"eth_dst": _RESERVED_MACS})
-    yield from _fences(view)
-    yield from _trunks(view)
-    yield from _prober(view)
-    yield from _cards(view)
-    yield from _guard(view)
-    yield ADMIT.rule(_EDGE, "let hosts talk", {}, learn(view, HOSTS), goto=ARP)
+    yield from _fences(reads)
+    yield from _trunks(reads)
+    yield from _prober(reads)
+    yield from _cards(reads)
+    yield from _guard(reads.barrier)
+    yield ADMIT.rule(_EDGE, "let hosts talk", {}, learn(reads.learnt_cookie, HOSTS), goto=ARP)
 
 
-def _fences(view: View) -> Iterator[Rule]:
-    for fence in view.fences:
-        intent = f"fence all at {fence.interface}"
-        yield ADMIT.rule(_FENCE, intent, {"in_port": fence.attachment.port})
+def _fences(reads: Reads) -> Iterator[Rule]:
+    for card in reads.barrier.cards_at(reads.switch):
+        if card.name in reads.fenced:
+            intent = f"fence all at {card.name}"
+            yield ADMIT.rule(_FENCE, intent, {"in_port": card.attachment.port})
 
 
-def _trunks(view: View) -> Iterator[Rule]:
+def _trunks(reads: Reads) -> Iterator[Rule]:
     """What comes from another switch has been admitted there. Where it comes from tells where its
     sender is, unless the sender is one of ours, or the packet was diverted to another card: it may
     have come by here before, and would say that its sender is behind whoever diverted it."""
-    ours = [service.mac for service in view.addresses]
-    if view.prober:
-        ours.append(view.prober.mac)
+    barrier = reads.barrier
+    ours = [service.mac for service in barrier.addresses]
+    if barrier.prober:
+        ours.append(barrier.prober.mac)
     known: list[Fields] = [{"eth_src": mac(source)} for source in ours]
-    known += [{"eth_dst": mac(candidate.mac)} for candidate in view.candidates]
-    for port in view.trunk_ports:
+    known += [{"eth_dst": mac(candidate.mac)} for candidate in barrier.candidates]
+    for port in reads.trunk_ports:
         for match in known:
             yield ADMIT.rule(_KNOWN, "trust trunks", {"in_port": port, **match}, goto=FORWARD)
-        yield ADMIT.rule(
-            _TRUNK, "trust trunks", {"in_port": port}, learn(view, HOSTS), goto=FORWARD
-        )
+        learnt = learn(reads.learnt_cookie, HOSTS)
+        yield ADMIT.rule(_TRUNK, "trust trunks", {"in_port": port}, learnt, goto=FORWARD)
 
 
-def _prober(view: View) -> Iterator[Rule]:
+def _prober(reads: Reads) -> Iterator[Rule]:
     """The prober speaks to service addresses only; which card it means says its source."""
-    prober = view.prober
-    if prober is None or not view.is_here(prober.attachment):
+    prober = reads.barrier.prober
+    if prober is None or not reads.is_here(prober.attachment):
         return
     port = prober.attachment.port
     source: Fields = {"in_port": port, "eth_src": mac(prober.mac)}
-    for probe, target in view.probes():
+    for probe, target in reads.barrier.asked:
+        if not reads.is_open(probe.candidate):
+            continue
         yield ADMIT.rule(
             _PROBE,
             f"probe {probe.candidate.role} by {probe.candidate.interface}",
@@ -101,18 +139,18 @@ def _prober(view: View) -> Iterator[Rule]:
             SetField("eth_dst", mac(probe.candidate.mac)),
             goto=FORWARD,
         )
-    asking = f"let the prober of {view.segment} find service addresses"
+    asking = f"let the prober of {reads.barrier.name} find service addresses"
     yield ADMIT.rule(_PROBE, asking, {**source, **arp_request()}, goto=ARP)
     yield ADMIT.rule(_PROBE, asking, {**source, **icmpv6(NEIGHBOUR_SOLICITATION)}, goto=ARP)
-    yield ADMIT.rule(_PROBER_ELSE, f"hold the prober of {view.segment}", {"in_port": port})
+    yield ADMIT.rule(_PROBER_ELSE, f"hold the prober of {reads.barrier.name}", {"in_port": port})
 
 
-def _cards(view: View) -> Iterator[Rule]:
-    for candidate in view.local_candidates:
-        if view.speaks(candidate):
-            yield from _speaking(view, candidate)
-    yield from _probe_answers(view)
-    for card in view.cards:
+def _cards(reads: Reads) -> Iterator[Rule]:
+    for candidate in reads.barrier.candidates_at(reads.switch):
+        if reads.is_open(candidate) and candidate in reads.speaking:
+            yield from _speaking(reads.barrier.service(candidate), candidate)
+    yield from _probe_answers(reads)
+    for card in reads.barrier.cards_at(reads.switch):
         yield ADMIT.rule(
             _SERVER_ELSE,
             f"hold what {card.name} may not say",
@@ -124,13 +162,13 @@ def _from(candidate: Candidate) -> Fields:
     return {"in_port": candidate.attachment.port, "eth_src": mac(candidate.mac)}
 
 
-def _speaking(view: View, candidate: Candidate) -> Iterator[Rule]:
+def _speaking(service: ServiceAddress, candidate: Candidate) -> Iterator[Rule]:
     """Its own packets to anybody's unicast MAC, and questions for anybody's MAC. Linux asks from
     a service address, or from its link-local one when it verifies a neighbour (RFC 4861, 7.2.2)."""
     intent = f"let {candidate.role} speak at {candidate.interface}"
     sender = _from(candidate)
     solicitation = icmpv6(NEIGHBOUR_SOLICITATION)
-    for own in view.service(candidate).addresses:
+    for own in service.addresses:
         unicast = {"eth_dst": (0, MULTICAST[1])}
         yield ADMIT.rule(_SPEAK, intent, sender | unicast | address("src", own), goto=POLICY)
         if own.version == 4:
@@ -143,18 +181,20 @@ def _speaking(view: View, candidate: Candidate) -> Iterator[Rule]:
     yield ADMIT.rule(_PROBE, intent, sender | solicitation | source, goto=ARP)
 
 
-def _probe_answers(view: View) -> Iterator[Rule]:
+def _probe_answers(reads: Reads) -> Iterator[Rule]:
     """Every candidate, live or not, answers the prober, and may ask for its MAC; it cannot open a
     connection to it."""
-    assert view.prober or not view.intents.probes, "probes without a prober"
-    for probe, own in view.probes():
+    prober = reads.barrier.prober
+    assert prober or not reads.barrier.probes, "probes without a prober"
+    for probe, own in reads.barrier.asked:
         candidate = probe.candidate
-        if view.prober is None or not view.is_here(candidate.attachment):
+        here = reads.is_here(candidate.attachment) and reads.is_open(candidate)
+        if prober is None or not here:
             continue
         intent = f"let {candidate.role} answer probes at {candidate.interface}"
         sender = _from(candidate)
         way = sender | address("src", own) | address("dst", probe.source)
-        to_prober = SetField("eth_dst", mac(view.prober.mac))
+        to_prober = SetField("eth_dst", mac(prober.mac))
         yield ADMIT.rule(_PROBE_JUNK, intent, way | opening())
         for answer in ({"ip_proto": TCP}, _echo_reply(own)):
             yield ADMIT.rule(_PROBE, intent, way | answer, to_prober, goto=SOURCE)
@@ -175,20 +215,21 @@ def _question(own: Address, target: Address) -> Fields:
     return icmpv6(NEIGHBOUR_SOLICITATION) | {"ipv6_nd_target": int(target)}
 
 
-def _guard(view: View) -> Iterator[Rule]:
+def _guard(barrier: Barrier) -> Iterator[Rule]:
     """What no host may do: use an address or a MAC of ours, or send past the policy to a MAC that
     only our own rules write."""
-    protected = [c.mac for c in view.candidates] + ([view.prober.mac] if view.prober else [])
-    detours = [c.detour_mac for c in view.candidates]
+    protected = [c.mac for c in barrier.candidates]
+    protected += [barrier.prober.mac] if barrier.prober else []
+    detours = [c.detour_mac for c in barrier.candidates]
     past = "keep everybody from sending past the policy"
     for ours in [*protected, *detours]:
         yield ADMIT.rule(_TO_CARD, past, {"eth_dst": mac(ours)})
     spoof = "keep hosts from using what is ours"
-    for ours in [*protected, *(service.mac for service in view.addresses)]:
+    for ours in [*protected, *(service.mac for service in barrier.addresses)]:
         yield ADMIT.rule(_SPOOF, spoof, {"eth_src": mac(ours)})
-    for service in view.addresses:
+    for service in barrier.addresses:
         yield ADMIT.rule(_SPOOF, spoof, arp() | {"arp_sha": mac(service.mac)})
-    for own in (*(a for _, a in view.service_addresses), *view.prober_addresses):
+    for own in (*(a for _, a in barrier.service_addresses), *barrier.prober_addresses):
         yield ADMIT.rule(_SPOOF, spoof, address("src", own))
         if own.version == 4:
             yield ADMIT.rule(_SPOOF, spoof, arp() | {"arp_spa": int(own)})

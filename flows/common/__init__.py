@@ -1,0 +1,1 @@
+"""What the rules of barrier segments and of backbones share."""

@@ -1,1 +1,0 @@
-"""The rules of each table, one module for each stage of the pipeline."""
