@@ -19,6 +19,7 @@ from typing import Any
 
 import eventlet
 
+from flows.sparing import Sparing
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
     HIGHEST_CLAIM,
@@ -57,7 +58,6 @@ from hactrl.engine.events import (
 from hactrl.engine.ledger import fingerprint
 from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
 from hactrl.site.model import Site
-from hactrl.sparing import Sparing
 from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
@@ -132,7 +132,7 @@ class AgentServer:
         self._requests: dict[str, tuple[Connection, int]] = {}
         self._last_request = 0
         self._connections: set[Connection] = set()
-        self._journalled = Sparing(NOTICE_PAUSE, 1)
+        self._journalled = Sparing(NOTICE_PAUSE)
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._door: Door
 
@@ -212,8 +212,9 @@ class AgentServer:
                 self._tell_refusal(connection, hello, error)
                 connection.refuse(error.refusal, str(error))
         except ProtocolError as error:
-            if self._journalled(("protocol", connection.peer)):
-                LOG.warning("agent at %s breaks the protocol: %s", connection.peer, error)
+            said = "agent at %s breaks the protocol: %s"
+            cause = "protocol", connection.peer
+            self._journalled.log(cause, LOG.warning, said, connection.peer, error)
             connection.refuse(Refusal.PROTOCOL, str(error))
         except EndedError as error:
             LOG.info("agent at %s: %s", connection.peer, error)
@@ -294,9 +295,10 @@ class AgentServer:
         """To log and journal, sparingly: who is refused comes again. A stranger's names are not
         kept apart, because there is no end of them."""
         known = error.refusal is not Refusal.TOKEN
-        if not self._journalled((error.refusal, *(self._place(hello) if known else ()))):
+        cause = error.refusal, *(self._place(hello) if known else ())
+        said = "agent at %s refused: %s"
+        if not self._journalled.log(cause, LOG.warning, said, connection.peer, error):
             return
-        LOG.warning("agent at %s refused: %s", connection.peer, error)
         details: dict[str, str] = {
             "peer": "agent" if isinstance(hello, AgentHello) else "guard",
             "server": hello.server,
@@ -359,7 +361,7 @@ class AgentServer:
         if not text:
             return
         LOG.warning("agent %s: %s: %s", server, role or kind, text)
-        if self._notices(server):
+        if self._notices.tell(server) is not None:
             self._emit(Noticed(kind, role, (("server", server), ("text", text))))
 
     def _serve_guard(self, connection: Connection, hello: GuardHello, message: Any) -> None:

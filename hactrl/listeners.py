@@ -14,7 +14,6 @@ import logging
 import os
 import resource
 import socket as plain
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import eventlet
 from eventlet.green import socket
 
+from flows.sparing import Sparing
 from hactrl.site.model import Listen, Site
 
 LOG = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Door:
         self.listener = listener
         self._guests = Guests(room)
         self._inside: dict[Peer, tuple[Any, Any]] = {}  # socket, greenlet
-        self._said: dict[str, float] = {}
+        self._sparing = Sparing(SILENCE)
         self._serving = self._closed = False
 
     @property
@@ -257,11 +257,7 @@ class Door:
             greenlet.kill()  # closed already, or TLS has taken the descriptor over
 
     def _say(self, kind: str, text: str) -> None:
-        """Once, and again if it goes on: who opens connections without end fills no log."""
-        now = time.monotonic()
-        if now - self._said.get(kind, -SILENCE) >= SILENCE:
-            self._said[kind] = now
-            LOG.warning("%s: %s", self.key, text)
+        self._sparing.log(kind, LOG.warning, "%s: %s", self.key, text)
 
 
 def open_door(key: str, listen: Listen, room: Room) -> Door:

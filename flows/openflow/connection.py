@@ -30,9 +30,9 @@ from flows.openflow.budget import (
 from flows.openflow.frame_check import HEADER, VERSION, Kind, Part, part_of
 from flows.openflow.framing import Framing, pieces
 from flows.openflow.questions import Questions
-from flows.openflow.refusals import Refusals
 from flows.openflow.ryu_mended import message_class, read_message
 from flows.openflow.walks import PeerError
+from flows.sparing import Sparing
 
 LOG = logging.getLogger(__name__)
 
@@ -46,9 +46,12 @@ at a time gets one, so that many of them hold up the others no longer than one d
 CHUNK = 65_536
 """Octets to take from a socket at once."""
 
-REFUSALS = Refusals()
-
 clock: Callable[[], float] = time.monotonic
+
+INTERVAL = 10.0
+"""Seconds between two lines of log about one address."""
+
+DISCONNECTED = Sparing(INTERVAL)
 
 
 def install() -> None:
@@ -89,9 +92,8 @@ class Connection(controller.Datapath):  # type: ignore[misc]
             self._receive()
         except PeerError as error:
             who = "a stranger" if self.id is None else f"switch 0x{self.id:x}"
-            if (untold := REFUSALS.tell(self.address[0], clock())) is not None:
-                more = f" ({untold} more from there since the last such line)" if untold else ""
-                LOG.error("disconnected %s at %s: %s%s", who, self.address, error, more)
+            said = "disconnected %s at %s: %s"
+            DISCONNECTED.log(self.address[0], LOG.error, said, who, self.address, error)
         finally:
             with suppress(OSError):
                 self.socket.close()

@@ -18,8 +18,8 @@ from ryu.lib import hub
 from flows.openflow import connection
 from flows.openflow.budget import HANDSHAKE_TIME, MOST_PORTS
 from flows.openflow.connection import Connection
-from flows.openflow.refusals import Refusals
 from flows.openflow.ryu_mended import ofproto, parser
+from flows.sparing import Sparing
 
 Given = bytes | Exception
 Asked = Iterable[tuple[int, int, int | None]]
@@ -76,7 +76,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Events:
     found = Events()
     found.observe(ofp_event.EventOFPHello, ofp_event.EventOFPPortStatus)
     monkeypatch.setitem(app_manager.SERVICE_BRICKS, "ofp_event", found)
-    monkeypatch.setattr(connection, "REFUSALS", Refusals())
+    monkeypatch.setattr(connection, "DISCONNECTED", Sparing(10.0))
     monkeypatch.setattr(connection, "clock", lambda: 0.0)
     return found
 
