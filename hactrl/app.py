@@ -67,7 +67,9 @@ class _AreServed(EventBase):  # type: ignore[misc]
 
 class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     """One for each controller. A defect in it ends the process: the rules in the switches keep
-    working, and whoever supervises the controller starts it again, which changes no rule.
+    working, and whoever supervises the controller starts it again, which changes no rule. A defect
+    in serving what a switch says ends that switch's connection only: one switch must not be able to
+    end the controller again and again, and when it is here again all is set up anew.
 
     One greenlet serves the events of all switches, so no handler may wait: each puts notes into
     queues without an end. What sends to a switch or closes it is in greenlets of its own."""
@@ -121,6 +123,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def _event_loop(self) -> None:
         """Ryu's, for `_send_event`."""
+        supervise("serving OpenFlow events", self._serve_events)
+
+    def _serve_events(self) -> None:
         while self.is_active or not self.events.empty():
             event, state = self.events.get()
             if isinstance(event, ofp_event.EventOFPMsgBase):
@@ -129,7 +134,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
                 try:
                     handler(event)
                 except Exception:
-                    LOG.exception("an event %s is not served", type(event).__name__)
+                    if not is_of_live_switch(event):
+                        raise
+                    self._connections.failed(datapath_of(event), type(event).__name__)
 
     def _want(self, switch: str, wanted: Wanted) -> None:
         if session := self._session_of(switch):
@@ -226,18 +233,30 @@ def restored(switch: str, count: int) -> Noticed:
     return Noticed("rules.restored", details=(("switch", switch), ("count", count)))
 
 
+def datapath_of(event: Any) -> Any:
+    """Whose connection an event of Ryu's is about; None if it is about none."""
+    return getattr(getattr(event, "msg", event), "datapath", None)
+
+
+def is_of_live_switch(event: Any) -> bool:
+    """Whether to end a connection makes up for it that the event was not served. It does not for
+    the end of that connection itself: what should have ended with it would go on for ever."""
+    return datapath_of(event) is not None and getattr(event, "state", None) != DEAD_DISPATCHER
+
+
 def supervised(name: str, function: Callable[[], None]) -> Any:
     """Run in a greenlet, which is given back, whose unexpected end is the end of the controller."""
+    return eventlet.spawn(supervise, name, function)
 
-    def run() -> None:
-        try:
-            function()
-        except Exception:
-            LOG.exception("%s failed; the controller ends", name)
-            logging.shutdown()
-            os._exit(os.EX_SOFTWARE)
 
-    return eventlet.spawn(run)
+def supervise(name: str, function: Callable[[], None]) -> None:
+    """Run what may return, and must not fail: then the controller ends."""
+    try:
+        function()
+    except Exception:
+        LOG.exception("%s failed; the controller ends", name)
+        logging.shutdown()
+        os._exit(os.EX_SOFTWARE)
 
 
 def mount(wsgi: WSGIApplication, api: Callable[..., Any]) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import eventlet
 
+from flows.sparing import Sparing
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
 from hactrl.switches import Session
 from hactrl.wire import DatapathWire
@@ -34,6 +35,9 @@ ROLE_DEADLINE = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: Addresses that are remembered; of more, the one that was refused first is forgotten.
 MOST_HELD = 1024
+
+#: Seconds between two tracebacks of one address's events.
+DEFECT_PAUSE = 10.0
 
 #: (name, function): run the function in a greenlet whose failure ends the controller.
 Spawn = Callable[[str, Callable[[], None]], Any]
@@ -105,6 +109,7 @@ class Connections:
         self._spawn = spawn
         self._generation_id = generation_id
         self._doorkeeper = Doorkeeper(clock)
+        self._defects = Sparing(DEFECT_PAUSE, clock=clock)
         self._connections: dict[str, Connection] = {}
         # Who asks for the place of a switch that is connected; None when it has left meanwhile. One
         # question at a time, because answers to several could be told for each other's.
@@ -152,6 +157,19 @@ class Connections:
         if connection := self.of(datapath):
             self._doorkeeper.welcome(datapath.address[0], datapath.id)
             self._end(connection)
+
+    def failed(self, datapath: Any, event: str) -> None:
+        """An event of it was not served, by a defect of ours; call it where that is caught. What is
+        known of the switch may be wrong now, so it ends, and begins anew when it connects again."""
+        name, host = self._names.get(datapath.id, ""), datapath.address[0]
+        said = "%s of switch %s at %s is not served, and its connection ends"
+        if self._defects.log((event, host), LOG.exception, said, event, name, host):
+            details = ("event", event), ("switch", name), ("address", host)
+            self._post(Noticed("event.failed", details=details))
+        if connection := self.of(datapath):
+            self._end(connection)
+        else:
+            self._close(datapath)
 
     def _contest(self, incumbent: Connection, newcomer: Any) -> None:
         name = incumbent.switch

@@ -90,6 +90,10 @@ _KINDS: Mapping[str, str] = {
     "answers.short": "answers of {server} take the short way again",
     "assume.failed": "{server} did not take it: {outcome}",
     "effect.failed": "{effect} was not carried out: a defect, and the controller's log says which",
+    "event.failed": (
+        "{event} of switch {switch} at {address} was not served, and its connection ended: a"
+        " defect, and the controller's log says which"
+    ),
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
     "disk.full": "a disk of {server} is full: {text}",
