@@ -104,14 +104,18 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         watchdog = Watchdog(lambda: self._send_event(_AreServed(), None), self.threads[0])
         self.register_handler(_AreServed, lambda _event: watchdog.answer())
         supervised("watchdog", watchdog.run)
-        signal.signal(signal.SIGTERM, lambda *_: supervised("stop", self._stop))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # SIGINT is ignored in a job that a shell does not wait for.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda told, _: supervised("stop", lambda: self._stop(told)))
 
-    def _stop(self) -> None:
-        """End as one that is told to, with the journal on disk."""
+    def _stop(self, number: int) -> None:
+        """End by the signal that told it to, with the journal on disk: so a supervisor or a shell
+        learns that it did not end by itself."""
         with eventlet.Timeout(LAST_WORDS, False):
             self._assembly.flush()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def _send_event(self, event: Any, state: str | None) -> None:
         """Ryu's, but only what switches say waits for room in the queue. Whoever closes a

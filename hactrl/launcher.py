@@ -99,14 +99,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(manager: Any, arguments: list[str]) -> int:
-    """Run Ryu with hactrl; returns the exit code."""
+    """Run Ryu with hactrl; returns the exit code. What is told to end does so by its signal, so
+    that Ryu comes back only when all that it runs has ended by itself."""
     from hactrl.assembly import StartError
 
     try:
         manager.main(args=arguments, prog="ryu-manager")
     except StartError as error:
         return refuse(error)
-    return 0
+    LOG.critical("all that Ryu runs has ended; the controller ends")
+    return os.EX_SOFTWARE
 
 
 def refuse(error: Exception) -> int:

@@ -216,6 +216,11 @@ def test_who_asks_half_a_request_is_hung_up_on() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_that_all_has_ended_by_itself_is_no_good_end() -> None:
+    manager = SimpleNamespace(main=lambda **_: None)
+    assert launcher.run(manager, []) == 70
+
+
 #: A listener that ends, as no listener should, under what Ryu starts.
 LISTENER_ENDS = """
 import errno, types
