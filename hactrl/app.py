@@ -98,6 +98,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def start(self) -> None:
         super().start()
         supervised("engine", self._runtime.run)
+        supervised("settling", self._runtime.settle)
         for rulebook in self._runtime.rulebooks:
             supervised("rulebook", rulebook.run)
         self._assembly.start(supervised)

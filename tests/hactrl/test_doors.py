@@ -136,6 +136,18 @@ def test_a_controller_that_is_told_to_end_does_so_by_that_signal_with_its_journa
         assert "request.accepted" in kinds
 
 
+def test_what_makes_a_controller_settle_does_not_end_unheard(tmp_path: Path) -> None:
+    command_line = command(own_site(tmp_path))
+    at = command_line.index("-c") + 1
+    defect = "import hactrl.runtime; hactrl.runtime.Runtime.settle = lambda self: 1 / 0\n"
+    command_line[at] = defect + command_line[at]
+    done = subprocess.run(
+        command_line, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 70
+    assert "settling failed; the controller ends" in done.stderr
+
+
 @pytest.mark.reported("C2")
 @pytest.mark.parametrize("who", ["rest", "openflow", "agents"])
 def test_more_idle_connections_than_there_are_descriptors_leave_a_controller_usable(
