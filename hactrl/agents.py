@@ -56,7 +56,7 @@ from hactrl.engine.events import (
     Outcome,
 )
 from hactrl.engine.ledger import fingerprint
-from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
+from hactrl.listeners import Door, Peer
 from hactrl.site.model import Site
 from hactrl.tokens import read_secret
 
@@ -114,7 +114,7 @@ class _RefusedError(Exception):
 
 class AgentServer:
     """`emit` gets every event and must not wait. `named` tells the highest epoch of a role that the
-    controller itself knows. `start` before anything else."""
+    controller itself knows. `serve` before anything else."""
 
     def __init__(
         self,
@@ -140,12 +140,6 @@ class AgentServer:
     def port(self) -> int:
         """Where it listens; of use where the site file says 0."""
         return self._door.port
-
-    def start(self) -> None:
-        """Listen as the site file says, and accept in a greenlet. Raises ListenError."""
-        door = open_door(AGENTS, self._site.controller.agents, rooms(self._site)[AGENTS])
-        self._door = door
-        eventlet.spawn_n(self.serve, door)
 
     def serve(self, door: Door) -> None:
         """Accept until `stop`. Raises ListenerEndedError if the listener ends otherwise."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import eventlet
 import pytest
-from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected
+from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected, serve
 from eventlet.green import socket
 from running import secret
 
@@ -63,7 +63,7 @@ def events() -> Events:
 @pytest.fixture
 def server(events: Events) -> Iterator[AgentServer]:
     server = AgentServer(SITE, {"one": "secret"}, events)
-    server.start()
+    serve(server)
     yield server
     server.stop()
 
@@ -244,7 +244,7 @@ def test_the_highest_epoch_that_is_believed_is_caught_up_with_and_then_belongs_t
     """Once somebody has claimed the highest, the others are given higher ones, and say so."""
     highest = {"mail": 0}
     server = AgentServer(SITE, {"one": "secret"}, events, highest.__getitem__)
-    server.start()
+    serve(server)
     try:
         connected(server.port, claim(2**52)).close()
         assert events.next() == AgentConnected("one", "boot", claim(2**52).roles)
@@ -295,7 +295,7 @@ def test_who_says_too_much_is_read_slowly_and_others_are_served(
     events: Events,
 ) -> None:
     server = AgentServer(PATIENT, {"one": "secret", "two": "secret"}, events)
-    server.start()
+    serve(server)
     try:
         loud = connected(server.port, HELLO)
         line = TO_CONTROLLER.encode(Report(*HELLO.roles))
