@@ -73,10 +73,10 @@ OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
 
 NOTICE_PAUSE = 10.0
-"""Seconds between two entries of the journal for the same cause: refusals, notices."""
+"""Seconds between two entries of the journal, or lines of the log, for the same cause."""
 
 NOTICES = 20
-"""Notices of one server in `NOTICE_PAUSE` that reach the journal."""
+"""Notices of one server in `NOTICE_PAUSE` that reach journal and log."""
 
 Place = tuple[str, str | None]
 """What there is one of: the agent of a server (None), or the guard of one of its roles. All roles
@@ -132,7 +132,7 @@ class AgentServer:
         self._requests: dict[str, tuple[Connection, int]] = {}
         self._last_request = 0
         self._connections: set[Connection] = set()
-        self._journalled = Sparing(NOTICE_PAUSE)
+        self._sparing = Sparing(NOTICE_PAUSE)
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._door: Door
 
@@ -194,7 +194,8 @@ class AgentServer:
 
     def _welcome(self, sock: Any, address: Peer) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._serve(Connection(sock, address, self._site.timers.agent_heartbeat))
+        heartbeat = self._site.timers.agent_heartbeat
+        self._serve(Connection(sock, address, heartbeat, self._sparing))
 
     def _serve(self, connection: Connection) -> None:
         self._connections.add(connection)
@@ -208,10 +209,11 @@ class AgentServer:
         except ProtocolError as error:
             said = "agent at %s breaks the protocol: %s"
             cause = "protocol", connection.peer
-            self._journalled.log(cause, LOG.warning, said, connection.peer, error)
+            self._sparing.log(cause, LOG.warning, said, connection.peer, error)
             connection.refuse(Refusal.PROTOCOL, str(error))
         except EndedError as error:
-            LOG.info("agent at %s: %s", connection.peer, error)
+            cause = "ended", connection.peer
+            self._sparing.log(cause, LOG.info, "agent at %s: %s", connection.peer, error)
         finally:
             self._connections.discard(connection)
             connection.close()
@@ -291,7 +293,7 @@ class AgentServer:
         known = error.refusal is not Refusal.TOKEN
         cause = error.refusal, *(self._place(hello) if known else ())
         said = "agent at %s refused: %s"
-        if not self._journalled.log(cause, LOG.warning, said, connection.peer, error):
+        if not self._sparing.log(cause, LOG.warning, said, connection.peer, error):
             return
         details: dict[str, str] = {
             "peer": "agent" if isinstance(hello, AgentHello) else "guard",
@@ -354,8 +356,8 @@ class AgentServer:
     def _notice(self, server: str, kind: str, role: str, text: str) -> None:
         if not text:
             return
-        LOG.warning("agent %s: %s: %s", server, role or kind, text)
-        if self._notices.tell(server) is not None:
+        said = "agent %s: %s: %s"
+        if self._notices.log(server, LOG.warning, said, server, role or kind, text):
             self._emit(Noticed(kind, role, (("server", server), ("text", text))))
 
     def _serve_guard(self, connection: Connection, hello: GuardHello, message: Any) -> None:

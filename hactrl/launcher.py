@@ -41,6 +41,9 @@ SITE_VARIABLE = "HACTRL_SITE"
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a switch gets for its TLS handshake."""
 
+HANDSHAKE_PAUSE = 10.0
+"""Seconds between two lines of log about failed handshakes of one address."""
+
 ECHO_INTERVAL = 2.0
 """Seconds between echo requests to a switch; Ryu's own default never gives one up."""
 
@@ -361,12 +364,17 @@ def tls_context(
 
 
 def tls_handler(context: ssl.SSLContext, handle: Handler) -> Handler:
+    from flows.sparing import Sparing
+
+    failures = Sparing(HANDSHAKE_PAUSE)
+
     def shake_hands_and_handle(connection: Any, peer: Any) -> None:
         connection.settimeout(HANDSHAKE_TIMEOUT)
         try:
             secured = context.wrap_socket(connection, server_side=True)
         except OSError as error:  # ssl.SSLError and timeouts too
-            LOG.error("TLS handshake with %s failed: %s", peer, error)
+            said = "TLS handshake with %s failed: %s"
+            failures.log(peer[0], LOG.error, said, peer, error)
             connection.close()
             return
         secured.settimeout(None)

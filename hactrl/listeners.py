@@ -39,7 +39,8 @@ PAUSE = 0.1
 """Seconds before the next try when a connection could not be accepted."""
 
 SILENCE = 60.0
-"""Seconds for which the same trouble of a listener is not told again."""
+"""Seconds for which the same trouble of a listener, or defect in who serves its connections, is not
+told again."""
 
 SPARE = 32
 """Connections of one address beyond those that a site has use for."""
@@ -240,8 +241,9 @@ class Door:
     def _host(self, handle: Handler, sock: Any, peer: Peer) -> None:
         try:
             handle(sock, peer)
-        except Exception:
-            LOG.exception("%s: connection of %s", self.key, peer[0])
+        except Exception as error:
+            if self._sparing.tell(type(error).__name__) is not None:
+                LOG.exception("%s: connection of %s", self.key, peer[0])
         finally:
             sock.close()
             if self._inside[peer][0] is sock:  # else a later connection from the same port

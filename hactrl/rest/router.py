@@ -20,11 +20,15 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from webob import Request, Response
 
+from flows.sparing import Sparing
 from hactrl.rest.hosts import is_own, own_names
 from hactrl.rest.limits import check_length
 from hactrl.rest.problem import ProblemError
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two tracebacks of the same kind of error: whoever meets one may ask again.
+DEFECT_PAUSE = 10.0
 
 #: The names that every controller has.
 LOCAL = own_names((), "", "")
@@ -70,6 +74,7 @@ class Router:
         self._token = token.encode()
         self._hosts = hosts
         self.routes: list[Route] = []
+        self._defects = Sparing(DEFECT_PAUSE)
 
     def add(
         self,
@@ -98,8 +103,9 @@ class Router:
             response = self._answer(request)
         except ProblemError as problem:
             response = problem.response(path)
-        except Exception:
-            LOG.exception("defect in %s %s", request.method, path)
+        except Exception as error:
+            if self._defects.tell(type(error).__name__) is not None:
+                LOG.exception("defect in %s %s", request.method, path)
             internal = ProblemError(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "the controller's log says more"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import resource
 import sys
 import time
@@ -28,6 +29,8 @@ from hactrl.agent.protocol import (
     LeaseDenied,
     LeaseGranted,
     LeaseRenew,
+    Notice,
+    NoticeKind,
     Refusal,
     Refused,
     Release,
@@ -36,7 +39,7 @@ from hactrl.agent.protocol import (
     Welcome,
 )
 from hactrl.agent_connection import BURST, RATE
-from hactrl.agents import AgentServer, read_tokens
+from hactrl.agents import NOTICES, AgentServer, read_tokens
 from hactrl.engine.effects import AskAgent, FencePower, GrantLease, Verb
 from hactrl.engine.events import (
     AgentAnswered,
@@ -47,6 +50,7 @@ from hactrl.engine.events import (
     Held,
     Holding,
     LeaseAsked,
+    Noticed,
     Outcome,
     PowerFenced,
     Proof,
@@ -207,6 +211,37 @@ def test_a_lease_is_granted_or_denied_to_the_guard_that_asked(
 
 def claim(epoch: int) -> AgentHello:
     return AgentHello(VERSION, "one", "secret", "boot", (Held("mail", Holding.NOTHING, epoch),))
+
+
+@pytest.mark.reported("C6")
+def test_who_comes_and_goes_again_and_again_is_one_line(
+    server: AgentServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(100):
+        eventlet.connect(("127.0.0.1", server.port), bind=("127.0.0.2", 0)).close()
+    peer = Peer(server.port)
+    peer.send_line("no hello")
+    assert peer.next().refusal is Refusal.PROTOCOL
+    assert [r.message for r in caplog.records if "127.0.0.2" in r.message] == [
+        "agent at 127.0.0.2: closed"
+    ]
+
+
+@pytest.mark.reported("C6")
+def test_what_an_agent_tells_without_end_is_limited_in_log_and_journal(
+    server: AgentServer, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = connected(server.port, HELLO)
+    for _ in range(100):
+        agent.send(Notice(NoticeKind.DISK_FULL, "mail", "/var is full"))
+    agent.send(Report(Held("mail", Holding.HELD, 3)))
+    assert isinstance(events.next(), AgentConnected)
+    told = 0
+    while isinstance(events.next(), Noticed):
+        told += 1
+    assert told == NOTICES
+    assert len([r for r in caplog.records if "/var is full" in r.message]) == NOTICES
 
 
 @pytest.mark.reported("C5")
