@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 #: Seconds between two tries to write a journal that cannot be written.
 JOURNAL_PAUSE = 1.0
 
-#: Seconds after which the log says again why the store cannot be written.
+#: Seconds after which the log says again for the same reason that the store cannot be written.
 SAID_AGAIN = 600.0
 
 #: Requests that are worked on in threads at a time. The threads are the store's too, which must
@@ -160,12 +160,12 @@ class Assembly:
             outcome = self._stored(lambda: self._keeper.remember(effect.text))
             self.runtime.post(Remembered(effect.operation, outcome))
 
-    @staticmethod
-    def _stored(write: Callable[[], None]) -> Outcome:
+    def _stored(self, write: Callable[[], None]) -> Outcome:
+        """The engine tries again, and operators ask again, for as long as it cannot be written."""
         try:
             write()
         except StoreError as error:
-            LOG.error("%s", error)
+            self._unwritable.log(("asked", str(error)), LOG.error, "%s", error)
             return Outcome.FAILED
         return Outcome.DONE
 
@@ -184,7 +184,8 @@ class Assembly:
                 self._keeper.run()
             except StoreError as error:
                 said = "%s; trying again every %s s"
-                self._unwritable.log(str(error), LOG.error, said, error, JOURNAL_PAUSE)
+                cause = "journal", str(error)
+                self._unwritable.log(cause, LOG.error, said, error, JOURNAL_PAUSE)
                 self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
             eventlet.sleep(JOURNAL_PAUSE)
 
