@@ -19,6 +19,7 @@ from eventlet.queue import LightQueue
 from ryu import cfg
 from ryu.app.wsgi import ControllerBase, WSGIApplication
 from ryu.base import app_manager
+from ryu.base.app_manager import lookup_service_brick
 from ryu.controller import ofp_event
 from ryu.controller.event import EventBase
 from ryu.controller.handler import (
@@ -30,6 +31,7 @@ from ryu.controller.handler import (
 from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
+from flows.openflow.connection import Disconnected
 from hactrl.assembly import Assembly
 from hactrl.connections import Connection, Connections
 from hactrl.engine.events import Noticed, PortChanged
@@ -97,6 +99,8 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def start(self) -> None:
         super().start()
+        lookup_service_brick("ofp_event").register_observer(Disconnected, self.name)
+        self.register_handler(Disconnected, self._disconnected)
         supervised("engine", self._runtime.run)
         supervised("settling", self._runtime.settle)
         for rulebook in self._runtime.rulebooks:
@@ -169,6 +173,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             self._connections.arrived(event.datapath)
         else:
             self._connections.left(event.datapath)
+
+    def _disconnected(self, event: Disconnected) -> None:
+        self._connections.misbehaved(event.datapath, event.reason)
 
     @handles(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)
     def _mastered(self, event: Any) -> None:

@@ -158,6 +158,13 @@ class Connections:
             self._doorkeeper.welcome(datapath.address[0], datapath.id)
             self._end(connection)
 
+    def misbehaved(self, datapath: Any, reason: str) -> None:
+        """It sent what it may not, or more than it may, and is being disconnected for that."""
+        connection = self.of(datapath)
+        peer = connection.switch if connection else "stranger"
+        details = ("peer", peer), ("address", datapath.address[0]), ("reason", reason)
+        self._post(Noticed("openflow.disconnected", details=details))
+
     def failed(self, datapath: Any, event: str) -> None:
         """An event of it was not served, by a defect of ours; call it where that is caught. What is
         known of the switch may be wrong now, so it ends, and begins anew when it connects again."""

@@ -58,6 +58,13 @@ class Happenings:
             ["reason"],
             registry=registry,
         )
+        self._disconnected = Counter(
+            "hactrl_openflow_disconnected",
+            "Journal entries for peers at the OpenFlow port that sent what they may not, or too"
+            " much, one in ten seconds for each address",
+            ["peer"],
+            registry=registry,
+        )
         self._unwritable = Counter(
             "hactrl_store_unwritable",
             "How often the store could not be written, which is tried every second",
@@ -75,6 +82,8 @@ class Happenings:
             self._unwritable.inc()
         if record.kind == "agent.refused":
             self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
+        if record.kind == "openflow.disconnected":
+            self._disconnected.labels(str(details["peer"])).inc()
         if subject == "switch" and result in ("refused", "unknown"):
             self._strangers.labels(result).inc()
         if subject == "request":

@@ -94,6 +94,9 @@ _KINDS: Mapping[str, str] = {
         "{event} of switch {switch} at {address} was not served, and its connection ended: a"
         " defect, and the controller's log says which"
     ),
+    "openflow.disconnected": (
+        "{peer} at {address} sent what no switch may, or too much, and was disconnected: {reason}"
+    ),
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
     "disk.full": "a disk of {server} is full: {text}",

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from ryu.controller import controller, ofp_event
+from ryu.controller.event import EventBase
 from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu.lib import hub
 
@@ -49,9 +50,22 @@ CHUNK = 65_536
 clock: Callable[[], float] = time.monotonic
 
 INTERVAL = 10.0
-"""Seconds between two lines of log about one address."""
+"""Seconds between two times that is told who is disconnected, for each address."""
 
-DISCONNECTED = Sparing(INTERVAL)
+ADDRESSES = 100
+"""Addresses that are told apart in this."""
+
+DISCONNECTIONS = Sparing(INTERVAL, apart=ADDRESSES)
+
+
+class Disconnected(EventBase):  # type: ignore[misc]
+    """A peer has sent what it may not, or more than it may, and that is told: to the log, and to
+    the applications that observe this at Ryu's `ofp_event`."""
+
+    def __init__(self, datapath: Any, reason: str) -> None:
+        super().__init__()
+        self.datapath = datapath
+        self.reason = reason
 
 
 def install() -> None:
@@ -93,7 +107,9 @@ class Connection(controller.Datapath):  # type: ignore[misc]
         except PeerError as error:
             who = "a stranger" if self.id is None else f"switch 0x{self.id:x}"
             said = "disconnected %s at %s: %s"
-            DISCONNECTED.log(self.address[0], LOG.error, said, who, self.address, error)
+            if DISCONNECTIONS.log(self.address[0], LOG.error, said, who, self.address, error):
+                told = Disconnected(self, str(error))
+                self.ofp_brick.send_event_to_observers(told, self.state)
         finally:
             with suppress(OSError):
                 self.socket.close()

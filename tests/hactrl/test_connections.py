@@ -359,3 +359,13 @@ def test_a_defect_that_comes_again_and_again_is_one_traceback_and_one_entry_in_a
     assert len([record for record in caplog.records if record.exc_info]) == 1
     assert "ValueError: a defect" in caplog.text
     assert len([e for e in door.events if isinstance(e, Noticed)]) == 1
+
+
+def test_who_misbehaves_is_journalled_by_the_name_of_the_switch_that_it_is(door: Door) -> None:
+    real = door.arrive(REAL)
+    for datapath in (real, Datapath(STRANGER)):
+        door.connections.misbehaved(datapath, "too much")
+    assert [event.details for event in door.events if isinstance(event, Noticed)] == [
+        (("peer", "o1"), ("address", REAL), ("reason", "too much")),
+        (("peer", "stranger"), ("address", STRANGER), ("reason", "too much")),
+    ]

@@ -100,3 +100,21 @@ def test_a_switch_whose_news_cannot_be_dealt_with_is_hung_up_on_and_may_come_aga
     assert entry["details"] == details
     assert "Traceback" in running.log()
     assert serves(running)
+
+
+@pytest.mark.reported("C6")
+def test_a_stranger_that_sends_what_no_switch_sends_is_journalled(running: Controller) -> None:
+    place, own = ("127.0.0.1", running.openflow), ("127.0.0.2", 0)
+    details = {
+        "peer": "stranger",
+        "address": "127.0.0.2",  # unlike in other tests, because each is told for once in a while
+        "reason": "message 200, which no switch sends",
+    }
+
+    def told() -> bool:
+        entries = running.journal("openflow.disconnected")
+        return details in [entry["details"] for entry in entries]
+
+    with socket.create_connection(place, timeout=PATIENCE, source_address=own) as stranger:
+        stranger.sendall(message(200, 1))
+        wait_until(told, "the stranger to be journalled")

@@ -395,6 +395,7 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
     refused = Record("agent.refused", "", (("peer", "agent"), ("refusal", "twin")))
     controller.api.happenings.observe(refused)
     controller.api.happenings.observe(Record("switch.refused", "", (("switch", "o1"),)))
+    controller.api.happenings.observe(Record("openflow.disconnected", "", (("peer", "o1"),)))
     lines = ask(controller, "GET", "/metrics", token=None).text.splitlines()
     for line in (
         'hactrl_role_active{role="web",server="mailrelay"} 1.0',
@@ -410,6 +411,7 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
         'hactrl_requests_total{kind="failover",result="accepted"} 1.0',
         'hactrl_agents_refused_total{peer="agent",refusal="twin"} 1.0',
         'hactrl_switch_strangers_total{reason="refused"} 1.0',
+        'hactrl_openflow_disconnected_total{peer="o1"} 1.0',
     ):
         assert line in lines
     healthy = 'interface="A",role="mailrelay",server="mailrelay",service="smtp"'
