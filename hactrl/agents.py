@@ -56,6 +56,7 @@ from hactrl.engine.events import (
     Outcome,
 )
 from hactrl.engine.ledger import fingerprint
+from hactrl.journal import of_strangers
 from hactrl.listeners import Door, Peer
 from hactrl.site.model import Site
 from hactrl.tokens import read_secret
@@ -133,6 +134,7 @@ class AgentServer:
         self._last_request = 0
         self._connections: set[Connection] = set()
         self._sparing = Sparing(NOTICE_PAUSE)
+        self._strangers = of_strangers()
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._door: Door
 
@@ -288,12 +290,13 @@ class AgentServer:
     def _tell_refusal(
         self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError
     ) -> None:
-        """To log and journal, sparingly: who is refused comes again. A stranger's names are not
-        kept apart, because there is no end of them."""
+        """To log and journal, sparingly: who is refused comes again. Who has a wrong token is a
+        stranger, whose names are not told apart, because there is no end of them."""
         known = error.refusal is not Refusal.TOKEN
-        cause = error.refusal, *(self._place(hello) if known else ())
+        sparing = self._sparing if known else self._strangers
+        cause = (error.refusal, *self._place(hello)) if known else connection.peer
         said = "agent at %s refused: %s"
-        if not self._sparing.log(cause, LOG.warning, said, connection.peer, error):
+        if not sparing.log(cause, LOG.warning, said, connection.peer, error):
             return
         details: dict[str, str] = {
             "peer": "agent" if isinstance(hello, AgentHello) else "guard",

@@ -48,7 +48,8 @@ class Happenings:
         )
         self._refused = Counter(
             "hactrl_agents_refused",
-            "Journal entries for agents and guards that were refused, one in ten seconds each",
+            "Journal entries for agents and guards that were refused, one in ten seconds each, or,"
+            " with a wrong token, one in a minute for each address",
             ["peer", "refusal"],
             registry=registry,
         )

@@ -55,6 +55,7 @@ from hactrl.engine.events import (
     PowerFenced,
     Proof,
 )
+from hactrl.journal import STRANGERS
 from hactrl.power import PowerFencer
 from hactrl.site.model import PowerFence
 
@@ -226,6 +227,23 @@ def test_who_comes_and_goes_again_and_again_is_one_line(
     assert [r.message for r in caplog.records if "127.0.0.2" in r.message] == [
         "agent at 127.0.0.2: closed"
     ]
+
+
+@pytest.mark.reported("C6")
+def test_who_has_a_wrong_token_is_one_entry_for_each_of_so_many_addresses(
+    server: AgentServer, events: Events
+) -> None:
+    for number in range(2 * STRANGERS):
+        for name in ("one", "two", "three"):
+            place = ("127.0.0.1", server.port)
+            stranger = eventlet.connect(place, bind=(f"127.0.1.{number + 1}", 0))
+            stranger.sendall(TO_CONTROLLER.encode(AgentHello(VERSION, name, "wrong", "boot", ())))
+            while stranger.recv(1024):
+                pass
+    noticed = [dict(event.details) for event in events.all() if isinstance(event, Noticed)]
+    addresses = [f"127.0.1.{number + 1}" for number in range(STRANGERS + 1)]
+    assert [details["address"] for details in noticed] == addresses
+    assert {details["refusal"] for details in noticed} == {"token"}
 
 
 @pytest.mark.reported("C6")
