@@ -127,6 +127,7 @@ class Assembly:
             token=operator,
             hosts=names_of(site),
             aside=few_at_a_time(tpool.execute),
+            notice=self.runtime.post,
         )
 
     def counters(self, switch: str) -> Counters:

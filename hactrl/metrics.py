@@ -59,6 +59,13 @@ class Happenings:
             ["reason"],
             registry=registry,
         )
+        self._operators = Counter(
+            "hactrl_operators_refused",
+            "Journal entries for requests without the operator's token, one in a minute for each"
+            " address",
+            ["token"],
+            registry=registry,
+        )
         self._disconnected = Counter(
             "hactrl_openflow_disconnected",
             "Journal entries for peers at the OpenFlow port that sent what they may not, or too"
@@ -83,6 +90,8 @@ class Happenings:
             self._unwritable.inc()
         if record.kind == "agent.refused":
             self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
+        if record.kind == "operator.refused":
+            self._operators.labels(str(details["token"])).inc()
         if record.kind == "openflow.disconnected":
             self._disconnected.labels(str(details["peer"])).inc()
         if subject == "switch" and result in ("refused", "unknown"):

@@ -65,14 +65,21 @@ class Router:
     """A WSGI application that hands each request to the one route that it is for.
 
     `token` is the operator's, `hosts` are the names under which it may be asked for (see
-    `hactrl.rest.hosts`). Raises ValueError if the token is empty.
+    `hactrl.rest.hosts`). `refused` is told the address of who has no right to what he asks for, and
+    what token he gave: "none" or "wrong". Raises ValueError if the token is empty.
     """
 
-    def __init__(self, token: str, hosts: frozenset[str] = LOCAL) -> None:
+    def __init__(
+        self,
+        token: str,
+        hosts: frozenset[str] = LOCAL,
+        refused: Callable[[str, str], None] = lambda _address, _token: None,
+    ) -> None:
         if not token:
             raise ValueError("the operator's token is empty: nobody could be told from nobody")
         self._token = token.encode()
         self._hosts = hosts
+        self._refused = refused
         self.routes: list[Route] = []
         self._defects = Sparing(DEFECT_PAUSE)
 
@@ -163,6 +170,7 @@ class Router:
         given = token.strip().encode()
         if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token):
             return
+        self._refused(request.remote_addr or "", "wrong" if given else "none")
         asked = "no bearer token was given" if not given else "the bearer token is wrong"
         challenge = 'Bearer realm="hactrl"' + (', error="invalid_token"' if given else "")
         raise ProblemError(

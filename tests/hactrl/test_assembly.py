@@ -13,6 +13,7 @@ from eventlet import event
 from eventlet.queue import LightQueue
 from rest_fixture import SITE
 from running import secret
+from webob import Request
 
 from hactrl import assembly as assembly_module
 from hactrl import keeper, words
@@ -92,6 +93,14 @@ def test_whoever_asks_a_lot_leaves_threads_to_others() -> None:
     assert working == list(range(ASIDE))
     done.send()
     assert [greenlet.wait() for greenlet in asked] == list(range(10))
+
+
+def test_who_is_no_operator_is_journalled(site: Site) -> None:
+    assembly = assembled(site)
+    asked = Request.blank("/v1/roles/smtp_pop/retry", method="POST")
+    assert asked.get_response(assembly.api).status_int == 401
+    noticed = assembly.runtime._events.get_nowait()
+    assert (noticed.kind, dict(noticed.details)["token"]) == ("operator.refused", "none")
 
 
 # The store, as a controller has it.
