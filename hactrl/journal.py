@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -41,8 +42,8 @@ LONGEST = 3600.0
 #: Beginnings of the kinds that nothing is counted across.
 LANDMARKS = ("takeover.", "request.")
 
-#: Strangers that are told apart in `STRANGER_PAUSE` seconds, with an entry each; all others share
-#: one.
+#: Strangers of one kind that are told apart in `STRANGER_PAUSE` seconds, with an entry each; all
+#: others share one.
 STRANGERS = 16
 STRANGER_PAUSE = 60.0
 
@@ -62,9 +63,9 @@ ON CONFLICT (number) DO UPDATE SET count = excluded.count, last = excluded.last
 """
 
 
-def of_strangers() -> Sparing:
-    """What may be journalled of one kind of strangers, by their addresses."""
-    return Sparing(STRANGER_PAUSE, apart=STRANGERS)
+def of_strangers(clock: Callable[[], float] = time.monotonic) -> Sparing:
+    """What may be journalled of one kind of strangers, by what tells them apart."""
+    return Sparing(STRANGER_PAUSE, apart=STRANGERS, clock=clock)
 
 
 @dataclass(frozen=True)

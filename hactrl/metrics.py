@@ -55,7 +55,8 @@ class Happenings:
         )
         self._strangers = Counter(
             "hactrl_switch_strangers",
-            "Connections that were no switch of the site, or claimed to be one that is connected",
+            "Journal entries for connections that were no switch of the site, or claimed to be one"
+            " that is connected, one in a minute each",
             ["reason"],
             registry=registry,
         )
@@ -69,7 +70,7 @@ class Happenings:
         self._disconnected = Counter(
             "hactrl_openflow_disconnected",
             "Journal entries for peers at the OpenFlow port that sent what they may not, or too"
-            " much, one in ten seconds for each address",
+            " much, one in a minute each",
             ["peer"],
             registry=registry,
         )

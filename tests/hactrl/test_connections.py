@@ -15,6 +15,7 @@ from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from hactrl.connections import FIRST_PAUSE, LONGEST_PAUSE, MOST_HELD, Connections, Doorkeeper
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
+from hactrl.journal import STRANGER_PAUSE, STRANGERS
 from hactrl.switches import Counters, Session
 from hactrl.wire import DatapathWire
 
@@ -369,3 +370,18 @@ def test_who_misbehaves_is_journalled_by_the_name_of_the_switch_that_it_is(door:
         (("peer", "o1"), ("address", REAL), ("reason", "too much")),
         (("peer", "stranger"), ("address", STRANGER), ("reason", "too much")),
     ]
+
+
+@pytest.mark.reported("C6")
+def test_who_makes_up_datapath_ids_causes_few_entries_and_hides_no_impostor(door: Door) -> None:
+    door.take(door.arrive(REAL))
+    for number in range(10 * STRANGERS):
+        door.arrive(STRANGER, 0xBAD000 + number)
+    door.arrive(STRANGER)
+    while not (kinds := [e.kind for e in door.events if isinstance(e, Noticed)])[STRANGERS + 1 :]:
+        eventlet.sleep(0.01)
+    assert kinds == ["switch.unknown"] * (STRANGERS + 1) + ["switch.refused"]
+    door.now += STRANGER_PAUSE
+    door.arrive(STRANGER, 0xBAD)
+    assert isinstance(door.events[-1], Noticed)
+    assert ("datapath_id", "0xbad") in door.events[-1].details
