@@ -290,11 +290,11 @@ class AgentServer:
     def _tell_refusal(
         self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError
     ) -> None:
-        """To log and journal, sparingly: who is refused comes again. Who has a wrong token is a
-        stranger, whose names are not told apart, because there is no end of them."""
-        known = error.refusal is not Refusal.TOKEN
+        """To log and journal, sparingly: who is refused comes again. Only a twin has shown a token;
+        others are strangers, whose names are not told apart, because there is no end of them."""
+        known = error.refusal is Refusal.TWIN
         sparing = self._sparing if known else self._strangers
-        cause = (error.refusal, *self._place(hello)) if known else connection.peer
+        cause = error.refusal, *(self._place(hello) if known else (connection.peer,))
         said = "agent at %s refused: %s"
         if not sparing.log(cause, LOG.warning, said, connection.peer, error):
             return

@@ -49,7 +49,7 @@ class Happenings:
         self._refused = Counter(
             "hactrl_agents_refused",
             "Journal entries for agents and guards that were refused, one in ten seconds each, or,"
-            " with a wrong token, one in a minute for each address",
+            " before they have shown a token, one in a minute for each address",
             ["peer", "refusal"],
             registry=registry,
         )

@@ -230,20 +230,23 @@ def test_who_comes_and_goes_again_and_again_is_one_line(
 
 
 @pytest.mark.reported("C6")
-def test_who_has_a_wrong_token_is_one_entry_for_each_of_so_many_addresses(
-    server: AgentServer, events: Events
+@pytest.mark.parametrize(
+    ("version", "refusal"), [(VERSION, "token"), (0, "version")], ids=["token", "version"]
+)
+def test_who_has_shown_no_token_is_one_entry_for_each_of_so_many_addresses(
+    server: AgentServer, events: Events, version: int, refusal: str
 ) -> None:
     for number in range(2 * STRANGERS):
         for name in ("one", "two", "three"):
             place = ("127.0.0.1", server.port)
             stranger = eventlet.connect(place, bind=(f"127.0.1.{number + 1}", 0))
-            stranger.sendall(TO_CONTROLLER.encode(AgentHello(VERSION, name, "wrong", "boot", ())))
+            stranger.sendall(TO_CONTROLLER.encode(AgentHello(version, name, "wrong", "boot", ())))
             while stranger.recv(1024):
                 pass
     noticed = [dict(event.details) for event in events.all() if isinstance(event, Noticed)]
     addresses = [f"127.0.1.{number + 1}" for number in range(STRANGERS + 1)]
     assert [details["address"] for details in noticed] == addresses
-    assert {details["refusal"] for details in noticed} == {"token"}
+    assert {details["refusal"] for details in noticed} == {refusal}
 
 
 @pytest.mark.reported("C6")
