@@ -16,6 +16,7 @@ import eventlet
 from eventlet.event import Event as Answered
 from eventlet.queue import Empty, Full, LightQueue
 
+from flows.sparing import Sparing
 from hactrl.agent.messages import LONGEST_LINE, ProtocolError, UnknownMessageError
 from hactrl.agent.protocol import (
     FROM_CONTROLLER,
@@ -61,20 +62,22 @@ class Connection:
     `version` is the one spoken on it, the oldest until the peer has said its own.
     """
 
-    def __init__(self, sock: Any, address: tuple[Any, ...], heartbeat: float) -> None:
-        """`address` is that of the peer, as `accept` gives it."""
+    def __init__(
+        self, sock: Any, address: tuple[Any, ...], heartbeat: float, sparing: Sparing
+    ) -> None:
+        """`address` is that of the peer, as `accept` gives it; `sparing` is for the log."""
         self.address = address
         self.peer = str(address[0])
         self.version = OLDEST
         self._their_version = OLDEST
         self._sock = sock
         self._heartbeat = heartbeat
+        self._sparing = sparing
         self._buffer = bytearray()
         self._credit = BURST
         self._counted = time.monotonic()
         self._pings: dict[int, Answered] = {}
         self._last_ping = 0
-        self._puzzled = False
         self._queue: LightQueue = LightQueue(LONGEST_QUEUE)
         self._writer = eventlet.spawn(self._write)
 
@@ -88,7 +91,8 @@ class Connection:
         try:
             self._queue.put_nowait(FROM_CONTROLLER.encode(message, self.version))
         except Full:
-            LOG.warning("agent at %s does not read what it is sent", self.peer)
+            said = "agent at %s does not read what it is sent"
+            self._sparing.log(("full", self.peer), LOG.warning, said, self.peer)
             self.close()
 
     def refuse(self, refusal: Refusal, explanation: str) -> None:
@@ -202,9 +206,8 @@ class Connection:
         try:
             return TO_CONTROLLER.decode(line, self._their_version)
         except UnknownMessageError as error:
-            if not self._puzzled:
-                LOG.warning("agent at %s speaks a newer version: %s", self.peer, error)
-            self._puzzled = True
+            said = "agent at %s speaks a newer version: %s"
+            self._sparing.log(("newer", self.peer), LOG.warning, said, self.peer, error)
             return None
 
     def _pace(self) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import eventlet
 
+from flows.sparing import Sparing
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
     HIGHEST_CLAIM,
@@ -55,9 +56,9 @@ from hactrl.engine.events import (
     Outcome,
 )
 from hactrl.engine.ledger import fingerprint
-from hactrl.listeners import AGENTS, Door, Peer, open_door, rooms
+from hactrl.journal import of_strangers
+from hactrl.listeners import Door, Peer
 from hactrl.site.model import Site
-from hactrl.sparing import Sparing
 from hactrl.tokens import read_secret
 
 LOG = logging.getLogger(__name__)
@@ -73,10 +74,10 @@ OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
 
 NOTICE_PAUSE = 10.0
-"""Seconds between two entries of the journal for the same cause: refusals, notices."""
+"""Seconds between two entries of the journal, or lines of the log, for the same cause."""
 
 NOTICES = 20
-"""Notices of one server in `NOTICE_PAUSE` that reach the journal."""
+"""Notices of one server in `NOTICE_PAUSE` that reach journal and log."""
 
 Place = tuple[str, str | None]
 """What there is one of: the agent of a server (None), or the guard of one of its roles. All roles
@@ -114,7 +115,7 @@ class _RefusedError(Exception):
 
 class AgentServer:
     """`emit` gets every event and must not wait. `named` tells the highest epoch of a role that the
-    controller itself knows. `start` before anything else."""
+    controller itself knows. `serve` before anything else."""
 
     def __init__(
         self,
@@ -132,7 +133,8 @@ class AgentServer:
         self._requests: dict[str, tuple[Connection, int]] = {}
         self._last_request = 0
         self._connections: set[Connection] = set()
-        self._journalled = Sparing(NOTICE_PAUSE, 1)
+        self._sparing = Sparing(NOTICE_PAUSE)
+        self._strangers = of_strangers()
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
         self._door: Door
 
@@ -140,12 +142,6 @@ class AgentServer:
     def port(self) -> int:
         """Where it listens; of use where the site file says 0."""
         return self._door.port
-
-    def start(self) -> None:
-        """Listen as the site file says, and accept in a greenlet. Raises ListenError."""
-        door = open_door(AGENTS, self._site.controller.agents, rooms(self._site)[AGENTS])
-        self._door = door
-        eventlet.spawn_n(self.serve, door)
 
     def serve(self, door: Door) -> None:
         """Accept until `stop`. Raises ListenerEndedError if the listener ends otherwise."""
@@ -200,7 +196,8 @@ class AgentServer:
 
     def _welcome(self, sock: Any, address: Peer) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._serve(Connection(sock, address, self._site.timers.agent_heartbeat))
+        heartbeat = self._site.timers.agent_heartbeat
+        self._serve(Connection(sock, address, heartbeat, self._sparing))
 
     def _serve(self, connection: Connection) -> None:
         self._connections.add(connection)
@@ -212,11 +209,13 @@ class AgentServer:
                 self._tell_refusal(connection, hello, error)
                 connection.refuse(error.refusal, str(error))
         except ProtocolError as error:
-            if self._journalled(("protocol", connection.peer)):
-                LOG.warning("agent at %s breaks the protocol: %s", connection.peer, error)
+            said = "agent at %s breaks the protocol: %s"
+            cause = "protocol", connection.peer
+            self._sparing.log(cause, LOG.warning, said, connection.peer, error)
             connection.refuse(Refusal.PROTOCOL, str(error))
         except EndedError as error:
-            LOG.info("agent at %s: %s", connection.peer, error)
+            cause = "ended", connection.peer
+            self._sparing.log(cause, LOG.info, "agent at %s: %s", connection.peer, error)
         finally:
             self._connections.discard(connection)
             connection.close()
@@ -291,12 +290,14 @@ class AgentServer:
     def _tell_refusal(
         self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError
     ) -> None:
-        """To log and journal, sparingly: who is refused comes again. A stranger's names are not
-        kept apart, because there is no end of them."""
-        known = error.refusal is not Refusal.TOKEN
-        if not self._journalled((error.refusal, *(self._place(hello) if known else ()))):
+        """To log and journal, sparingly: who is refused comes again. Only a twin has shown a token;
+        others are strangers, whose names are not told apart, because there is no end of them."""
+        known = error.refusal is Refusal.TWIN
+        sparing = self._sparing if known else self._strangers
+        cause = error.refusal, *(self._place(hello) if known else (connection.peer,))
+        said = "agent at %s refused: %s"
+        if not sparing.log(cause, LOG.warning, said, connection.peer, error):
             return
-        LOG.warning("agent at %s refused: %s", connection.peer, error)
         details: dict[str, str] = {
             "peer": "agent" if isinstance(hello, AgentHello) else "guard",
             "server": hello.server,
@@ -358,8 +359,8 @@ class AgentServer:
     def _notice(self, server: str, kind: str, role: str, text: str) -> None:
         if not text:
             return
-        LOG.warning("agent %s: %s: %s", server, role or kind, text)
-        if self._notices(server):
+        said = "agent %s: %s: %s"
+        if self._notices.log(server, LOG.warning, said, server, role or kind, text):
             self._emit(Noticed(kind, role, (("server", server), ("text", text))))
 
     def _serve_guard(self, connection: Connection, hello: GuardHello, message: Any) -> None:

@@ -19,6 +19,7 @@ from eventlet.queue import LightQueue
 from ryu import cfg
 from ryu.app.wsgi import ControllerBase, WSGIApplication
 from ryu.base import app_manager
+from ryu.base.app_manager import lookup_service_brick
 from ryu.controller import ofp_event
 from ryu.controller.event import EventBase
 from ryu.controller.handler import (
@@ -30,6 +31,7 @@ from ryu.controller.handler import (
 from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
+from flows.openflow.connection import Disconnected
 from hactrl.assembly import Assembly
 from hactrl.connections import Connection, Connections
 from hactrl.engine.events import Noticed, PortChanged
@@ -67,7 +69,9 @@ class _AreServed(EventBase):  # type: ignore[misc]
 
 class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     """One for each controller. A defect in it ends the process: the rules in the switches keep
-    working, and whoever supervises the controller starts it again, which changes no rule.
+    working, and whoever supervises the controller starts it again, which changes no rule. A defect
+    in serving what a switch says ends that switch's connection only: one switch must not be able to
+    end the controller again and again, and when it is here again all is set up anew.
 
     One greenlet serves the events of all switches, so no handler may wait: each puts notes into
     queues without an end. What sends to a switch or closes it is in greenlets of its own."""
@@ -95,21 +99,28 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def start(self) -> None:
         super().start()
+        lookup_service_brick("ofp_event").register_observer(Disconnected, self.name)
+        self.register_handler(Disconnected, self._disconnected)
         supervised("engine", self._runtime.run)
+        supervised("settling", self._runtime.settle)
         for rulebook in self._runtime.rulebooks:
             supervised("rulebook", rulebook.run)
         self._assembly.start(supervised)
         watchdog = Watchdog(lambda: self._send_event(_AreServed(), None), self.threads[0])
         self.register_handler(_AreServed, lambda _event: watchdog.answer())
         supervised("watchdog", watchdog.run)
-        signal.signal(signal.SIGTERM, lambda *_: supervised("stop", self._stop))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # SIGINT is ignored in a job that a shell does not wait for.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, lambda told, _: supervised("stop", lambda: self._stop(told)))
 
-    def _stop(self) -> None:
-        """End as one that is told to, with the journal on disk."""
+    def _stop(self, number: int) -> None:
+        """End by the signal that told it to, with the journal on disk: so a supervisor or a shell
+        learns that it did not end by itself."""
         with eventlet.Timeout(LAST_WORDS, False):
             self._assembly.flush()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
 
     def _send_event(self, event: Any, state: str | None) -> None:
         """Ryu's, but only what switches say waits for room in the queue. Whoever closes a
@@ -121,6 +132,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def _event_loop(self) -> None:
         """Ryu's, for `_send_event`."""
+        supervise("serving OpenFlow events", self._serve_events)
+
+    def _serve_events(self) -> None:
         while self.is_active or not self.events.empty():
             event, state = self.events.get()
             if isinstance(event, ofp_event.EventOFPMsgBase):
@@ -129,7 +143,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
                 try:
                     handler(event)
                 except Exception:
-                    LOG.exception("an event %s is not served", type(event).__name__)
+                    if not is_of_live_switch(event):
+                        raise
+                    self._connections.failed(datapath_of(event), type(event).__name__)
 
     def _want(self, switch: str, wanted: Wanted) -> None:
         if session := self._session_of(switch):
@@ -157,6 +173,9 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
             self._connections.arrived(event.datapath)
         else:
             self._connections.left(event.datapath)
+
+    def _disconnected(self, event: Disconnected) -> None:
+        self._connections.misbehaved(event.datapath, event.reason)
 
     @handles(ofp_event.EventOFPRoleReply, MAIN_DISPATCHER)
     def _mastered(self, event: Any) -> None:
@@ -226,18 +245,30 @@ def restored(switch: str, count: int) -> Noticed:
     return Noticed("rules.restored", details=(("switch", switch), ("count", count)))
 
 
+def datapath_of(event: Any) -> Any:
+    """Whose connection an event of Ryu's is about; None if it is about none."""
+    return getattr(getattr(event, "msg", event), "datapath", None)
+
+
+def is_of_live_switch(event: Any) -> bool:
+    """Whether to end a connection makes up for it that the event was not served. It does not for
+    the end of that connection itself: what should have ended with it would go on for ever."""
+    return datapath_of(event) is not None and getattr(event, "state", None) != DEAD_DISPATCHER
+
+
 def supervised(name: str, function: Callable[[], None]) -> Any:
     """Run in a greenlet, which is given back, whose unexpected end is the end of the controller."""
+    return eventlet.spawn(supervise, name, function)
 
-    def run() -> None:
-        try:
-            function()
-        except Exception:
-            LOG.exception("%s failed; the controller ends", name)
-            logging.shutdown()
-            os._exit(os.EX_SOFTWARE)
 
-    return eventlet.spawn(run)
+def supervise(name: str, function: Callable[[], None]) -> None:
+    """Run what may return, and must not fail: then the controller ends."""
+    try:
+        function()
+    except Exception:
+        LOG.exception("%s failed; the controller ends", name)
+        logging.shutdown()
+        os._exit(os.EX_SOFTWARE)
 
 
 def mount(wsgi: WSGIApplication, api: Callable[..., Any]) -> None:

@@ -17,6 +17,7 @@ from eventlet import tpool
 from eventlet.queue import LightQueue
 from eventlet.semaphore import Semaphore
 
+from flows.sparing import Sparing
 from hactrl.agents import AgentServer, read_tokens
 from hactrl.answered import answered_for
 from hactrl.answers import Answers, Switch
@@ -42,7 +43,7 @@ LOG = logging.getLogger(__name__)
 #: Seconds between two tries to write a journal that cannot be written.
 JOURNAL_PAUSE = 1.0
 
-#: Seconds after which the log says again why the journal cannot be written.
+#: Seconds after which the log says again for the same reason that the store cannot be written.
 SAID_AGAIN = 600.0
 
 #: Requests that are worked on in threads at a time. The threads are the store's too, which must
@@ -88,6 +89,7 @@ class Assembly:
         self._keeper = Keeper(store)
         self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
+        self._unwritable = Sparing(SAID_AGAIN, clock=clock)
         events = LightQueue()
         self._agents = AgentServer(
             site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
@@ -125,6 +127,7 @@ class Assembly:
             token=operator,
             hosts=names_of(site),
             aside=few_at_a_time(tpool.execute),
+            notice=self.runtime.post,
         )
 
     def counters(self, switch: str) -> Counters:
@@ -158,12 +161,12 @@ class Assembly:
             outcome = self._stored(lambda: self._keeper.remember(effect.text))
             self.runtime.post(Remembered(effect.operation, outcome))
 
-    @staticmethod
-    def _stored(write: Callable[[], None]) -> Outcome:
+    def _stored(self, write: Callable[[], None]) -> Outcome:
+        """The engine tries again, and operators ask again, for as long as it cannot be written."""
         try:
             write()
         except StoreError as error:
-            LOG.error("%s", error)
+            self._unwritable.log(("asked", str(error)), LOG.error, "%s", error)
             return Outcome.FAILED
         return Outcome.DONE
 
@@ -177,14 +180,13 @@ class Assembly:
     def _keep_journal(self) -> None:
         """A full disk ends no failover; what could not be written stays for the next time. That it
         could not be is an entry itself, which can be read meanwhile, and counts."""
-        said, when = "", 0.0
         while True:
             try:
                 self._keeper.run()
             except StoreError as error:
-                if str(error) != said or self._clock() > when + SAID_AGAIN:
-                    said, when = str(error), self._clock()
-                    LOG.error("%s; trying again every %s s", error, JOURNAL_PAUSE)
+                said = "%s; trying again every %s s"
+                cause = "journal", str(error)
+                self._unwritable.log(cause, LOG.error, said, error, JOURNAL_PAUSE)
                 self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
             eventlet.sleep(JOURNAL_PAUSE)
 

@@ -19,7 +19,9 @@ from typing import Any
 
 import eventlet
 
+from flows.sparing import Sparing
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
+from hactrl.journal import of_strangers
 from hactrl.switches import Session
 from hactrl.wire import DatapathWire
 
@@ -34,6 +36,14 @@ ROLE_DEADLINE = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: Addresses that are remembered; of more, the one that was refused first is forgotten.
 MOST_HELD = 1024
+
+#: Seconds between two tracebacks of one address's events.
+DEFECT_PAUSE = 10.0
+
+#: Entries of the journal that anybody can bring about.
+OF_STRANGERS = ("openflow.disconnected", "switch.refused", "switch.unknown", "switch.unruled")
+
+Details = tuple[tuple[str, str], ...]
 
 #: (name, function): run the function in a greenlet whose failure ends the controller.
 Spawn = Callable[[str, Callable[[], None]], Any]
@@ -105,6 +115,8 @@ class Connections:
         self._spawn = spawn
         self._generation_id = generation_id
         self._doorkeeper = Doorkeeper(clock)
+        self._defects = Sparing(DEFECT_PAUSE, clock=clock)
+        self._strangers = {kind: of_strangers(clock) for kind in OF_STRANGERS}
         self._connections: dict[str, Connection] = {}
         # Who asks for the place of a switch that is connected; None when it has left meanwhile. One
         # question at a time, because answers to several could be told for each other's.
@@ -127,7 +139,7 @@ class Connections:
             self._close(datapath)
         elif name is None:
             self._doorkeeper.refuse(host, datapath.id)
-            self._post(Noticed("switch.unknown", details=unknown(datapath.id, host)))
+            self._notice("switch.unknown", unknown(datapath.id, host))
             self._close(datapath)
         elif name in self._newcomers:
             self._close(datapath)  # one after the other; it connects again
@@ -153,6 +165,26 @@ class Connections:
             self._doorkeeper.welcome(datapath.address[0], datapath.id)
             self._end(connection)
 
+    def misbehaved(self, datapath: Any, reason: str) -> None:
+        """It sent what it may not, or more than it may, and is being disconnected for that."""
+        connection = self.of(datapath)
+        peer = connection.switch if connection else "stranger"
+        details = ("peer", peer), ("address", datapath.address[0]), ("reason", reason)
+        self._notice("openflow.disconnected", details)
+
+    def failed(self, datapath: Any, event: str) -> None:
+        """An event of it was not served, by a defect of ours; call it where that is caught. What is
+        known of the switch may be wrong now, so it ends, and begins anew when it connects again."""
+        name, host = self._names.get(datapath.id, ""), datapath.address[0]
+        said = "%s of switch %s at %s is not served, and its connection ends"
+        if self._defects.log((event, host), LOG.exception, said, event, name, host):
+            details = ("event", event), ("switch", name), ("address", host)
+            self._post(Noticed("event.failed", details=details))
+        if connection := self.of(datapath):
+            self._end(connection)
+        else:
+            self._close(datapath)
+
     def _contest(self, incumbent: Connection, newcomer: Any) -> None:
         name = incumbent.switch
         self._newcomers[name] = newcomer
@@ -166,7 +198,7 @@ class Connections:
         if stands and answers:
             host, connected = newcomer.address[0], incumbent.wire.datapath.address
             self._doorkeeper.refuse(host, newcomer.id)
-            self._post(Noticed("switch.refused", details=refused(name, host, connected)))
+            self._notice("switch.refused", refused(name, host, connected))
             self._close(newcomer)
             return
         if left:
@@ -193,7 +225,7 @@ class Connections:
         datapath = connection.wire.datapath
         details = ("switch", connection.switch), ("address", datapath.address[0])
         self._doorkeeper.refuse(datapath.address[0], datapath.id)
-        self._post(Noticed("switch.unruled", details=details))
+        self._notice("switch.unruled", details)
         self._end(connection)
 
     def _end(self, connection: Connection) -> None:
@@ -207,14 +239,19 @@ class Connections:
         if connection.mastered:
             self._post(SwitchLost(connection.switch))
 
+    def _notice(self, kind: str, details: Details) -> None:
+        """Each kind by itself, so that whoever makes up datapath ids hides no impostor."""
+        if self._strangers[kind].tell(details) is not None:
+            self._post(Noticed(kind, details=details))
+
     def _close(self, datapath: Any) -> None:
         self._spawn("closing", datapath.close)
 
 
-def unknown(datapath_id: int, host: str) -> tuple[tuple[str, str], ...]:
+def unknown(datapath_id: int, host: str) -> Details:
     return ("datapath_id", f"{datapath_id:#x}"), ("address", host)
 
 
-def refused(switch: str, host: str, connected: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
+def refused(switch: str, host: str, connected: tuple[Any, ...]) -> Details:
     """Without the port of the one that is refused: it has another one with each try."""
     return ("switch", switch), ("refused", host), ("connected", f"{connected[0]}:{connected[1]}")

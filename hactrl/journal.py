@@ -11,15 +11,21 @@ and two who take turns two.
 - An entry counts for an hour at most, so that what lasts is told again.
 - Nothing is counted across a takeover or an operator's request: what was before and what came
   after is the story of it. These themselves have numbers that no other has.
+
+What strangers say is different each time if they like, so they cause few entries at all
+(`of_strangers`): pushing out what the journal holds takes them days, from however many addresses.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+
+from flows.sparing import Sparing
 
 #: Journal entries that are kept.
 KEPT_ENTRIES = 100_000
@@ -36,6 +42,11 @@ LONGEST = 3600.0
 #: Beginnings of the kinds that nothing is counted across.
 LANDMARKS = ("takeover.", "request.")
 
+#: Strangers of one kind that are told apart in `STRANGER_PAUSE` seconds, with an entry each; all
+#: others share one.
+STRANGERS = 16
+STRANGER_PAUSE = 60.0
+
 #: Entries in one transaction, so that a placement waits for no more than them.
 PORTION = 500
 
@@ -50,6 +61,11 @@ _WRITE = """
 INSERT INTO journal (number, at, kind, role, details, count, last) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (number) DO UPDATE SET count = excluded.count, last = excluded.last
 """
+
+
+def of_strangers(clock: Callable[[], float] = time.monotonic) -> Sparing:
+    """What may be journalled of one kind of strangers, by what tells them apart."""
+    return Sparing(STRANGER_PAUSE, apart=STRANGERS, clock=clock)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,9 @@ SITE_VARIABLE = "HACTRL_SITE"
 HANDSHAKE_TIMEOUT = 10.0
 """Seconds that a switch gets for its TLS handshake."""
 
+HANDSHAKE_PAUSE = 10.0
+"""Seconds between two lines of log about failed handshakes of one address."""
+
 ECHO_INTERVAL = 2.0
 """Seconds between echo requests to a switch; Ryu's own default never gives one up."""
 
@@ -99,14 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(manager: Any, arguments: list[str]) -> int:
-    """Run Ryu with hactrl; returns the exit code."""
+    """Run Ryu with hactrl; returns the exit code. What is told to end does so by its signal, so
+    that Ryu comes back only when all that it runs has ended by itself."""
     from hactrl.assembly import StartError
 
     try:
         manager.main(args=arguments, prog="ryu-manager")
     except StartError as error:
         return refuse(error)
-    return 0
+    LOG.critical("all that Ryu runs has ended; the controller ends")
+    return os.EX_SOFTWARE
 
 
 def refuse(error: Exception) -> int:
@@ -359,12 +364,17 @@ def tls_context(
 
 
 def tls_handler(context: ssl.SSLContext, handle: Handler) -> Handler:
+    from flows.sparing import Sparing
+
+    failures = Sparing(HANDSHAKE_PAUSE)
+
     def shake_hands_and_handle(connection: Any, peer: Any) -> None:
         connection.settimeout(HANDSHAKE_TIMEOUT)
         try:
             secured = context.wrap_socket(connection, server_side=True)
         except OSError as error:  # ssl.SSLError and timeouts too
-            LOG.error("TLS handshake with %s failed: %s", peer, error)
+            said = "TLS handshake with %s failed: %s"
+            failures.log(peer[0], LOG.error, said, peer, error)
             connection.close()
             return
         secured.settimeout(None)

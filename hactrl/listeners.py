@@ -14,7 +14,6 @@ import logging
 import os
 import resource
 import socket as plain
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Any
 import eventlet
 from eventlet.green import socket
 
+from flows.sparing import Sparing
 from hactrl.site.model import Listen, Site
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ PAUSE = 0.1
 """Seconds before the next try when a connection could not be accepted."""
 
 SILENCE = 60.0
-"""Seconds for which the same trouble of a listener is not told again."""
+"""Seconds for which the same trouble of a listener, or defect in who serves its connections, is not
+told again."""
 
 SPARE = 32
 """Connections of one address beyond those that a site has use for."""
@@ -167,7 +168,7 @@ class Door:
         self.listener = listener
         self._guests = Guests(room)
         self._inside: dict[Peer, tuple[Any, Any]] = {}  # socket, greenlet
-        self._said: dict[str, float] = {}
+        self._sparing = Sparing(SILENCE)
         self._serving = self._closed = False
 
     @property
@@ -240,8 +241,9 @@ class Door:
     def _host(self, handle: Handler, sock: Any, peer: Peer) -> None:
         try:
             handle(sock, peer)
-        except Exception:
-            LOG.exception("%s: connection of %s", self.key, peer[0])
+        except Exception as error:
+            if self._sparing.tell(type(error).__name__) is not None:
+                LOG.exception("%s: connection of %s", self.key, peer[0])
         finally:
             sock.close()
             if self._inside[peer][0] is sock:  # else a later connection from the same port
@@ -257,11 +259,7 @@ class Door:
             greenlet.kill()  # closed already, or TLS has taken the descriptor over
 
     def _say(self, kind: str, text: str) -> None:
-        """Once, and again if it goes on: who opens connections without end fills no log."""
-        now = time.monotonic()
-        if now - self._said.get(kind, -SILENCE) >= SILENCE:
-            self._said[kind] = now
-            LOG.warning("%s: %s", self.key, text)
+        self._sparing.log(kind, LOG.warning, "%s: %s", self.key, text)
 
 
 def open_door(key: str, listen: Listen, room: Room) -> Door:

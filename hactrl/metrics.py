@@ -48,14 +48,30 @@ class Happenings:
         )
         self._refused = Counter(
             "hactrl_agents_refused",
-            "Journal entries for agents and guards that were refused, one in ten seconds each",
+            "Journal entries for agents and guards that were refused, one in ten seconds each, or,"
+            " before they have shown a token, one in a minute for each address",
             ["peer", "refusal"],
             registry=registry,
         )
         self._strangers = Counter(
             "hactrl_switch_strangers",
-            "Connections that were no switch of the site, or claimed to be one that is connected",
+            "Journal entries for connections that were no switch of the site, or claimed to be one"
+            " that is connected, one in a minute each",
             ["reason"],
+            registry=registry,
+        )
+        self._operators = Counter(
+            "hactrl_operators_refused",
+            "Journal entries for requests without the operator's token, one in a minute for each"
+            " address",
+            ["token"],
+            registry=registry,
+        )
+        self._disconnected = Counter(
+            "hactrl_openflow_disconnected",
+            "Journal entries for peers at the OpenFlow port that sent what they may not, or too"
+            " much, one in a minute each",
+            ["peer"],
             registry=registry,
         )
         self._unwritable = Counter(
@@ -75,6 +91,10 @@ class Happenings:
             self._unwritable.inc()
         if record.kind == "agent.refused":
             self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
+        if record.kind == "operator.refused":
+            self._operators.labels(str(details["token"])).inc()
+        if record.kind == "openflow.disconnected":
+            self._disconnected.labels(str(details["peer"])).inc()
         if subject == "switch" and result in ("refused", "unknown"):
             self._strangers.labels(result).inc()
         if subject == "request":

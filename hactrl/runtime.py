@@ -61,6 +61,8 @@ LOG = logging.getLogger(__name__)
 
 #: Seconds until a started prober probes and agents and switches have connected again.
 WARM_UP = 3.0
+#: Seconds between two looks, at least, whether it has settled.
+LOOK = 0.1
 #: Seconds that an operator's request waits for the engine, which answers at once.
 ANSWER_TIMEOUT = 5.0
 
@@ -145,9 +147,15 @@ class Runtime:
     def run(self) -> None:
         """Serve events for ever. An exception is a defect and ends the controller: the rules in
         the switches keep working, and a new start takes over from them."""
-        eventlet.spawn_after(self._longest(), self._look_again)
         while True:
             self._serve(self._events.get())
+
+    def settle(self) -> None:
+        """Have the engine look, when it is time, whether it has settled, in a greenlet of its own:
+        events may not come by themselves. Ports that are told of make the time longer."""
+        while self.looking_round:
+            eventlet.sleep(max(LOOK, self.state.started + self._longest() - self.clock()))
+            self.post(Tick())
 
     def _serve(self, event: Event) -> None:
         now = self.clock()
@@ -209,13 +217,6 @@ class Runtime:
     def _longest(self) -> float:
         """Seconds after the start when it has settled at the latest, as far as known by now."""
         return max(self._look_round, hearing(self.state))
-
-    def _look_again(self) -> None:
-        """Ports that have been told of meanwhile make the time longer."""
-        self.post(Tick())
-        left = self.state.started + self._longest() - self.clock()
-        if left > 0:
-            eventlet.spawn_after(left, self._look_again)
 
     def _carry_out(self, effect: Effect, now: float) -> None:
         match effect:

@@ -90,6 +90,14 @@ _KINDS: Mapping[str, str] = {
     "answers.short": "answers of {server} take the short way again",
     "assume.failed": "{server} did not take it: {outcome}",
     "effect.failed": "{effect} was not carried out: a defect, and the controller's log says which",
+    "event.failed": (
+        "{event} of switch {switch} at {address} was not served, and its connection ended: a"
+        " defect, and the controller's log says which"
+    ),
+    "openflow.disconnected": (
+        "{peer} at {address} sent what no switch may, or too much, and was disconnected: {reason}"
+    ),
+    "operator.refused": "{address} asked for what only the operator may, {token}: refused",
     "ownership.proven": "{server} can do no harm: {proof}",
     "placement.adopted": "found in place at {server}, epoch {epoch}",
     "disk.full": "a disk of {server} is full: {text}",
@@ -173,6 +181,7 @@ _PROOFS: Mapping[Proof, str] = {
 _VALUES: Mapping[str, Mapping[str, str]] = {
     "holding": {holding.value: said for holding, said in _HOLDINGS.items()},
     "proof": {proof.value: said for proof, said in _PROOFS.items()},
+    "token": {"none": "without a token", "wrong": "with a wrong token"},
     "refusal": {refusal.value: said for refusal, said in _REFUSALS.items()},
     "cause": {cause.value: cause.value.replace("_", " ") for cause in Reason},
 }

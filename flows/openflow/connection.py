@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from ryu.controller import controller, ofp_event
+from ryu.controller.event import EventBase
 from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
 from ryu.lib import hub
 
@@ -30,9 +31,9 @@ from flows.openflow.budget import (
 from flows.openflow.frame_check import HEADER, VERSION, Kind, Part, part_of
 from flows.openflow.framing import Framing, pieces
 from flows.openflow.questions import Questions
-from flows.openflow.refusals import Refusals
 from flows.openflow.ryu_mended import message_class, read_message
 from flows.openflow.walks import PeerError
+from flows.sparing import Sparing
 
 LOG = logging.getLogger(__name__)
 
@@ -46,9 +47,25 @@ at a time gets one, so that many of them hold up the others no longer than one d
 CHUNK = 65_536
 """Octets to take from a socket at once."""
 
-REFUSALS = Refusals()
-
 clock: Callable[[], float] = time.monotonic
+
+INTERVAL = 10.0
+"""Seconds between two times that is told who is disconnected, for each address."""
+
+ADDRESSES = 100
+"""Addresses that are told apart in this."""
+
+DISCONNECTIONS = Sparing(INTERVAL, apart=ADDRESSES)
+
+
+class Disconnected(EventBase):  # type: ignore[misc]
+    """A peer has sent what it may not, or more than it may, and that is told: to the log, and to
+    the applications that observe this at Ryu's `ofp_event`."""
+
+    def __init__(self, datapath: Any, reason: str) -> None:
+        super().__init__()
+        self.datapath = datapath
+        self.reason = reason
 
 
 def install() -> None:
@@ -89,9 +106,10 @@ class Connection(controller.Datapath):  # type: ignore[misc]
             self._receive()
         except PeerError as error:
             who = "a stranger" if self.id is None else f"switch 0x{self.id:x}"
-            if (untold := REFUSALS.tell(self.address[0], clock())) is not None:
-                more = f" ({untold} more from there since the last such line)" if untold else ""
-                LOG.error("disconnected %s at %s: %s%s", who, self.address, error, more)
+            said = "disconnected %s at %s: %s"
+            if DISCONNECTIONS.log(self.address[0], LOG.error, said, who, self.address, error):
+                told = Disconnected(self, str(error))
+                self.ofp_brick.send_event_to_observers(told, self.state)
         finally:
             with suppress(OSError):
                 self.socket.close()

@@ -6,6 +6,7 @@ It knows neither Ryu nor eventlet: whatever it needs is handed to it as a callab
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from importlib.metadata import version
@@ -19,10 +20,10 @@ from webob import Request, Response
 from flows.rules import RuleSet
 from hactrl import words
 from hactrl.engine.effects import Answer, Reason
-from hactrl.engine.events import Requested, RequestKind
+from hactrl.engine.events import Noticed, Requested, RequestKind
 from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
-from hactrl.journal import Entry
+from hactrl.journal import Entry, of_strangers
 from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
@@ -31,6 +32,8 @@ from hactrl.rest.status import health, obstacle_json, status
 from hactrl.rest.tables import pipeline_json, rule_sets_json
 from hactrl.store_file import StoreError
 from hactrl.tracing import PacketError, Question, tell
+
+LOG = logging.getLogger(__name__)
 
 #: Journal entries in one answer at most.
 LARGEST_PAGE = 1000
@@ -92,6 +95,7 @@ class Api:
         looking_round: whether the controller, just started, changes no switch yet.
         aside: runs a function that takes more than a few milliseconds (all tables of a large site
             as JSON) without holding up others; calls it where it stands if none is given.
+        notice: gets what is for the journal, and never waits.
         registry: whose metrics `/metrics` shows; a new one if none is given.
 
     `happenings.observe` wants to see every record of the engine.
@@ -112,6 +116,7 @@ class Api:
         counters: Callable[[], Mapping[str, Counters]] = dict,
         looking_round: Callable[[], bool] = bool,
         aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
+        notice: Callable[[Noticed], None] = lambda _event: None,
         registry: CollectorRegistry | None = None,
     ) -> None:
         self._snapshot = snapshot
@@ -124,7 +129,9 @@ class Api:
         self._registry.register(StateCollector(snapshot, counters, looking_round))
         self.happenings = Happenings(self._registry)
         self._version = version("hactrl")
-        self.router = Router(token, hosts)
+        self._notice = notice
+        self._strangers = of_strangers()
+        self.router = Router(token, hosts, self._refused)
         self._add_routes()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -149,6 +156,12 @@ class Api:
         add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
         add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
         add("POST", "/v1/servers/{server}/confirm-off", change, self._confirm_off, Change)
+
+    def _refused(self, address: str, token: str) -> None:
+        said = "an operator's request of %s is refused (token: %s)"
+        if self._strangers.log((address, token), LOG.warning, said, address, token):
+            details = ("address", address), ("token", token)
+            self._notice(Noticed("operator.refused", details=details))
 
     # What is.
 

@@ -20,11 +20,15 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 from webob import Request, Response
 
+from flows.sparing import Sparing
 from hactrl.rest.hosts import is_own, own_names
 from hactrl.rest.limits import check_length
 from hactrl.rest.problem import ProblemError
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two tracebacks of the same kind of error: whoever meets one may ask again.
+DEFECT_PAUSE = 10.0
 
 #: The names that every controller has.
 LOCAL = own_names((), "", "")
@@ -61,15 +65,23 @@ class Router:
     """A WSGI application that hands each request to the one route that it is for.
 
     `token` is the operator's, `hosts` are the names under which it may be asked for (see
-    `hactrl.rest.hosts`). Raises ValueError if the token is empty.
+    `hactrl.rest.hosts`). `refused` is told the address of who has no right to what he asks for, and
+    what token he gave: "none" or "wrong". Raises ValueError if the token is empty.
     """
 
-    def __init__(self, token: str, hosts: frozenset[str] = LOCAL) -> None:
+    def __init__(
+        self,
+        token: str,
+        hosts: frozenset[str] = LOCAL,
+        refused: Callable[[str, str], None] = lambda _address, _token: None,
+    ) -> None:
         if not token:
             raise ValueError("the operator's token is empty: nobody could be told from nobody")
         self._token = token.encode()
         self._hosts = hosts
+        self._refused = refused
         self.routes: list[Route] = []
+        self._defects = Sparing(DEFECT_PAUSE)
 
     def add(
         self,
@@ -98,8 +110,9 @@ class Router:
             response = self._answer(request)
         except ProblemError as problem:
             response = problem.response(path)
-        except Exception:
-            LOG.exception("defect in %s %s", request.method, path)
+        except Exception as error:
+            if self._defects.tell(type(error).__name__) is not None:
+                LOG.exception("defect in %s %s", request.method, path)
             internal = ProblemError(
                 HTTPStatus.INTERNAL_SERVER_ERROR, "defect", "the controller's log says more"
             )
@@ -157,6 +170,7 @@ class Router:
         given = token.strip().encode()
         if scheme.lower() == "bearer" and hmac.compare_digest(given, self._token):
             return
+        self._refused(request.remote_addr or "", "wrong" if given else "none")
         asked = "no bearer token was given" if not given else "the bearer token is wrong"
         challenge = 'Bearer realm="hactrl"' + (', error="invalid_token"' if given else "")
         raise ProblemError(

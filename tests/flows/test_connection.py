@@ -18,8 +18,8 @@ from ryu.lib import hub
 from flows.openflow import connection
 from flows.openflow.budget import HANDSHAKE_TIME, MOST_PORTS
 from flows.openflow.connection import Connection
-from flows.openflow.refusals import Refusals
 from flows.openflow.ryu_mended import ofproto, parser
+from flows.sparing import Sparing
 
 Given = bytes | Exception
 Asked = Iterable[tuple[int, int, int | None]]
@@ -65,7 +65,7 @@ class Events:
 
     def send_event_to_observers(self, event: Any, _state: str) -> None:
         if type(event) in self.observers:
-            self.passed_on.append(event.msg)
+            self.passed_on.append(getattr(event, "msg", event))
 
     def get_handlers(self, event: Any, _state: str) -> list[Any]:
         return self.event_handlers.get(type(event), [])
@@ -76,7 +76,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Events:
     found = Events()
     found.observe(ofp_event.EventOFPHello, ofp_event.EventOFPPortStatus)
     monkeypatch.setitem(app_manager.SERVICE_BRICKS, "ofp_event", found)
-    monkeypatch.setattr(connection, "REFUSALS", Refusals())
+    monkeypatch.setattr(connection, "DISCONNECTIONS", Sparing(10.0))
     monkeypatch.setattr(connection, "clock", lambda: 0.0)
     return found
 
@@ -132,13 +132,17 @@ def test_a_peer_that_sends_what_it_may_not_is_disconnected_with_one_line_that_na
 
 
 @pytest.mark.reported("C6")
-def test_a_peer_that_comes_again_and_again_is_one_line(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+def test_a_peer_that_comes_again_and_again_is_one_line_and_told_once(
+    serve: Serve, events: Events, caplog: pytest.LogCaptureFixture
 ) -> None:
+    events.observe(connection.Disconnected)
     for _ in range(100):
         serve(MORE_THAN_A_GREETING)
         serve(message(200).data)
     assert len(caplog.records) == 1
+    (told,) = events.passed_on
+    assert told.datapath.address == PEER
+    assert told.reason == "a greeting of 2008 octets, at most 1024 expected"
 
 
 @pytest.mark.reported("C6")

@@ -24,7 +24,6 @@ from flows.openflow.budget import (
 from flows.openflow.frame_check import Kind, Part
 from flows.openflow.framing import PIECE, Framing, pieces
 from flows.openflow.questions import ANSWERS, Questions
-from flows.openflow.refusals import INTERVAL, MOST, Refusals
 from flows.openflow.ryu_mended import ofproto, read_message
 from flows.openflow.walks import MalformedError
 
@@ -186,21 +185,3 @@ class TestPieces:
         frame = self.reply(Part.FLOW, Octets(bytes(64)), 100)
         with pytest.raises(MalformedError, match="flow entry of 0 octets"):
             list(pieces(frame))
-
-
-class TestRefusals:
-    def test_of_one_address_are_told_once_in_a_while_with_their_number(self) -> None:
-        refusals = Refusals()
-        told = [refusals.tell("192.0.2.1", now) for now in (0.0, 0.1, 9.9, INTERVAL, 2 * INTERVAL)]
-        assert told == [0, None, None, 2, 0]
-
-    def test_of_other_addresses_are_told_at_once(self) -> None:
-        refusals = Refusals()
-        assert [refusals.tell(address, 0.0) for address in ("192.0.2.1", "192.0.2.2")] == [0, 0]
-
-    def test_of_endlessly_many_addresses_take_no_more_memory(self) -> None:
-        refusals = Refusals()
-        for number in range(MOST + 10):
-            refusals.tell(str(number), 0.0)
-        assert refusals.tell("0", 0.0) == 0  # forgotten, so told again
-        assert refusals.tell(str(MOST), 0.0) is None

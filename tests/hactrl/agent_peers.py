@@ -20,7 +20,9 @@ from hactrl.agent.protocol import (
     Pong,
     Welcome,
 )
+from hactrl.agents import AgentServer
 from hactrl.engine.events import Event, Held, Holding
+from hactrl.listeners import AGENTS, open_door, rooms
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from topology.model import Network
 
@@ -43,6 +45,12 @@ PATIENT = replace(SITE, timers=Timers(agent_heartbeat=0.05, agent_timeout=60.0))
 HELLO = AgentHello(VERSION, "one", "secret", "boot", (Held("mail", Holding.NOTHING, 3),))
 GUARD_HELLO = GuardHello(VERSION, "one", "secret", "mail", "boot")
 PATIENCE = 5.0
+
+
+def serve(server: AgentServer) -> None:
+    """As a controller does, at a free port; until `stop`."""
+    eventlet.spawn_n(server.serve, open_door(AGENTS, LISTEN, rooms(SITE)[AGENTS]))
+    eventlet.sleep(0)  # so that it knows its door
 
 
 class Events:

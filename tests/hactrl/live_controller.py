@@ -46,8 +46,7 @@ def message(kind: int, number: int, body: bytes = b"") -> bytes:
 def handshake(datapath_id: int) -> bytes:
     """All that a switch with one port has to say before it is one; nobody need ask for it."""
     features = struct.pack("!QIBB2xII", datapath_id, 0, 254, 0, 0x4F, 0)
-    port = struct.pack("!I4x6s2x16s8I", 1, b"\2" * 6, b"x", *[0] * 8)
-    ports = struct.pack("!HH4x", ofproto.OFPMP_PORT_DESC, 0) + port
+    ports = struct.pack("!HH4x", ofproto.OFPMP_PORT_DESC, 0) + port(1)
     return b"".join(
         (
             message(ofproto.OFPT_HELLO, 1),
@@ -55,6 +54,10 @@ def handshake(datapath_id: int) -> bytes:
             message(ofproto.OFPT_MULTIPART_REPLY, 3, ports),
         )
     )
+
+
+def port(number: int) -> bytes:
+    return struct.pack("!I4x6s2x16s8I", number, b"\2" * 6, b"x", *[0] * 8)
 
 
 class Switch:

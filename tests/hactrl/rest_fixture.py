@@ -59,6 +59,7 @@ class Controller:
             token=TOKEN,
             counters=lambda: {"o1": SimpleNamespace(changes=4, refusals=1, drifts=0, readings=2)},
             looking_round=lambda: self.looking_round,
+            notice=self.tell,
             registry=CollectorRegistry(),
         )
 

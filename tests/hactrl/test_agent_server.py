@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import resource
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 import eventlet
 import pytest
-from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected
+from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected, serve
 from eventlet.green import socket
 from running import secret
 
@@ -28,6 +29,8 @@ from hactrl.agent.protocol import (
     LeaseDenied,
     LeaseGranted,
     LeaseRenew,
+    Notice,
+    NoticeKind,
     Refusal,
     Refused,
     Release,
@@ -36,7 +39,7 @@ from hactrl.agent.protocol import (
     Welcome,
 )
 from hactrl.agent_connection import BURST, RATE
-from hactrl.agents import AgentServer, read_tokens
+from hactrl.agents import NOTICES, AgentServer, read_tokens
 from hactrl.engine.effects import AskAgent, FencePower, GrantLease, Verb
 from hactrl.engine.events import (
     AgentAnswered,
@@ -47,10 +50,12 @@ from hactrl.engine.events import (
     Held,
     Holding,
     LeaseAsked,
+    Noticed,
     Outcome,
     PowerFenced,
     Proof,
 )
+from hactrl.journal import STRANGERS
 from hactrl.power import PowerFencer
 from hactrl.site.model import PowerFence
 
@@ -63,7 +68,7 @@ def events() -> Events:
 @pytest.fixture
 def server(events: Events) -> Iterator[AgentServer]:
     server = AgentServer(SITE, {"one": "secret"}, events)
-    server.start()
+    serve(server)
     yield server
     server.stop()
 
@@ -209,6 +214,57 @@ def claim(epoch: int) -> AgentHello:
     return AgentHello(VERSION, "one", "secret", "boot", (Held("mail", Holding.NOTHING, epoch),))
 
 
+@pytest.mark.reported("C6")
+def test_who_comes_and_goes_again_and_again_is_one_line(
+    server: AgentServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(100):
+        eventlet.connect(("127.0.0.1", server.port), bind=("127.0.0.2", 0)).close()
+    peer = Peer(server.port)
+    peer.send_line("no hello")
+    assert peer.next().refusal is Refusal.PROTOCOL
+    assert [r.message for r in caplog.records if "127.0.0.2" in r.message] == [
+        "agent at 127.0.0.2: closed"
+    ]
+
+
+@pytest.mark.reported("C6")
+@pytest.mark.parametrize(
+    ("version", "refusal"), [(VERSION, "token"), (0, "version")], ids=["token", "version"]
+)
+def test_who_has_shown_no_token_is_one_entry_for_each_of_so_many_addresses(
+    server: AgentServer, events: Events, version: int, refusal: str
+) -> None:
+    for number in range(2 * STRANGERS):
+        for name in ("one", "two", "three"):
+            place = ("127.0.0.1", server.port)
+            stranger = eventlet.connect(place, bind=(f"127.0.1.{number + 1}", 0))
+            stranger.sendall(TO_CONTROLLER.encode(AgentHello(version, name, "wrong", "boot", ())))
+            while stranger.recv(1024):
+                pass
+    noticed = [dict(event.details) for event in events.all() if isinstance(event, Noticed)]
+    addresses = [f"127.0.1.{number + 1}" for number in range(STRANGERS + 1)]
+    assert [details["address"] for details in noticed] == addresses
+    assert {details["refusal"] for details in noticed} == {refusal}
+
+
+@pytest.mark.reported("C6")
+def test_what_an_agent_tells_without_end_is_limited_in_log_and_journal(
+    server: AgentServer, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    agent = connected(server.port, HELLO)
+    for _ in range(100):
+        agent.send(Notice(NoticeKind.DISK_FULL, "mail", "/var is full"))
+    agent.send(Report(Held("mail", Holding.HELD, 3)))
+    assert isinstance(events.next(), AgentConnected)
+    told = 0
+    while isinstance(events.next(), Noticed):
+        told += 1
+    assert told == NOTICES
+    assert len([r for r in caplog.records if "/var is full" in r.message]) == NOTICES
+
+
 @pytest.mark.reported("C5")
 def test_an_epoch_beyond_what_anybody_can_have_been_given_is_refused(server: AgentServer) -> None:
     peer = Peer(server.port, claim(2**52 + 1))
@@ -244,7 +300,7 @@ def test_the_highest_epoch_that_is_believed_is_caught_up_with_and_then_belongs_t
     """Once somebody has claimed the highest, the others are given higher ones, and say so."""
     highest = {"mail": 0}
     server = AgentServer(SITE, {"one": "secret"}, events, highest.__getitem__)
-    server.start()
+    serve(server)
     try:
         connected(server.port, claim(2**52)).close()
         assert events.next() == AgentConnected("one", "boot", claim(2**52).roles)
@@ -295,7 +351,7 @@ def test_who_says_too_much_is_read_slowly_and_others_are_served(
     events: Events,
 ) -> None:
     server = AgentServer(PATIENT, {"one": "secret", "two": "secret"}, events)
-    server.start()
+    serve(server)
     try:
         loud = connected(server.port, HELLO)
         line = TO_CONTROLLER.encode(Report(*HELLO.roles))

@@ -17,6 +17,7 @@ from agent_peers import (
     LivePeer,
     Peer,
     connected,
+    serve,
 )
 from eventlet.green import socket
 
@@ -56,7 +57,7 @@ def events() -> Events:
 @pytest.fixture
 def server(events: Events) -> Iterator[AgentServer]:
     server = AgentServer(PATIENT, {"one": "secret", "two": "secret"}, events)
-    server.start()
+    serve(server)
     yield server
     server.stop()
 
@@ -203,7 +204,7 @@ def test_an_agent_that_has_left_before_it_was_accepted_never_counts_as_connected
     events: Events,
 ) -> None:
     server = AgentServer(PATIENT, {"one": "secret"}, events)
-    server.start()
+    serve(server)
     try:
         # Nobody accepts, because nobody lets the hub run, as while the controller is stopped.
         for _ in range(3):

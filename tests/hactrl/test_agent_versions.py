@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from agent_peers import GUARD_HELLO, HELLO, PATIENT, Events, LivePeer, OldPeer, Peer
+from agent_peers import GUARD_HELLO, HELLO, PATIENT, Events, LivePeer, OldPeer, Peer, serve
 
 from hactrl.agent.connection import Send, keep_connected
 from hactrl.agent.protocol import (
@@ -100,7 +100,7 @@ def events() -> Events:
 @pytest.fixture
 def server(events: Events) -> Iterator[AgentServer]:
     server = AgentServer(PATIENT, {"one": "secret"}, events)
-    server.start()
+    serve(server)
     yield server
     server.stop()
 

@@ -13,11 +13,12 @@ from eventlet import event
 from eventlet.queue import LightQueue
 from rest_fixture import SITE
 from running import secret
+from webob import Request
 
 from hactrl import assembly as assembly_module
 from hactrl import keeper, words
 from hactrl.assembly import ASIDE, Assembly, StartError, few_at_a_time, operator_token
-from hactrl.engine.effects import StorePlacement
+from hactrl.engine.effects import Remember, StorePlacement
 from hactrl.engine.events import EpochStored, Event, Outcome
 from hactrl.engine.ownership import next_epoch
 from hactrl.site.model import Site
@@ -94,6 +95,14 @@ def test_whoever_asks_a_lot_leaves_threads_to_others() -> None:
     assert [greenlet.wait() for greenlet in asked] == list(range(10))
 
 
+def test_who_is_no_operator_is_journalled(site: Site) -> None:
+    assembly = assembled(site)
+    asked = Request.blank("/v1/roles/smtp_pop/retry", method="POST")
+    assert asked.get_response(assembly.api).status_int == 401
+    noticed = assembly.runtime._events.get_nowait()
+    assert (noticed.kind, dict(noticed.details)["token"]) == ("operator.refused", "none")
+
+
 # The store, as a controller has it.
 
 
@@ -129,6 +138,25 @@ def test_a_placement_is_answered_whatever_happens_to_it(
     monkeypatch.setattr(assembly.runtime, "post", answers.append)
     assembly._store_placement(StorePlacement(7, "smtp_pop", "mailrelay", 2))
     assert answers == [EpochStored(7, Outcome.FAILED)]
+
+
+@pytest.mark.reported("C7")
+def test_a_store_that_cannot_be_written_is_one_line_in_a_while_for_all_that_is_asked(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assembly, why = assembled(site), "full"
+
+    def fail(*_asked: object) -> None:
+        raise StoreError(why)
+
+    monkeypatch.setattr(assembly._keeper, "place", fail)
+    monkeypatch.setattr(assembly._keeper, "remember", fail)
+    for number in range(100):
+        assembly._store_placement(StorePlacement(number, "smtp_pop", "mailrelay", 2))
+        assembly._remember(Remember(number, "{}"))
+    why = "gone"
+    assembly._remember(Remember(7, "{}"))
+    assert [record.message for record in caplog.records] == ["full", "gone"]
 
 
 @pytest.mark.reported("C7")

@@ -15,6 +15,7 @@ from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from hactrl.connections import FIRST_PAUSE, LONGEST_PAUSE, MOST_HELD, Connections, Doorkeeper
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
+from hactrl.journal import STRANGER_PAUSE, STRANGERS
 from hactrl.switches import Counters, Session
 from hactrl.wire import DatapathWire
 
@@ -317,3 +318,70 @@ def wait_for(holds: Callable[[], bool]) -> None:
     with eventlet.Timeout(20):
         while not holds():
             eventlet.sleep(0.01)
+
+
+def not_served(door: Door, datapath: Datapath, defect: str = "a defect") -> None:
+    try:
+        raise ValueError(defect)
+    except ValueError:
+        door.connections.failed(datapath, "EventOFPPortStatus")
+    door.let_run()
+
+
+def test_a_switch_that_was_not_served_ends_and_may_come_again_at_once(door: Door) -> None:
+    first = door.arrive(REAL)
+    door.take(first)
+    not_served(door, first)
+    assert first.closed
+    assert not door.is_switch(first)
+    door.take(door.arrive(REAL))
+    details = (("event", "EventOFPPortStatus"), ("switch", "o1"), ("address", REAL))
+    assert door.events == [
+        SwitchConnected("o1", frozenset({1}), replaces=False),
+        Noticed("event.failed", details=details),
+        SwitchLost("o1"),
+        SwitchConnected("o1", frozenset({1}), replaces=False),
+    ]
+
+
+def test_a_stranger_that_was_not_served_is_closed_and_the_switch_stays(door: Door) -> None:
+    real = door.arrive(REAL)
+    stranger = Datapath(STRANGER)
+    not_served(door, stranger)
+    assert stranger.closed
+    assert door.is_switch(real)
+
+
+def test_a_defect_that_comes_again_and_again_is_one_traceback_and_one_entry_in_a_while(
+    door: Door, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(100):
+        not_served(door, door.arrive(REAL))
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+    assert "ValueError: a defect" in caplog.text
+    assert len([e for e in door.events if isinstance(e, Noticed)]) == 1
+
+
+def test_who_misbehaves_is_journalled_by_the_name_of_the_switch_that_it_is(door: Door) -> None:
+    real = door.arrive(REAL)
+    for datapath in (real, Datapath(STRANGER)):
+        door.connections.misbehaved(datapath, "too much")
+    assert [event.details for event in door.events if isinstance(event, Noticed)] == [
+        (("peer", "o1"), ("address", REAL), ("reason", "too much")),
+        (("peer", "stranger"), ("address", STRANGER), ("reason", "too much")),
+    ]
+
+
+@pytest.mark.reported("C6")
+def test_who_makes_up_datapath_ids_causes_few_entries_and_hides_no_impostor(door: Door) -> None:
+    door.take(door.arrive(REAL))
+    for number in range(10 * STRANGERS):
+        door.arrive(STRANGER, 0xBAD000 + number)
+    door.arrive(STRANGER)
+    while not (kinds := [e.kind for e in door.events if isinstance(e, Noticed)])[STRANGERS + 1 :]:
+        eventlet.sleep(0.01)
+    assert kinds == ["switch.unknown"] * (STRANGERS + 1) + ["switch.refused"]
+    door.now += STRANGER_PAUSE
+    door.arrive(STRANGER, 0xBAD)
+    assert isinstance(door.events[-1], Noticed)
+    assert ("datapath_id", "0xbad") in door.events[-1].details

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import resource
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -103,8 +104,20 @@ def test_a_controller_whose_key_no_switch_could_be_served_with_ends_with_one_lin
     assert trouble in line
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """These tests may run where nobody sits at a terminal, which programs inherit."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.reported("A6")
-def test_a_controller_that_is_told_to_end_has_its_journal_on_disk(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_controller_that_is_told_to_end_does_so_by_that_signal_with_its_journal_on_disk(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with running(tmp_path) as controller:
         token = Path(load(tmp_path / "site.yaml").controller.operator_token).read_text().strip()
         url = f"http://127.0.0.1:{controller.rest}/v1/servers/smtp_pop/disable"
@@ -116,11 +129,23 @@ def test_a_controller_that_is_told_to_end_has_its_journal_on_disk(tmp_path: Path
             trust_env=False,
         )
         assert answer.status_code == 202
-        controller.process.terminate()
-        controller.process.wait(30.0)
+        controller.process.send_signal(number)
+        assert controller.process.wait(30.0) == -number
         with closing(sqlite3.connect(tmp_path / "hactrl.sqlite")) as store:
             kinds = [kind for (kind,) in store.execute("SELECT kind FROM journal")]
         assert "request.accepted" in kinds
+
+
+def test_what_makes_a_controller_settle_does_not_end_unheard(tmp_path: Path) -> None:
+    command_line = command(own_site(tmp_path))
+    at = command_line.index("-c") + 1
+    defect = "import hactrl.runtime; hactrl.runtime.Runtime.settle = lambda self: 1 / 0\n"
+    command_line[at] = defect + command_line[at]
+    done = subprocess.run(
+        command_line, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert done.returncode == 70
+    assert "settling failed; the controller ends" in done.stderr
 
 
 @pytest.mark.reported("C2")

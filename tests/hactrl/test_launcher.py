@@ -216,6 +216,11 @@ def test_who_asks_half_a_request_is_hung_up_on() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_that_all_has_ended_by_itself_is_no_good_end() -> None:
+    manager = SimpleNamespace(main=lambda **_: None)
+    assert launcher.run(manager, []) == 70
+
+
 #: A listener that ends, as no listener should, under what Ryu starts.
 LISTENER_ENDS = """
 import errno, types
@@ -309,6 +314,16 @@ class TestTls:
         handler(with_server, "the silent one")
         assert with_client.recv(1) == b""
         assert "TLS handshake with the silent one failed" in caplog.text
+
+    @pytest.mark.reported("C6")
+    def test_who_fails_again_and_again_is_one_line(
+        self, handler: launcher.Handler, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for port in range(100):
+            with_server, with_client = socket.socketpair()
+            with_client.close()
+            handler(with_server, ("192.0.2.1", port))
+        assert len([r for r in caplog.records if "TLS handshake" in r.message]) == 1
 
     def test_asks_for_a_switch_s_certificate_when_an_authority_is_named(
         self, key_and_certificate: tuple[str, str]

@@ -224,6 +224,7 @@ class TestServing:
             with eventlet.connect(("127.0.0.1", door.port)) as client:
                 assert client.recv(1) == b""
         assert "defect" in caplog.text
+        assert len([r for r in caplog.records if r.exc_info]) == 1, "one traceback in a while"
         door.close()
         greenlet.kill()
 

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
-from live_controller import PATIENCE, START, Controller, controller, handshake, message, wait_until
+from live_controller import (
+    PATIENCE,
+    START,
+    Controller,
+    controller,
+    handshake,
+    message,
+    port,
+    wait_until,
+)
 from ryu.ofproto import ofproto_v1_3 as ofproto
 
 #: Of the example's switches o1 and o2, and of none.
@@ -15,10 +25,18 @@ O1, O2, NOBODY = 0x11, 0x12, 0xBAD
 #: A switch of these tests answers an echo when the machine lets it.
 PATIENT = f"import hactrl.connections; hactrl.connections.ECHO_DEADLINE = {PATIENCE}\n"
 
+#: What is told of this port is not dealt with.
+DEFECTIVE = 99
+DEFECT = f"""
+from flows import openflow
+told = openflow.port_change
+openflow.port_change = lambda said: told(said if said.desc.port_no != {DEFECTIVE} else None)
+"""
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
-    with controller(tmp_path_factory.mktemp("controller"), PATIENT + START) as found:
+    with controller(tmp_path_factory.mktemp("controller"), PATIENT + DEFECT + START) as found:
         yield found
 
 
@@ -65,3 +83,38 @@ def test_of_two_switches_with_one_id_the_first_stays_and_the_second_gets_no_rule
     assert ofproto.OFPT_FLOW_MOD not in stranger.seen
     assert running.is_connected("o1")
     assert not [e for e in running.journal("switch.lost") if e["details"]["switch"] == "o1"]
+
+
+@pytest.mark.reported("C3")
+def test_a_switch_whose_news_cannot_be_dealt_with_is_hung_up_on_and_may_come_again(
+    running: Controller,
+) -> None:
+    changed = struct.pack("!B7x", ofproto.OFPPR_MODIFY) + port(DEFECTIVE)
+    switch = running.connect(O2)
+    assert switch.answer(ofproto.OFPT_ROLE_REQUEST)
+    wait_until(lambda: running.is_connected("o2"), "o2 to be connected")
+    switch.socket.sendall(message(ofproto.OFPT_PORT_STATUS, 9, changed))
+    assert not switch.answer(ofproto.OFPT_HELLO)
+    (entry,) = running.journal("event.failed")
+    details = {"event": "EventOFPPortStatus", "switch": "o2", "address": "127.0.0.1"}
+    assert entry["details"] == details
+    assert "Traceback" in running.log()
+    assert serves(running)
+
+
+@pytest.mark.reported("C6")
+def test_a_stranger_that_sends_what_no_switch_sends_is_journalled(running: Controller) -> None:
+    place, own = ("127.0.0.1", running.openflow), ("127.0.0.2", 0)
+    details = {
+        "peer": "stranger",
+        "address": "127.0.0.2",  # unlike in other tests, because each is told for once in a while
+        "reason": "message 200, which no switch sends",
+    }
+
+    def told() -> bool:
+        entries = running.journal("openflow.disconnected")
+        return details in [entry["details"] for entry in entries]
+
+    with socket.create_connection(place, timeout=PATIENCE, source_address=own) as stranger:
+        stranger.sendall(message(200, 1))
+        wait_until(told, "the stranger to be journalled")

@@ -12,10 +12,11 @@ import pytest
 from rest_fixture import TOKEN, Controller
 from webob import Request, Response
 
+from hactrl import words
 from hactrl.engine.effects import Record
 from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
 from hactrl.engine.state import Failure
-from hactrl.journal import Entry
+from hactrl.journal import STRANGERS, Entry
 from hactrl.rest.limits import LARGEST_BODY
 from hactrl.rest.router import Permission, Router
 from hactrl.store_file import StoreError
@@ -104,6 +105,43 @@ def test_another_scheme_is_no_token(controller: Controller) -> None:
 def test_a_token_with_letters_beyond_ascii_is_wrong_and_no_defect(controller: Controller) -> None:
     response = ask(controller, "POST", "/v1/roles/web/failover", MOVE, token="\xe9\xff")
     assert response.status_int == HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.reported("C6")
+def test_who_has_no_token_is_journalled_once_in_a_while_for_each_of_so_many_addresses(
+    controller: Controller,
+) -> None:
+    before = len(controller.journal)
+    for _ in range(3):
+        for number in range(2 * STRANGERS):
+            peer = {"REMOTE_ADDR": f"192.0.2.{number}"}
+            request = Request.blank("/v1/roles/web/retry", environ=peer, method="POST")
+            request.authorization = ("Bearer", "wrong")
+            request.get_response(controller.api)
+    ask(controller, "GET", "/v1/status", token="wrong")
+    entries = controller.journal[before:]
+    assert {entry.kind for entry in entries} == {"operator.refused"}
+    told = [entry.details for entry in entries]
+    assert told == [
+        {"address": f"192.0.2.{number}", "token": "wrong"} for number in range(STRANGERS + 1)
+    ]
+    assert words.entry("operator.refused", told[0]) == (
+        "192.0.2.0 asked for what only the operator may, with a wrong token: refused"
+    )
+
+
+def test_who_forgets_his_token_is_told_apart_from_who_has_a_wrong_one(
+    controller: Controller,
+) -> None:
+    before = len(controller.journal)
+    for token in (None, "wrong", None):
+        request = Request.blank(
+            "/v1/roles/web/retry", environ={"REMOTE_ADDR": "::1"}, method="POST"
+        )
+        if token:
+            request.authorization = ("Bearer", token)
+        request.get_response(controller.api)
+    assert [entry.details["token"] for entry in controller.journal[before:]] == ["none", "wrong"]
 
 
 def test_a_route_without_a_permission_cannot_be_registered() -> None:
@@ -220,9 +258,12 @@ def test_a_defect_is_told_without_its_secrets(
         raise RuntimeError("secret")
 
     controller.api.router.add("GET", "/broken", Permission.READ, broken)
-    response = ask(controller, "GET", "/broken")
-    assert problem(response)["status"] == HTTPStatus.INTERNAL_SERVER_ERROR
-    assert "secret" not in response.text
+    for _ in range(10):
+        response = ask(controller, "GET", "/broken")
+        assert problem(response)["status"] == HTTPStatus.INTERNAL_SERVER_ERROR
+        assert "secret" not in response.text
+    (record,) = caplog.records
+    assert record.exc_info
     assert "secret" in caplog.text
 
 
@@ -392,6 +433,8 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
     refused = Record("agent.refused", "", (("peer", "agent"), ("refusal", "twin")))
     controller.api.happenings.observe(refused)
     controller.api.happenings.observe(Record("switch.refused", "", (("switch", "o1"),)))
+    controller.api.happenings.observe(Record("openflow.disconnected", "", (("peer", "o1"),)))
+    controller.api.happenings.observe(Record("operator.refused", "", (("token", "wrong"),)))
     lines = ask(controller, "GET", "/metrics", token=None).text.splitlines()
     for line in (
         'hactrl_role_active{role="web",server="mailrelay"} 1.0',
@@ -407,6 +450,8 @@ def test_metrics_show_what_is_and_count_what_happened(controller: Controller) ->
         'hactrl_requests_total{kind="failover",result="accepted"} 1.0',
         'hactrl_agents_refused_total{peer="agent",refusal="twin"} 1.0',
         'hactrl_switch_strangers_total{reason="refused"} 1.0',
+        'hactrl_openflow_disconnected_total{peer="o1"} 1.0',
+        'hactrl_operators_refused_total{token="wrong"} 1.0',
     ):
         assert line in lines
     healthy = 'interface="A",role="mailrelay",server="mailrelay",service="smtp"'

@@ -320,13 +320,26 @@ def test_a_probe_that_knows_nothing_has_no_verdict(controller: Controller) -> No
 
 
 def test_it_has_settled_after_a_while_whoever_is_silent(
-    controller: Controller, alarms: list[Alarm]
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    slept = list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 1:  # meanwhile there is more to be heard than was known
+            monkeypatch.setattr(controller.runtime, "_look_round", slept[0] + 5.0)
+        controller.now += seconds
+        for _ in range(20):
+            hub_sleep(0)
+
+    hub_sleep = eventlet.sleep
     controller.tell(*switches())
-    controller.now += look_round(targets(controller.runtime.state.site))
-    assert alarms[0].delay == pytest.approx(controller.now - STARTED)
-    alarms[0].ring()
+    assert controller.last("outer").provisional
+    with monkeypatch.context() as patched:
+        patched.setattr(shell.eventlet, "sleep", sleep)
+        controller.runtime.settle()
     controller.tell()
+    assert slept[:2] == [pytest.approx(look_round(targets(controller.runtime.state.site))), 5.0]
     assert not controller.last("outer").provisional
 
 

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +31,7 @@ from hactrl.engine.events import (
     LeaseAsked,
     Proof,
 )
+from hactrl.listeners import AGENTS, open_door, rooms
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from mininet_lab.loop_device import LoopDevice
 from topology.model import Network
@@ -63,16 +63,18 @@ class FakeController:
         self.events: list[Event] = []
         self._events: LightQueue = LightQueue()
         self._operation = 0
-        self.server = AgentServer(self.site, self.tokens, self._emit)
-        self.server.start()
+        self.server = self._served(listen)
         self.port = self.server.port
 
     def restart(self) -> None:
         """A new controller process on the same port would look like this to its agents."""
-        listen = Listen("127.0.0.1", self.port)
-        self.site = replace(self.site, controller=replace(self.site.controller, agents=listen))
-        self.server = AgentServer(self.site, self.tokens, self._emit)
-        self.server.start()
+        self.server = self._served(Listen("127.0.0.1", self.port))
+
+    def _served(self, listen: Listen) -> AgentServer:
+        server = AgentServer(self.site, self.tokens, self._emit)
+        eventlet.spawn_n(server.serve, open_door(AGENTS, listen, rooms(self.site)[AGENTS]))
+        eventlet.sleep(0)  # so that it knows its door
+        return server
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)
