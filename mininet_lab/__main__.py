@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mininet_lab import evaluations, scenarios
+from mininet_lab import evaluations, results, scenarios
 from mininet_lab.evaluations import UnknownEvaluationError
 from mininet_lab.isolate import LabBusyError, Workplace, run_isolated
 from mininet_lab.report import Story
@@ -20,6 +20,11 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 #: Exit status for what was asked wrongly or cannot be done now; 1 is a scenario that failed.
 _REFUSED = 2
+
+Publish = Annotated[
+    bool,
+    typer.Option("--publish", help="Write results to docs/evaluation, not to results."),
+]
 
 
 @app.command("list")
@@ -43,12 +48,15 @@ def run(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
+    publish: Publish = False,
 ) -> None:
     """Play a scenario; exit 0 if everything that it promises held."""
     try:
         scenarios.find(name)
     except UnknownScenarioError as error:
         _refuse(str(error))
+    if publish:
+        results.publish()
     _run_inside(name, Options(runs, control, seed))
 
 
@@ -57,12 +65,15 @@ def evaluate(
     name: str,
     runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,
     seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
+    publish: Publish = False,
 ) -> None:
     """Evaluate algorithms; needs neither root nor a network."""
     try:
         evaluation = evaluations.find(name)
     except UnknownEvaluationError as error:
         _refuse(str(error))
+    if publish:
+        results.publish()
     story = Story(name)
     evaluation.play(Options(runs=runs, seed=seed), story)
     sys.exit(story.finish())

@@ -1,4 +1,4 @@
-"""Results files: `results/NAME.json`, in the one shape that all evaluations use."""
+"""Results files, `NAME.json`, in the one shape that all evaluations use."""
 
 from __future__ import annotations
 
@@ -13,8 +13,21 @@ from pathlib import Path
 
 from mininet_lab.isolate import CHECKOUT
 
-#: `HACTRL_LAB_RESULTS`, else `results` in the checkout.
-RESULTS = Path(os.environ.get("HACTRL_LAB_RESULTS", CHECKOUT / "results")).absolute()
+#: Names the directory that results are written to.
+DIRECTORY = "HACTRL_LAB_RESULTS"
+
+#: The figures that documents quote; git keeps these, and no others.
+PUBLISHED = CHECKOUT / "docs" / "evaluation"
+
+
+def directory() -> Path:
+    """`HACTRL_LAB_RESULTS`, else `results` in the checkout."""
+    return Path(os.environ.get(DIRECTORY, CHECKOUT / "results")).absolute()
+
+
+def publish() -> None:
+    """What this process, and those that it starts, write from now on is published."""
+    os.environ[DIRECTORY] = str(PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,10 @@ class Results:
         self.cases.append(added)
         return added
 
-    def write(self, directory: Path = RESULTS) -> Path:
-        directory.mkdir(parents=True, exist_ok=True)
+    def write(self, into: Path | None = None) -> Path:
+        """The file, in `into` or in `directory()`."""
+        into = into or directory()
+        into.mkdir(parents=True, exist_ok=True)
         content = {
             "name": self.name,
             "started": self.started,
@@ -56,7 +71,7 @@ class Results:
             "seed": self.seed,
             "cases": [asdict(case) for case in self.cases],
         }
-        file = directory / f"{self.name}.json"
+        file = into / f"{self.name}.json"
         file.write_text(json.dumps(content, indent=2) + "\n")
         return file
 

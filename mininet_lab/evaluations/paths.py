@@ -20,7 +20,7 @@ import networkx as nx
 from mininet_lab.graphs import Graph, zoo
 from mininet_lab.plot import plot_ratios
 from mininet_lab.report import Story
-from mininet_lab.results import RESULTS, Results
+from mininet_lab.results import Results, directory
 from mininet_lab.scenarios import Options
 from topology.spread import Load, load, spread
 
@@ -65,7 +65,9 @@ def play(options: Options, story: Story) -> None:
     tell_worse(story, results, every)
     ratios = {way: per_graph(found, way, "crossings") for way in WAYS[1:]}
     heaviest = {way: per_graph(found, way, "heaviest") for way in WAYS[1:]}
-    file = plot_ratios(RESULTS / "paths.svg", {"crossings": ratios, "most loaded link": heaviest})
+    file = plot_ratios(
+        directory() / "paths.svg", {"crossings": ratios, "most loaded link": heaviest}
+    )
     story.tell(f"figures are in {results.write()}, and drawn in {file}")
 
 

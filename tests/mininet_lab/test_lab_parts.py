@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mininet_lab import results as results_files
 from mininet_lab import scenarios
 from mininet_lab.connections import Attempt, split_target, summarize
-from mininet_lab.isolate import LabBusyError, Workplace
+from mininet_lab.isolate import CHECKOUT, LabBusyError, Workplace
 from mininet_lab.loop_device import attached
 from mininet_lab.ovs import count_changes, flow_key
 from mininet_lab.report import Story
@@ -123,6 +124,16 @@ def test_leftovers_go_but_for_the_logs_when_asked(tmp_path: Path) -> None:
     assert (disk.exists(), log.exists()) == (False, True)
     workplace.remove_leftovers()
     assert not workplace.run.exists()
+
+
+def test_results_are_published_only_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(results_files.DIRECTORY, raising=False)
+    assert results_files.directory() == CHECKOUT / "results"
+    monkeypatch.setenv(results_files.DIRECTORY, "elsewhere")
+    results_files.publish()
+    assert results_files.directory() == CHECKOUT / "docs" / "evaluation"
 
 
 def test_a_results_file_has_the_shape_that_evaluations_share(tmp_path: Path) -> None:
