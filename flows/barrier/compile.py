@@ -18,8 +18,8 @@ rules that let it speak.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 
 from flows.barrier import admit, arp, forward, policy, steer
@@ -54,9 +54,7 @@ def _forward(reads: forward.Reads) -> RuleSet:
     return RuleSet.of(forward.rules(reads), forward.groups(reads))
 
 
-@lru_cache(maxsize=64)
 def _policy(barrier: Barrier) -> RuleSet:
-    """One object for all switches of a segment."""
     meter = Meter(barrier.error_meter, ERROR_RATE, ERROR_BURST, f"errors on {barrier.name}")
     return RuleSet.of(policy.rules(barrier), meters=(meter,))
 
@@ -107,8 +105,9 @@ class Segment:
     _whole: dict[str, RuleSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        once = {"policy": replace(STAGES["policy"], part=cache(_policy))}  # for all switches
         groups = map(_group_of, self.barrier.addresses)
-        self._stages = (*STAGES.values(), *groups)
+        self._stages = (*(STAGES | once).values(), *groups)
 
     def at(self, situation: Situation) -> Callable[[str], RuleSet]:
         """What each of the segment's switches should hold in a situation, by its name."""
