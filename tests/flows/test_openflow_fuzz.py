@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_port import free_port
 from openflow_frames import Octets, frames
 
 from flows.openflow import frame_check
@@ -40,8 +41,7 @@ class Controller:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address: tuple[str, int] = free.getsockname()
+        self.address = ("127.0.0.1", free_port())
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-c", "from hactrl.launcher import main; main()"),

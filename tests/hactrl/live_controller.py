@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from free_port import free_port
 from ryu.ofproto import ofproto_v1_3 as ofproto
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
@@ -136,7 +137,7 @@ class Controller:
 @contextmanager
 def controller(directory: Path, start: str = START, **environment: str) -> Iterator[Controller]:
     """Runs until the end; `start` is the Python that starts it."""
-    openflow, agents, rest = free_ports(3)
+    openflow, agents, rest = (free_port() for _ in range(3))
     text = EXAMPLE.read_text().replace("/run/hactrl", str(directory))
     for old, new in (
         ("127.0.0.1:6653", f"127.0.0.1:{openflow}"),
@@ -164,11 +165,3 @@ def controller(directory: Path, start: str = START, **environment: str) -> Itera
             switch.close()
         process.kill()
         process.wait()
-
-
-def free_ports(number: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listening.getsockname()[1] for listening in sockets]
-    for listening in sockets:
-        listening.close()
-    return ports

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+from free_port import free_port
 
 from hactrl.site import load
 
@@ -23,11 +24,6 @@ MAIN += "from hactrl.launcher import main; sys.exit(main())"
 
 #: Seconds for a controller to start, on a machine with much else to do.
 PATIENCE = 60.0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def own_site(directory: Path, **listen: str) -> Path:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 import pytest
+from free_port import free_port
 
 from hactrl.health.dialogues import (
     AbandonedError,
@@ -173,9 +174,7 @@ def test_a_greeting_without_its_end_of_line_is_no_greeting() -> None:
 
 
 def test_a_port_where_nobody_listens_refuses() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    assert asyncio.run(converse("smtp", IPV4, port, TIMEOUT)).cause is Cause.REFUSED
+    assert asyncio.run(converse("smtp", IPV4, free_port(), TIMEOUT)).cause is Cause.REFUSED
 
 
 class TestStoppedServer:

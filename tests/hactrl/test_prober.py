@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +14,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
+from free_port import free_port
 
 from hactrl.engine.events import ProbeChanged, Verdict
 from hactrl.health.targets import (
@@ -233,11 +233,9 @@ def test_another_reply_code_is_told_though_the_verdict_stays() -> None:
 
 def test_a_refusal_is_reported_without_a_second_one() -> None:
     async def test() -> None:
-        with socket.create_server(("127.0.0.1", 0)) as closed:
-            port = closed.getsockname()[1]
         async with prober() as process:
             # A second probe would come after the test has given up.
-            process.probe(replace(BASE, port=port, interval=3600.0))
+            process.probe(replace(BASE, port=free_port(), interval=3600.0))
             assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused")
 
     run(test)

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
@@ -50,11 +51,6 @@ def site_file(tmp_path: Path) -> Path:
     file = tmp_path / "site.yaml"
     file.write_text(text)
     return file
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def site_packages(environment: Path) -> Path:
