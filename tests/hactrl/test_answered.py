@@ -112,7 +112,7 @@ def test_the_answer_is_for_who_was_asked() -> None:
 def test_a_power_fence_that_cannot_be_started_at_all_has_failed(command: tuple[str, ...]) -> None:
     events: LightQueue = LightQueue()
     PowerFencer({"one": PowerFence(command, 5.0)}, events.put).fence(FencePower(7, "one"))
-    assert events.get(timeout=5) == PowerFenced(7, "one", Outcome.FAILED)
+    assert events.get(timeout=60) == PowerFenced(7, "one", Outcome.FAILED)
 
 
 @pytest.mark.reported("C5")
@@ -123,7 +123,7 @@ def test_a_power_fence_that_fails_while_it_runs_has_failed(monkeypatch: pytest.M
     monkeypatch.setattr(power, "_outcome", fail)
     events: LightQueue = LightQueue()
     PowerFencer({"one": PowerFence(("true",), 5.0)}, events.put).fence(FencePower(7, "one"))
-    assert events.get(timeout=5) == PowerFenced(7, "one", Outcome.FAILED)
+    assert events.get(timeout=60) == PowerFenced(7, "one", Outcome.FAILED)
 
 
 class TestPlacement:
