@@ -21,8 +21,8 @@ What proves that an entry is gone:
 
     RELEASED     its agent says that it holds nothing, at an epoch not below the entry's, with the
                  boot that was entered, and over a connection over which it had the role: an agent
-                 that has not heard of that epoch may still obey a late ASSUME, and is asked to
-                 release first
+                 that has not heard of an epoch above that of its ASSUME may still obey it, late,
+                 and is asked to release first
     POWER        its power is proven off since it was entered
     PERSON       a person says by name that it is off; which is why it counts as much as POWER
     LEASE        its lease and margin have ended by our clock, and from then on nobody renews it.
@@ -255,7 +255,10 @@ def assuming(turn: Turn, role: str, server: str, epoch: int) -> None:
     if ledger.vouches(turn.state, role, server):
         had = replace(agent, had=agent.had | {role})
         turn.update(agents=with_item(turn.state.agents, server, had))
-    enter(turn, role, server, Holder(epoch, expires, boot=agent.boot, inherited=inherited))
+    # At this epoch it may have been asked to release, too, and may have said that it holds nothing
+    # before it hears the order: only what it says at a higher one proves anything.
+    holder = Holder(epoch + 1, expires, boot=agent.boot, inherited=inherited)
+    enter(turn, role, server, holder)
 
 
 def hear(turn: Turn, server: str, held: Held) -> None:

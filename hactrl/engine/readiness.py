@@ -145,6 +145,16 @@ def _sent_away(state: State, role: Role) -> Iterator[Obstacle]:
                 yield Obstacle(Reason.TRY_AGAIN, subject, found.said or found.reason)
 
 
+def _out_of_hand(state: State, role: Role) -> Iterator[Obstacle]:
+    """Switches of the role's segments that are away: nobody knows which of their ports are up, and
+    nobody could steer there."""
+    network = state.site.network
+    for segment in role.segments:
+        for switch in network.switches_of(segment):
+            if not state.switches.get(switch.name, SwitchState()).connected:
+                yield Obstacle(Reason.NOT_STEERED, switch.name)
+
+
 def _lacks(state: State, role: str, server: str, now: float) -> tuple[Obstacle, ...]:
     """Why one should not count on a server: it lacks something, or has failed at the role."""
     failure = state.failures.get((role, server))
@@ -163,6 +173,7 @@ def _unprotected(state: State, role: Role, now: float) -> Iterator[Obstacle]:
         yield Obstacle(Reason.NOT_PLACED, name)
         return
     yield from _not_served(state, role)
+    yield from _out_of_hand(state, role)
     yield from sight.of_role(state, name, now)
     lacks = {s: _lacks(state, name, s, now) for s in role.servers if s != live}
     if all(lacks.values()):

@@ -100,10 +100,11 @@ class Whose(Enum):
 class Holder:
     """A server that may be using a role's resources, until there is a proof that it does not.
 
-    `epoch` is the highest with which it may have been given them. `expires` is when its lease
-    ends at the latest, margin included; None where no lease binds it. `boot` is the one that was
-    given them, where `whose` says that one is known. `inherited` is how an earlier boot of the
-    server was proven gone, as long as that limits what may be said to the next owner.
+    `epoch` is what its agent must have heard of when it says that it has let go: above any with
+    which it was asked to assume since the start. `expires` is when its lease ends at the latest,
+    margin included; None where no lease binds it. `boot` is the one that was given them, where
+    `whose` says that one is known. `inherited` is how an earlier boot of the server was proven
+    gone, as long as that limits what may be said to the next owner.
     """
 
     epoch: int

@@ -18,7 +18,8 @@ Another target means a new epoch, and so begins at STORE.
 
 The origin's power is cut only by an unplanned change. A planned one becomes unplanned when
 nobody serves any more: its target has failed after it was asked to assume, or its release
-failed and the origin's agent is gone too, so that nobody knows who holds the resource.
+failed, or could not be asked for, and the origin's agent is gone too, so that nobody knows who
+holds the resource.
 """
 
 from __future__ import annotations
@@ -176,10 +177,17 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
     if ownership.may_assume(turn.state, role, target):
         busy = better or being_released(turn.state, role, target)
         return Progress.WAIT if busy else Progress.DONE
-    if takeover.planned and any(release_failed(turn.state, takeover, server) for server in others):
+    if takeover.planned and any(_does_not_release(turn, takeover, server) for server in others):
         return Progress.FAILED
     _wait_for(turn, takeover, tuple(Obstacle(Reason.NO_PROOF, server) for server in others))
     return Progress.FAILED if _origin_is_well(turn, takeover) else Progress.WAIT
+
+
+def _does_not_release(turn: Turn, takeover: Takeover, server: str) -> bool:
+    """It was asked in vain, or cannot even be asked, for as long as the step may last."""
+    asked = being_released(turn.state, takeover.role, server)
+    failed = release_failed(turn.state, takeover, server)
+    return failed or (not asked and turn.reached(takeover.deadline))
 
 
 def _fence_failed(turn: Turn, takeover: Takeover) -> None:

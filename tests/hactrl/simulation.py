@@ -224,6 +224,7 @@ class Host:
     hangs: bool = False  # looks able to take the role, and does not come to an end with it
     no_lease: bool = False  # the guard's way to the controller is cut
     backlog: list[Callable[[], None]] = field(default_factory=list)  # while frozen
+    hung: list[Callable[[], None]] = field(default_factory=list)  # while it hangs
     twin: Twin | None = None
 
     @property
@@ -669,6 +670,9 @@ class World:
     def take(self, host: Host, asked: AskAgent) -> None:
         """Mount the spool, start daemons, wait until they answer."""
         copy, life = host.copy, host.copy.life
+        if asked.epoch < copy.epoch:  # overtaken while it waited for its lease
+            self.answer(host, asked, Outcome.REFUSED)
+            return
         self.check_epoch(host, asked.epoch)
         copy.using = True
         self.check_users()
@@ -683,7 +687,9 @@ class World:
             self.set_holding(host, Holding.FAILED if fails else Holding.HELD)
             self.answer(host, asked, Outcome.FAILED if fails else Outcome.DONE)
 
-        if not host.hangs:
+        if host.hangs:
+            host.hung.append(done)
+        else:
             self.after(self.random.choice((0.02, 0.1, 1.0)), done)
 
     def set_holding(self, host: Host, holding: Holding) -> None:
@@ -983,6 +989,13 @@ class World:
         self.common_cause = ""
         self.world_changed()
 
+    def end_hanging(self, host: Host) -> None:
+        """What it waited for (a disk, a name) is there again."""
+        host.hangs = False
+        hung, host.hung = host.hung, []
+        for action in hung:
+            action()
+
     def set_flag(self, name: str, value: bool) -> Callable[[Host], None]:
         def act(_host: Host) -> None:
             setattr(self, name, value)
@@ -1061,7 +1074,7 @@ class World:
         ),
         "never ends taking the mail": (
             lambda _, h: setattr(h, "hangs", True),
-            lambda _, h: setattr(h, "hangs", False),
+            end_hanging,
         ),
         "request mail": (lambda w, h: w.request(RequestKind.FAILOVER, h), None),
         "request relay": (lambda w, h: w.request(RequestKind.FAILOVER, h, RELAY), None),
@@ -1088,7 +1101,8 @@ class World:
         self.thaw_controller(next(iter(self.hosts.values())))
         for host in self.hosts.values():
             self.twin_goes(host)
-            host.no_lease = host.hangs = host.treacherous = False
+            host.no_lease = host.treacherous = False
+            self.end_hanging(host)
             self.mend_service(host)
             self.plug(host)
             if host.frozen:
@@ -1120,10 +1134,11 @@ class World:
         self.after(0.5, self.watch)
 
     def watch_protection(self, role: Role, asked: bool) -> None:
-        """A role that could not lose its server is not called protected for long."""
+        """A role that could not lose its server is not called protected for long. Of a copy of a
+        machine nobody knows what it could do before it is asked to."""
         live = self.state.placements[role.name].server
         others = (host for name, host in self.hosts.items() if name != live)
-        exposed = not any(self.is_able(role, host) for host in others)
+        exposed = not any(self.is_able(role, host) or host.twin for host in others)
         if not asked or not exposed or readiness.unprotected(self.state, self.now)[role.name]:
             self.exposed.pop(role.name, None)
         elif self.now - self.exposed.setdefault(role.name, self.now) > NOTICED_WITHIN:

@@ -131,6 +131,30 @@ def test_a_target_whose_connection_broke_is_asked_again() -> None:
     assert len(engine.asked(Verb.ASSUME)) == 2
 
 
+def test_a_word_at_the_epoch_of_its_assume_proves_nothing_after_a_release_at_it() -> None:
+    """The owner's daemon ended, and it is to take the role again: it is asked to release, does not
+    answer in time, and is asked to assume. What it says then may be the answer to the first."""
+    engine = Engine(make_site(power=False)).probe("beta", MAIL, Verdict.UNHEALTHY, "refused")
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.FAILED, 3))).stored()
+    assert [asked.epoch for asked in engine.asked(Verb.RELEASE)] == [4]
+    engine.wait(engine.site.timers.release_deadline + 0.1)
+    assert [asked.epoch for asked in engine.asked(Verb.ASSUME)] == [4]
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.NOTHING, 4)))
+    assert engine.state.holders[MAIL]["alpha"].proof is None
+    engine.tell(AgentReported("alpha", Held(MAIL, Holding.NOTHING, 5)))
+    assert engine.state.holders[MAIL]["alpha"].proof is Proof.RELEASED
+
+
+def test_a_planned_move_whose_owner_dies_before_it_can_be_asked_goes_on_by_force() -> None:
+    engine = Engine(make_site(lease=None))
+    engine.request(RequestKind.FAILOVER, MAIL, "beta")
+    engine.tell(AgentLost("alpha")).ports("alpha", False).stored()
+    assert not engine.asked(Verb.RELEASE)
+    engine.wait(engine.site.timers.fence_deadline + 0.1)
+    assert engine.recorded("takeover.escalated")
+    assert engine.last(FencePower).server == "alpha"
+
+
 # A controller that has started.
 
 

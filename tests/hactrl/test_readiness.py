@@ -109,9 +109,11 @@ def test_without_lease_and_power_fence_nothing_would_prove_a_dead_server_gone() 
 
 
 @pytest.mark.reported("A11")
-def test_a_switch_that_is_away_is_not_settled() -> None:
+def test_a_site_whose_switch_is_away_is_neither_settled_nor_protected() -> None:
     engine = Engine().tell(SwitchLost("inner"))
-    assert unsettled(engine) == ["the rules are not yet confirmed by inner"]
+    said = "the rules are not yet confirmed by inner"
+    assert unsettled(engine) == [said]
+    assert unprotected(engine) == {MAIL: [said]}, "nobody knows what is up there, or could steer"
 
 
 @pytest.mark.reported("A5")
