@@ -277,6 +277,7 @@ class World:
         self.last_wake = 0
         self.stored: dict[str, tuple[str, int]] = {}
         self.memory = ""
+        self.copied = False  # the store is an old copy, not what the last controller has left
         self.old_guards = self.random.random() < 0.3  # which do not say their boot
         self.controller_frozen = False
         self.unheard: list[tuple[Event, int | None]] = []  # while the controller is frozen
@@ -319,7 +320,9 @@ class World:
         self.unheard = []
         before = self.state
         self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
-        self.check_remembered(before)
+        if not self.copied:
+            self.check_remembered(before)
+        self.copied = False
         self.seen = {}
         self.rounds = {}
         self.prober_hung = False

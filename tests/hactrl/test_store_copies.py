@@ -415,6 +415,7 @@ def told(story: Story, floor: int = FLOOR) -> World:
     world.run_until(story.stops)
     world.stop_controller()
     world.stored, world.memory = copy
+    world.copied = True
 
     def start() -> None:
         world.start_controller()
