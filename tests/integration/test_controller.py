@@ -45,13 +45,18 @@ class Plant:
     controllers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start_controller(self, expected: Set[str] = frozenset()) -> None:
-        """Start, and wait until these switches (none named: all) have confirmed their rules."""
+        """Start, and wait until it has looked round, and these switches (none named: all) have
+        confirmed their rules: on an empty switch it installs provisional ones before."""
         output = (self.log.parent / "controller.log").open("a")
         program = str(PROGRAMS / "ryu-manager")
         words = (program, "hactrl", "--hactrl-site", str(self.site_file))
         self.controllers.append(self.ovs.start(*words, stdout=output, stderr=output))
         expected = expected or set(self.switches)
-        wait_until(lambda: self.is_current(expected), "switches to confirm their rules", 150.0)
+        wait_until(
+            lambda: not self.is_looking_round() and self.is_current(expected),
+            "switches to confirm their rules",
+            150.0,
+        )
 
     def kill_controller(self) -> None:
         self.ovs.run("pkill", "--signal", "KILL", "--full", "ryu-manager hactrl")
@@ -73,10 +78,18 @@ class Plant:
 
     def status(self) -> dict[str, Any]:
         """Of the switches, by name; empty if the controller does not answer."""
+        switches: dict[str, Any] = self._whole_status().get("switches", {})
+        return switches
+
+    def is_looking_round(self) -> bool:
+        """Whether the controller does not answer yet, or changes no switch that is set up."""
+        return "looking_round" in json.dumps(self._whole_status() or "looking_round")
+
+    def _whole_status(self) -> dict[str, Any]:
         command = ("curl", "--silent", "--max-time", "2", "http://127.0.0.1:8080/v1/status")
         answer = self.ovs.run(*command, check=False)
-        switches: dict[str, Any] = json.loads(answer)["switches"] if answer else {}
-        return switches
+        found: dict[str, Any] = json.loads(answer) if answer else {}
+        return found
 
     def is_current(self, expected: Set[str]) -> bool:
         current = {
