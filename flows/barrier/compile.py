@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from operator import is_
 from typing import Any
 
 from flows.barrier import admit, arp, forward, policy, steer
@@ -84,7 +85,7 @@ def _read_group(service: ServiceAddress, situation: Situation, switch: str) -> s
     return steer.GroupReads.of(situation, switch, service)
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Made:
     """The last part of a stage on one switch, and of what it was made."""
 
@@ -101,7 +102,7 @@ class Segment:
     barrier: Barrier
     _stages: tuple[Stage, ...] = ()
     _depends: list[tuple[Any, ...]] = field(default_factory=list)
-    _made: dict[str, list[_Made]] = field(default_factory=dict)
+    _made: dict[str, dict[int, _Made]] = field(default_factory=dict)
     _whole: dict[str, RuleSet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -122,41 +123,15 @@ class Segment:
     def _compiled(
         self, situation: Situation, depends: list[tuple[Any, ...]], switch: str
     ) -> RuleSet:
-        made = self._made.get(switch)
-        if made is None:
-            made = [
-                self._make(stage, on, situation, switch)
-                for stage, on in zip(self._stages, depends, strict=True)
-            ]
-            changed = True
-        else:
-            changed = False
-            for number, on in enumerate(depends):
-                if made[number].depends is not on:
-                    changed |= self._refresh(made, number, on, situation, switch)
-        if changed or switch not in self._whole:
-            self._made[switch] = made
-            self._whole[switch] = joined(one.part for one in made)
-        return self._whole[switch]
-
-    def _refresh(
-        self,
-        made: list[_Made],
-        number: int,
-        depends: tuple[Any, ...],
-        situation: Situation,
-        switch: str,
-    ) -> bool:
-        """Bring one stage up to date; whether its part is another one."""
-        one, stage = made[number], self._stages[number]
-        reads = stage.reads(situation, switch)
-        if reads == one.reads:
-            one.depends = depends
-            return False
-        made[number] = _Made(depends, reads, stage.part(reads))
-        return True
-
-    @staticmethod
-    def _make(stage: Stage, depends: tuple[Any, ...], situation: Situation, switch: str) -> _Made:
-        reads = stage.reads(situation, switch)
-        return _Made(depends, reads, stage.part(reads))
+        made = self._made.setdefault(switch, {})
+        for number, on in enumerate(depends):
+            if number not in made or made[number].depends is not on:
+                stage, one = self._stages[number], made.get(number)
+                reads = stage.reads(situation, switch)
+                same = one is not None and reads == one.reads
+                made[number] = _Made(on, reads, one.part if one and same else stage.part(reads))
+        parts = [one.part for one in made.values()]
+        whole = self._whole.get(switch)
+        if whole is None or not all(map(is_, whole.parts, parts)):
+            whole = self._whole[switch] = joined(parts)
+        return whole
