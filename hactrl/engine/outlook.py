@@ -35,6 +35,11 @@ PARTS = (
 CLOSED = frozenset({Step.FENCE, Step.ASSUME, Step.SERVE})
 
 
+def ports_up(state: State) -> dict[str, frozenset[int]]:
+    """The ports that are up on each switch that has told."""
+    return {name: switch.ports_up for name, switch in state.switches.items()}
+
+
 def outlook(state: State) -> Outlook:
     """All of the state that the rules depend on."""
     roles = state.site.roles.values()
@@ -46,7 +51,7 @@ def outlook(state: State) -> Outlook:
         ),
         speakers=tuple((role.name, speakers(state, role)) for role in roles),
         fenced=frozenset(state.fenced),
-        ports_up={name: switch.ports_up for name, switch in state.switches.items()},
+        ports_up=ports_up(state),
         nearest=tuple(
             (name, tuple(card.name for card in nearest.live(state, server)))
             for name, server in state.site.network.file_servers.items()

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from hactrl.engine import nearest
-from hactrl.engine.outlook import outlook
+from hactrl.engine.outlook import ports_up
 from hactrl.engine.reach import network_now
 from hactrl.engine.state import State, SwitchState
 from hactrl.rest.problem import ProblemError
@@ -70,7 +70,7 @@ def ways(state: State, down: Set[Attachment] = frozenset()) -> Ways:
     network = network_now(state.site.network, state.cabling)
     servers = state.site.network.file_servers.items()
     live = {name: nearest.live(then, server) for name, server in servers}
-    return Ways(LiveGraph.of(network, ports_up=outlook(then).ports_up), live)
+    return Ways(LiveGraph.of(network, ports_up=ports_up(then)), live)
 
 
 def _without(state: State, down: Set[Attachment]) -> State:
