@@ -100,11 +100,12 @@ def initial(
     Raises:
         ValueError: what was remembered cannot be read.
     """
-    entered = memory.entered(remembered)
+    kept = memory.loaded(remembered)
+    entered = kept.get("entered")
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         last = stored.get(role.name, (None, 0))
-        placements[role.name] = _placed(role, memory.placed(remembered, role.name, last), now)
+        placements[role.name] = _placed(role, memory.placed(kept, role.name, last), now)
         epochs[role.name] = last[1]
         if role.needs_fence:
             known = None if entered is None else entered.get(role.name, {})
@@ -121,7 +122,7 @@ def initial(
         sights=judging.starting(site, now),
     )
     state = replace(state, host_table=learning.remembered(state, hosts))
-    state = memory.restored(state, remembered, now)
+    state = memory.restored(state, kept, now)
     return replace(state, outlook=outlook(state))
 
 

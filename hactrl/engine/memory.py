@@ -16,7 +16,8 @@ never promises what a `kill -9` could take back.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,9 @@ from hactrl.engine.state import (
     Whose,
 )
 from hactrl.engine.turn import Turn
+
+#: What was written, as JSON gives it back.
+Kept = Mapping[str, Any]
 
 #: The kinds of requests that change nothing but the memory.
 KEPT_REQUESTS = frozenset(
@@ -156,55 +160,54 @@ def stays(state: State) -> dict[str, dict[str, Any]]:
     }
 
 
-def placed(written: str, role: str, stored: tuple[str | None, int]) -> tuple[str | None, int]:
+def loaded(written: str) -> Kept:
+    """What `text` has written; nothing where nothing was.
+
+    Raises:
+        ValueError: it is no such text.
+    """
+    with _told():
+        kept = json.loads(written) if written else {}
+        kept.keys()
+    found: Kept = kept
+    return found
+
+
+def placed(kept: Kept, role: str, stored: tuple[str | None, int]) -> tuple[str | None, int]:
     """Server and epoch of a role's placement: the stored ones, unless they are those of a change
     that was given up.
 
     Raises:
-        ValueError: what is written is no such text.
+        ValueError: it was not written by `text`.
     """
-    try:
-        stay = _loaded(written).get("stays", {}).get(role)
+    with _told():
+        stay = kept.get("stays", {}).get(role)
         if stay is None or stored[1] > stay["given_up"]:  # a later change was stored
             return stored
         return stay["server"], int(stay["epoch"])
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
 
 
-def entered(written: str) -> ownership.Entered | None:
-    """What is written of the ledger; None where nothing is.
+def restored(state: State, kept: Kept, now: float) -> State:
+    """A starting state with what was kept; of roles and servers that the site has no longer
+    nothing is taken.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: it was not written by `text`.
     """
-    try:
-        found: ownership.Entered | None = _loaded(written).get("entered")
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
-    return found
-
-
-def _loaded(written: str) -> Mapping[str, Any]:
-    loaded: Mapping[str, Any] = json.loads(written) if written else {}
-    return loaded
-
-
-def restored(state: State, written: str, now: float) -> State:
-    """A starting state with what `text` has written; of roles and servers that the site has no
-    longer nothing is taken.
-
-    Raises:
-        ValueError: it is no such text.
-    """
-    try:
-        state = _proven(_restored(state, _loaded(written), now))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"the engine's memory cannot be read: {error!r}") from error
+    with _told():
+        state = _proven(_restored(state, kept, now))
     return replace(state, kept=_parts(state), kept_at=now)
 
 
-def _restored(state: State, kept: Mapping[str, Any], now: float) -> State:
+def _restored(state: State, kept: Kept, now: float) -> State:
     roles, servers = state.site.roles, state.site.network.servers
     return replace(
         state,

@@ -364,7 +364,7 @@ GUARDS = {
         "all is settled",
     ),
     "a change that was given up is no placement": (
-        removed(memory, "placed", lambda _written, _role, stored: stored),
+        removed(memory, "placed", lambda _kept, _role, stored: stored),
         changed_mind,
         "moved by a restart",
     ),
