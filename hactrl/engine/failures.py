@@ -22,7 +22,7 @@ from dataclasses import replace
 
 from hactrl.engine.candidates import obstacles
 from hactrl.engine.standing import Standing, standing_of_candidate
-from hactrl.engine.state import Failure, Rest, State
+from hactrl.engine.state import Failure, HoldDown, Rest, State
 from hactrl.engine.turn import Turn, with_item
 
 #: Seconds: the longest pause before what failed is tried again.
@@ -84,6 +84,17 @@ def note_move(turn: Turn, role: str) -> None:
     moves = known.moves + 1 if known else 1
     until = turn.now + RESTS[min(moves, len(RESTS)) - 1]
     turn.update(rests=with_item(turn.state.rests, role, Rest(moves, until)))
+
+
+def hold_down(turn: Turn, role: str) -> None:
+    """Move the role by itself only after a pause, which doubles from one such to the next."""
+    timers = turn.state.site.timers
+    last = turn.state.hold_downs.get(role)
+    pause = timers.retry_pause
+    if last is not None and turn.now < last.until + timers.failback_hold:
+        pause = min(last.pause * 2, timers.failback_hold)
+    down = HoldDown(turn.now + pause, pause)
+    turn.update(hold_downs=with_item(turn.state.hold_downs, role, down))
 
 
 def forgiven(state: State, role: str, server: str | None = None) -> State:

@@ -56,7 +56,7 @@ from hactrl.engine.fencing import (
     strengthen,
 )
 from hactrl.engine.standing import best_that_is_there, standing_of_owner
-from hactrl.engine.state import Ask, AskKind, HoldDown, Placement, State, Step, Takeover
+from hactrl.engine.state import Ask, AskKind, Placement, State, Step, Takeover
 from hactrl.engine.target import (
     boot_of,
     hindrances_of,
@@ -361,7 +361,7 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
     elif takeover.target != takeover.origin:
         failures.note_move(turn, role)
     if not takeover.planned and not takeover.interrupted:
-        _hold_down(turn, role)
+        failures.hold_down(turn, role)
     durations: dict[str, float] = {}
     begun = takeover.started
     for step, ended in takeover.step_times:
@@ -393,7 +393,7 @@ def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> No
         waiting=with_item(turn.state.waiting, role, reasons),
     )
     if not takeover.interrupted and not out_of_sight(reasons):
-        _hold_down(turn, role)
+        failures.hold_down(turn, role)
     turn.record(
         "takeover.failed",
         role,
@@ -449,16 +449,6 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
 def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
     if takeover.waiting_for != reasons:
         turn.put_takeover(replace(turn.state.takeovers[takeover.role], waiting_for=reasons))
-
-
-def _hold_down(turn: Turn, role: str) -> None:
-    timers = turn.state.site.timers
-    last = turn.state.hold_downs.get(role)
-    pause = timers.retry_pause
-    if last is not None and turn.now < last.until + timers.failback_hold:
-        pause = min(last.pause * 2, timers.failback_hold)
-    hold_down = HoldDown(turn.now + pause, pause)
-    turn.update(hold_downs=with_item(turn.state.hold_downs, role, hold_down))
 
 
 @dataclass(frozen=True)
