@@ -17,9 +17,10 @@ from test_engine_decide import Engine
 from test_rules_stay import ROOT, normal
 
 from flows.barrier import compile as stages
-from flows.barrier.segment import Situation
+from flows.barrier.segment import Barrier, Ground, Situation
 from flows.compile import BarrierCompiler, compile
 from flows.diff import ModifyGroup, diff
+from flows.ids import all_ids
 from flows.intents import Fence
 from flows.rules import RuleSet
 from hactrl.engine.events import PortChanged, Verdict
@@ -116,13 +117,21 @@ def forgetting(stage: stages.Stage, number: int) -> stages.Stage:
     return replace(stage, depends=depends)
 
 
-#: How many things each stage declares; a role's group is `group`.
-DECLARED = {"admit": 3, "arp": 1, "steer": 1, "forward": 2, "announce": 2, "group": 3}
+def declared() -> list[tuple[str, int]]:
+    """Each thing that a stage declares to depend on, by its place; a role's group is `group`."""
+    state = normal(SITE)
+    wishes = intents(SITE, outlook(state))
+    barrier = Barrier.of(SITE.network, "inner", wishes, all_ids(SITE.network, wishes))
+    situation = Situation.of(Ground(barrier, LiveGraph.of(SITE.network)), wishes)
+    every = stages.STAGES | {"group": stages._group_of(barrier.addresses[0])}
+    return [
+        (name, number)
+        for name, stage in every.items()
+        for number in range(len(stage.depends(situation)))
+    ]
 
 
-@pytest.mark.parametrize(
-    ("name", "number"), [(name, n) for name, count in DECLARED.items() for n in range(count)]
-)
+@pytest.mark.parametrize(("name", "number"), declared())
 def test_rules_grow_old_if_a_stage_does_not_declare_what_it_depends_on(
     name: str, number: int
 ) -> None:
