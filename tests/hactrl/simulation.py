@@ -245,6 +245,24 @@ class Fault:
 Action: TypeAlias = "Callable[[World, Host], None]"
 
 
+def of_world(name: str) -> tuple[Action, Action]:
+    """A fault that is one flag of the world, which probes may see."""
+
+    def turn(value: bool) -> Action:
+        def act(world: World, _host: Host) -> None:
+            setattr(world, name, value)
+            world.world_changed()
+
+        return act
+
+    return turn(True), turn(False)
+
+
+def of_host(name: str) -> tuple[Action, Action]:
+    """A fault that is one flag of a host."""
+    return (lambda _, host: setattr(host, name, True)), (lambda _, host: setattr(host, name, False))
+
+
 class World:
     """`controller_up` false: nobody decides. `connections` are those that the controller sees."""
 
@@ -999,13 +1017,6 @@ class World:
         for action in hung:
             action()
 
-    def set_flag(self, name: str, value: bool) -> Callable[[Host], None]:
-        def act(_host: Host) -> None:
-            setattr(self, name, value)
-            self.world_changed()
-
-        return act
-
     def request(self, kind: RequestKind, host: Host, role: str = MAIL) -> None:
         moves = kind in (RequestKind.FAILOVER, RequestKind.FAILBACK)
         wanted = role if moves else ""
@@ -1048,33 +1059,15 @@ class World:
         "stop controller": (freeze_controller, thaw_controller),
         "twin": (lambda w, h: w.twin_appears(h, f"{h.name}-copy"), twin_goes),
         "twin with memory": (lambda w, h: w.twin_appears(h, h.boot_id), twin_goes),
-        "break the prober": (
-            lambda w, h: w.set_flag("prober_broken", True)(h),
-            lambda w, h: w.set_flag("prober_broken", False)(h),
-        ),
+        "break the prober": of_world("prober_broken"),
         "pull the prober's cable": (cut_prober, mend_prober),
         "hang the prober": (hang_prober, None),
-        "break the power switch": (
-            lambda w, h: w.set_flag("power_broken", True)(h),
-            lambda w, h: w.set_flag("power_broken", False)(h),
-        ),
-        "break the store": (
-            lambda w, h: w.set_flag("store_broken", True)(h),
-            lambda w, h: w.set_flag("store_broken", False)(h),
-        ),
-        "cut the guard off": (
-            lambda _, h: setattr(h, "no_lease", True),
-            lambda _, h: setattr(h, "no_lease", False),
-        ),
+        "break the power switch": of_world("power_broken"),
+        "break the store": of_world("store_broken"),
+        "cut the guard off": of_host("no_lease"),
         "common cause": (begin_common_cause, end_common_cause),
-        "spool is full": (
-            lambda w, h: w.set_flag("spool_full", True)(h),
-            lambda w, h: w.set_flag("spool_full", False)(h),
-        ),
-        "fails to take the mail": (
-            lambda _, h: setattr(h, "treacherous", True),
-            lambda _, h: setattr(h, "treacherous", False),
-        ),
+        "spool is full": of_world("spool_full"),
+        "fails to take the mail": of_host("treacherous"),
         "never ends taking the mail": (
             lambda _, h: setattr(h, "hangs", True),
             end_hanging,
