@@ -21,7 +21,7 @@ from flows.backbone.locators import Locators
 from flows.frames import FrameError, announcement, question, sender
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
-from hactrl.engine.state import State, SwitchState
+from hactrl.engine.state import State
 from topology import discovery
 from topology.backbones import backbone_switches
 from topology.discovery import Change, Ears
@@ -174,8 +174,7 @@ class Backbone:
     def send_again(self, effect: SendAgain) -> None:
         """Carry it out as soon as the switch holds the rules of the present state."""
         state = self.current()
-        switch = state.switches.get(effect.port.switch)
-        if switch is not None and switch.installed >= state.version:
+        if state.installed_on(effect.port.switch) >= state.version:
             self._resubmit(effect)
             return
         waiting = self._waiting.setdefault(effect.port.switch, deque(maxlen=MOST_WAITING))
@@ -193,7 +192,7 @@ class Backbone:
         late = {
             switch.name
             for switch in state.site.network.switches_of(self._segment_of(host))
-            if state.switches.get(switch.name, SwitchState()).installed < state.version
+            if state.installed_on(switch.name) < state.version
         }
         if late:
             self._told.append(_Told(host, state.version, late))

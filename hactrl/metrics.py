@@ -234,7 +234,7 @@ def _health(state: State) -> Iterator[GaugeMetricFamily]:
                 [role, service, card, cards[card].server],
                 float(health.verdict in (Verdict.HEALTHY, Verdict.READY)),
             )
-            for (role, service, card), health in state.health.items()
+            for (role, service, card), health in state.all_found()
             if health.verdict is not Verdict.UNKNOWN
         ],
     )
@@ -252,7 +252,7 @@ def _switches(state: State) -> Iterator[GaugeMetricFamily]:
         "switch_rules_current",
         "1 while the switch has confirmed the newest rules",
         ["switch"],
-        [([name], float(s.installed >= state.version)) for name, s in known.items()],
+        [([name], float(state.installed_on(name) >= state.version)) for name in known],
     )
     yield _gauge("rules_version", "Version of the wanted rules", [], [([], state.version)])
 

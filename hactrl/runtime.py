@@ -205,7 +205,7 @@ class Runtime:
             heard
             and state.agents.keys() >= state.site.network.servers.keys()
             and all(
-                (found := state.health.get((probe.role, probe.service, probe.interface)))
+                (found := state.found(probe.role, probe.service, probe.interface))
                 and found.verdict is not Verdict.UNKNOWN
                 for probe in self._probes
             )

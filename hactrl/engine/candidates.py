@@ -41,11 +41,15 @@ RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEAL
 CERTAIN = frozenset({"refused", "reset"})
 
 
-@once
 def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     """The reasons why `server` cannot take `role` now; empty if it can."""
     if misnamed := _misnamed(state, role, server):
         return (misnamed,)
+    return _obstacles(state, role, server)
+
+
+@once
+def _obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
     return _run(TAKING, state, role, server)
 
 
@@ -103,7 +107,7 @@ def probes_confirmed_at(state: State, role: str, server: str) -> float:
             seen = [
                 found
                 for card in live_cards(state, wanted, server, service.segment)
-                if (found := state.health.get((role, service.name, card.name)))
+                if (found := state.found(role, service.name, card.name))
             ]
             if any(found.reason not in CERTAIN for found in seen):
                 moments.append(max(found.since for found in seen) + service.probe.interval)
@@ -145,7 +149,7 @@ def _means(state: State, role: Role, service: Service, server: str) -> bool:
 
 def verdict(state: State, role: str, service: str, card: str) -> Verdict:
     """What was found last. A prober that cannot see knows nothing."""
-    found = state.health.get((role, service, card))
+    found = state.found(role, service, card)
     if found is None or sight.blind(state, state.site.segment_of(card)):
         return Verdict.UNKNOWN
     return found.verdict
@@ -212,12 +216,17 @@ def _disabled(state: State, _role: Role, server: str) -> Iterator[Obstacle]:
 
 
 def _fenced(state: State, _role: Role, server: str) -> Iterator[Obstacle]:
-    being_cut = any(
+    if server in state.fenced or _being_cut(state, server):
+        yield Obstacle(Reason.SERVER_FENCED, server)
+
+
+@once
+def _being_cut(state: State, server: str) -> bool:
+    """Is its power being cut? Asked apart, because operations begin and end all the time."""
+    return any(
         ask.kind is AskKind.POWER and ask.server == server and ask.outcome is None
         for ask in state.asks.values()
     )
-    if server in state.fenced or being_cut:
-        yield Obstacle(Reason.SERVER_FENCED, server)
 
 
 def _no_live_interface(state: State, role: Role, server: str) -> Iterator[Obstacle]:

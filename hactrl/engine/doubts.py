@@ -64,7 +64,7 @@ def contradicted(state: State, switch: str, port: int) -> bool:
     }
     return any(
         card in cards and found.verdict in (Verdict.HEALTHY, Verdict.READY)
-        for (_, _, card), found in state.health.items()
+        for (_, _, card), found in state.all_found()
     )
 
 

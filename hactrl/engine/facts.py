@@ -45,13 +45,14 @@ AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME, AskKind.PING})
 
 
 def switch_connected(turn: Turn, event: SwitchConnected) -> None:
-    """Its rules are not yet known to be ours, so `installed` starts again. Of ports that have gone
+    """Its rules are not yet known to be ours, so it has confirmed none. Of ports that have gone
     down while it was away nobody has told."""
     before = turn.state.switches.get(event.switch, SwitchState()).ports_up
     known = SwitchState(True, event.ports_up)
     if event.replaces:
         known = doubts.of_a_newcomer(turn, event, before)
     _put_switch(turn, event.switch, known)
+    turn.update(installed=without(turn.state.installed, event.switch))
     turn.record("switch.connected", switch=event.switch)
     for port in sorted(before - known.ports_up):
         learning.port_went_down(turn, Attachment(event.switch, port))
@@ -77,16 +78,16 @@ def port_changed(turn: Turn, event: PortChanged) -> None:
 
 
 def rules_installed(turn: Turn, event: RulesInstalled) -> None:
-    switch = turn.state.switches.get(event.switch)
-    if switch is not None and event.version > switch.installed:
-        _put_switch(turn, event.switch, replace(switch, installed=event.version))
+    known = event.switch in turn.state.switches
+    if known and event.version > turn.state.installed_on(event.switch):
+        turn.update(installed=with_item(turn.state.installed, event.switch, event.version))
 
 
 def probe_changed(turn: Turn, event: ProbeChanged) -> None:
     """What was found before a fault of the prober's ended is out of date; see `sight`."""
     key = (event.role, event.service, event.interface)
     segment = turn.state.site.segment_of(event.interface)
-    known = turn.state.health.get(key)
+    known = turn.state.found(*key)
     if event.round < turn.state.rounds.get(segment, 0):
         return
     now = (event.verdict, event.reason, event.said)
@@ -96,7 +97,7 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
     same = known is not None and known.verdict is event.verdict
     since = known.since if known is not None and same else turn.now
     health = Health(event.verdict, event.reason, since, event.said)
-    turn.update(health=with_item(turn.state.health, key, health))
+    turn.state = turn.state.with_found(*key, health)
     judging.heard(turn, segment)
     news = event.verdict is not told or sight.slow(known) is not sight.slow(health)
     if news and not sight.blind(turn.state, segment):

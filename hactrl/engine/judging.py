@@ -78,12 +78,13 @@ def _judge_anew(turn: Turn, segment: str, sight: Sight) -> None:
     state = turn.state
     probed = state.site.probed[segment]
     known = sight.before if sight.phase is Phase.BLIND else _known(state, segment)
-    keys = [each.key for each in probed if each.key in state.health]
-    forgotten = {key: Health(Verdict.UNKNOWN, ANEW, turn.now) for key in keys}
+    health = {role: dict(own) for role, own in state.health.items()}
+    for each in probed:
+        if state.found(*each.key) is not None:
+            forgotten = Health(Verdict.UNKNOWN, ANEW, turn.now)
+            health[each.role][each.service, each.card] = forgotten
     number = state.rounds.get(segment, 0) + 1
-    turn.update(
-        health={**state.health, **forgotten}, rounds=with_item(state.rounds, segment, number)
-    )
+    turn.update(health=health, rounds=with_item(state.rounds, segment, number))
     until = turn.now + SLACK + _within(probed)
     _put(turn, segment, Sight(Phase.ANEW, sight.since, until=until, before=known))
     turn.do(JudgeAnew(segment, number))
@@ -94,7 +95,7 @@ def _all_judged(turn: Turn, probed: tuple[Probed, ...], sight: Sight) -> bool:
     state = turn.state
     judged = all(
         cannot_ask(state, each)
-        or ((found := state.health.get(each.key)) and found.verdict is not Verdict.UNKNOWN)
+        or ((found := state.found(*each.key)) and found.verdict is not Verdict.UNKNOWN)
         for each in probed
     )
     return judged or turn.reached(sight.until)

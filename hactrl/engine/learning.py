@@ -13,7 +13,7 @@ from functools import cache
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
 from hactrl.engine.reach import cut_off, network_now
-from hactrl.engine.state import State, SwitchState
+from hactrl.engine.state import State
 from hactrl.engine.turn import Turn, with_item
 from topology import discovery, hosts
 from topology.hosts import Decision, Surroundings, Table, Verdict
@@ -35,8 +35,8 @@ def host_sighted(turn: Turn, event: HostSighted) -> None:
         turn.update(host_table=table)
     _note(turn, decision)
     port = event.sighting.attachment
-    switch = turn.state.switches.get(port.switch, SwitchState())
-    waits = decision.verdict is Verdict.KNOWN and switch.installed < turn.state.version
+    behind = turn.state.installed_on(port.switch) < turn.state.version
+    waits = behind and decision.verdict is Verdict.KNOWN
     if event.packet and (decision.verdict in _GOES_ON or waits):
         turn.do(SendAgain(port, event.packet))
 

@@ -30,6 +30,6 @@ def unhealthy(state: State, server: FileServer, card: Interface) -> tuple[str, .
     return tuple(
         service.name
         for service in state.site.file_services.get(server.name, ())
-        if (found := state.health.get((server.name, service.name, card.name)))
+        if (found := state.found(server.name, service.name, card.name))
         and found.verdict is Verdict.UNHEALTHY
     )

@@ -9,65 +9,50 @@ from __future__ import annotations
 
 from hactrl.engine import nearest
 from hactrl.engine.candidates import card_works
+from hactrl.engine.once import once
 from hactrl.engine.standing import Standing, standing_of_candidate
 from hactrl.engine.state import Outlook, State, Step
 from hactrl.site.model import Role
 from topology.model import Interface
 
-#: The fields of the state that `outlook` reads: where none has changed, it has not. A test records
-#: what is read, and holds this to it.
-PARTS = (
-    "placements",
-    "takeovers",
-    "switches",
-    "health",
-    "sights",
-    "late",
-    "agents",
-    "asks",
-    "fenced",
-    "disabled",
-    "host_table",
-    "cabling",
-)
-
 #: While these steps last nobody can be the owner for certain, so nobody gets or sends anything.
 CLOSED = frozenset({Step.FENCE, Step.ASSUME, Step.SERVE})
 
 
+@once
 def ports_up(state: State) -> dict[str, frozenset[int]]:
     """The ports that are up on each switch that has told."""
     return {name: switch.ports_up for name, switch in state.switches.items()}
 
 
+@once
 def outlook(state: State) -> Outlook:
     """All of the state that the rules depend on."""
     roles = state.site.roles.values()
     return Outlook(
         orders=tuple(
-            (role.name, segment, order(state, role, segment))
+            (role.name, segment, order(state, role.name, segment))
             for role in roles
             for segment in role.segments
         ),
-        speakers=tuple((role.name, speakers(state, role)) for role in roles),
+        speakers=tuple((role.name, speakers(state, role.name)) for role in roles),
         fenced=frozenset(state.fenced),
         ports_up=ports_up(state),
-        nearest=tuple(
-            (name, tuple(card.name for card in nearest.live(state, server)))
-            for name, server in state.site.network.file_servers.items()
-        ),
+        nearest=tuple((name, _nearest(state, name)) for name in state.site.network.file_servers),
         hosts=state.host_table.in_order,
         misled=state.cabling.misled,
         discovered=state.cabling.discovered,
     )
 
 
-def order(state: State, role: Role, segment: str) -> tuple[str, ...]:
+@once
+def order(state: State, name: str, segment: str) -> tuple[str, ...]:
     """The cards that get a role's packets: the live server's, those that work first; then, if
     the role needs no fence, those of servers that could take it, the best first, so that a switch
     can move it alone."""
-    live = state.placements[role.name].server
-    if closed(state, role) or live is None:
+    role = state.site.roles[name]
+    live = state.placements[name].server
+    if closed(state, name) or live is None:
         return ()
     cards: list[Interface] = []
     if may_receive(state, live):
@@ -92,11 +77,13 @@ def _peers_in_order(state: State, role: Role, live: str) -> list[str]:
     return sorted(there, key=lambda peer: -stand[peer])
 
 
-def speakers(state: State, role: Role) -> frozenset[str]:
+@once
+def speakers(state: State, name: str) -> frozenset[str]:
     """The servers that may send with the role's addresses: the live one; where nothing needs a
     fence all that the operator wants, because a switch may have moved the role already."""
-    live = state.placements[role.name].server
-    if closed(state, role):
+    role = state.site.roles[name]
+    live = state.placements[name].server
+    if closed(state, name):
         return frozenset()
     chosen = {live} if live is not None else set()
     if not role.needs_fence:
@@ -104,10 +91,19 @@ def speakers(state: State, role: Role) -> frozenset[str]:
     return frozenset(server for server in chosen if may_receive(state, server))
 
 
-def closed(state: State, role: Role) -> bool:
+@once
+def _nearest(state: State, file_server: str) -> tuple[str, ...]:
+    """The interfaces that clients are brought to."""
+    server = state.site.network.file_servers[file_server]
+    return tuple(card.name for card in nearest.live(state, server))
+
+
+@once
+def closed(state: State, role: str) -> bool:
     """The role's addresses are shut while its resources change hands."""
-    takeover = state.takeovers.get(role.name)
-    return role.needs_fence and takeover is not None and takeover.step in CLOSED
+    takeover = state.takeovers.get(role)
+    owns = state.site.roles[role].needs_fence
+    return owns and takeover is not None and takeover.step in CLOSED
 
 
 def may_receive(state: State, server: str) -> bool:

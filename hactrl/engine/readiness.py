@@ -75,7 +75,7 @@ def unready(state: State) -> list[Obstacle]:
 def rules_current(state: State, switch: str, version: int) -> bool:
     """Is the switch connected, and has it confirmed the rules of this version or a newer one?"""
     known = state.switches.get(switch, SwitchState())
-    return known.connected and known.installed >= version
+    return known.connected and state.installed_on(switch) >= version
 
 
 def waiting(state: State, role: Role) -> tuple[Obstacle, ...]:
@@ -97,7 +97,7 @@ def answers(state: State, role: Role, server: str) -> Iterator[Obstacle]:
         if RANK[best_verdict(state, role, service, server)] >= enough:
             continue
         for card in live_cards(state, role, server, service.segment):
-            found = state.health.get((role.name, service.name, card.name))
+            found = state.found(role.name, service.name, card.name)
             if found is None or found.verdict is Verdict.UNKNOWN or not found.reason:
                 continue
             subject = f"{service.name} on {server} through {card.name}"
@@ -139,7 +139,7 @@ def _sent_away(state: State, role: Role) -> Iterator[Obstacle]:
         return
     for service in role.services:
         for card in live_cards(state, role, live, service.segment):
-            found = state.health.get((role.name, service.name, card.name))
+            found = state.found(role.name, service.name, card.name)
             if found is not None and found.verdict is Verdict.READY:
                 subject = f"{service.name} on {live} through {card.name}"
                 yield Obstacle(Reason.TRY_AGAIN, subject, found.said or found.reason)

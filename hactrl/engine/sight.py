@@ -78,7 +78,7 @@ def cannot_ask(state: State, probed: Probed) -> bool:
     """Can the prober ask nothing through this card, or has not asked for too long?"""
     if not probed.asked or probed.key in state.late:
         return True
-    found = state.health.get(probed.key)
+    found = state.found(*probed.key)
     return found is not None and found.verdict is Verdict.UNKNOWN and _word(found) in OWN_FAULTS
 
 
@@ -132,7 +132,7 @@ def _unjudged(state: State, segment: str, probed: Probed, patient: bool) -> Obst
         return Obstacle(Reason.PROBER_NO_ADDRESS, segment, probed.card)
     if probed.key in state.late:
         return Obstacle(Reason.NOT_JUDGED, probed.service, probed.card)
-    found = state.health.get(probed.key)
+    found = state.found(*probed.key)
     if found is not None and found.verdict is not Verdict.UNKNOWN:
         return None
     reason = OWN_FAULTS.get(_word(found)) if found is not None else None
@@ -147,7 +147,7 @@ def _unjudged(state: State, segment: str, probed: Probed, patient: bool) -> Obst
 
 def before(state: State, segment: str, key: Key) -> Verdict | None:
     """What was judged last, also if that has been forgotten since."""
-    found = state.health.get(key)
+    found = state.found(*key)
     if found is not None and found.reason == ANEW and segment in state.sights:
         return state.sights[segment].before.get(key)
     return None if found is None else found.verdict
@@ -157,7 +157,7 @@ def nobody_answers(state: State, probed: tuple[Probed, ...]) -> bool:
     """Everybody who was asked has been silent."""
     silent = [each for each in probed if not cannot_ask(state, each)]
     return bool(silent) and all(
-        (found := state.health.get(each.key)) is not None
+        (found := state.found(*each.key)) is not None
         and found.verdict is Verdict.UNHEALTHY
         and _word(found) in SILENCE
         for each in silent

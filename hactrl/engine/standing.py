@@ -26,6 +26,7 @@ from hactrl.engine.candidates import (
 )
 from hactrl.engine.effects import Reason
 from hactrl.engine.events import Verdict
+from hactrl.engine.once import once
 from hactrl.engine.state import Health, State
 from hactrl.site.model import Role
 
@@ -55,6 +56,7 @@ _BY_REASON = {
 _WISHES = frozenset({Reason.SERVER_DISABLED})
 
 
+@once
 def standing_of_owner(state: State, role: str, server: str) -> Standing:
     """How well the server that has the role plays it."""
     reasons = {o.reason for o in failings(state, role, server)} - _WISHES
@@ -69,6 +71,7 @@ def standing_of_owner(state: State, role: str, server: str) -> Standing:
     return _of_services(state, wanted, server, Standing.WELL if owns else Standing.TRY_AGAIN)
 
 
+@once
 def standing_of_candidate(state: State, role: str, server: str) -> Standing:
     """How well a server could be expected to play a role that it has not, as far as can be seen
     now. GONE also where nothing can be seen."""
@@ -93,7 +96,7 @@ def _of_services(state: State, role: Role, server: str, try_again: Standing) -> 
     return min(
         (
             max(
-                _of_answer(state.health.get((role.name, service.name, card.name)), try_again)
+                _of_answer(state.found(role.name, service.name, card.name), try_again)
                 for card in cards
             )
             for service in probed_services(state, role, server)

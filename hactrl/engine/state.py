@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -43,8 +43,8 @@ class Takeover:
     `step_times` holds when each finished step ended; `waiting_for` what the engine waits for
     now, for status and journal. `entered` is when the step began, `deadline` when it ends.
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
-    of the rules that STEER waits for. `left` is the standing of the origin when this began.
-    of the rules that STEER waits for. `boot` is the one of the target that takes part.
+    of the rules that STEER waits for. `left` is the standing of the origin when this began. `boot`
+    is the one of the target that takes part.
     `overtaken`: how often somebody has named a higher epoch meanwhile.
     `interrupted`: the controller itself did not run for a while meanwhile; see `absence`.
     """
@@ -195,13 +195,11 @@ class Pending:
 
 @dataclass(frozen=True)
 class SwitchState:
-    """`ports_up` keeps its last value while the switch is away. `installed` is the version of
-    the state whose rules it confirmed last. `doubted` are the ports that the switch says are down
-    and that are still among `ports_up`; see `doubts`."""
+    """`ports_up` keeps its last value while the switch is away. `doubted` are the ports that the
+    switch says are down and that are still among `ports_up`; see `doubts`."""
 
     connected: bool = False
     ports_up: frozenset[int] = frozenset()
-    installed: int = 0
     doubted: frozenset[int] = frozenset()
     doubt_ends: float = 0.0
 
@@ -278,20 +276,21 @@ LEARNT = {"kept": Kept.LEARNT}
 class State:
     """`version` grows with every change that could change the wanted rules.
 
-    Keys: `health` by role or file server, service, card; `guards` the servers and roles whose
-    guard is connected; `holders` by role, then server; `epochs` the highest known of each role,
-    `epoch_floor` one that none of any role was above when the store was restored from a copy;
-    `given` the highest that we have given, as far as the store knows; `asks` by operation;
-    `failures` by role and server; `served` the roles that have been served
-    since the start; `ready_since` when the preferred server of a role with automatic failback
-    became able to take it; `waiting` why a role that nobody serves well stays where it is; `wake`
-    the last moment that was asked for; `outlook` that of `version`. `sights` by segment, of those
-    that have one; `rounds` how often each was judged anew; `prober_silent` and `late` as the prober
-    told last.
-    `pending` are operators' requests that are being written; `kept` is what the store was given
-    last of what it should keep, at `kept_at`. `host_table` of all backbones; `refused_sightings`
-    by reason and port: how many, and when the journal was told last; `heard` which port hears
-    which, `cabling` what follows; `answers` by file server.
+    Keys: `installed` by switch, the version whose rules it confirmed last; `health` by role or file
+    server, then service and card; `guards` the servers and roles whose guard is connected;
+    `holders` by role, then server; `epochs` the highest known of each role, `epoch_floor` one that
+    none of any role was above when the store was restored from a copy; `given` the highest that we
+    have given, as far as the store knows; `asks` by operation; `failures` by role and server;
+    `served` the roles that have been served since the start; `ready_since` when the preferred
+    server of a role with automatic failback became able to take it; `waiting` why a role that
+    nobody serves well stays where it is; `wake` the last moment that was asked for; `outlook` that
+    of `version`. `sights` by segment, of those that have one; `rounds` how often each was judged
+    anew; `prober_silent` and `late` as the prober told last. `pending` are operators' requests that
+    are being written; `kept` is what the store was given last of what it should keep, at `kept_at`.
+    `host_table` of all backbones; `refused_sightings` by reason and port: how many, and when the
+    journal was told last; `heard` which port hears which, `cabling` what follows; `answers` by file
+    server. `worked_out` are answers that may stand for what this state becomes, see `engine.once`:
+    no part of what it is.
     """
 
     site: Site = field(metadata=STORED)  # in its file
@@ -310,7 +309,10 @@ class State:
     holders: Mapping[str, Mapping[str, Holder]] = field(default_factory=dict, metadata=LEARNT)
     asks: Mapping[int, Ask] = field(default_factory=dict, metadata=LEARNT)
     switches: Mapping[str, SwitchState] = field(default_factory=dict, metadata=LEARNT)
-    health: Mapping[tuple[str, str, str], Health] = field(default_factory=dict, metadata=LEARNT)
+    installed: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
+    health: Mapping[str, Mapping[tuple[str, str], Health]] = field(
+        default_factory=dict, metadata=LEARNT
+    )
     agents: Mapping[str, Agent] = field(default_factory=dict, metadata=LEARNT)
     sights: Mapping[str, Sight] = field(default_factory=dict, metadata=LEARNT)
     rounds: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
@@ -338,13 +340,51 @@ class State:
     kept_at: float = field(default=0.0, metadata=DERIVED)
     wake: float | None = field(default=None, metadata=DERIVED)
     outlook: Outlook = field(default_factory=Outlook, metadata=DERIVED)
+    worked_out: dict[Any, Any] = field(
+        default_factory=dict, repr=False, compare=False, metadata=DERIVED
+    )
 
     @cached_property
     def known(self) -> dict[Any, Any]:
-        """Answers that were worked out of this state; see `engine.once`."""
+        """Answers that stand for this state; see `engine.once`."""
         return {}
+
+    def changed(self, **changes: Any) -> State:
+        """As `dataclasses.replace`, which takes ten times as long: one event changes a state many
+        times."""
+        if not changes.keys() <= STATE_FIELDS:
+            raise TypeError(f"a state has no {sorted(changes.keys() - STATE_FIELDS)}")
+        new = object.__new__(State)
+        new.__dict__.update(self.__dict__)
+        new.__dict__.pop("known", None)
+        new.__dict__.update(changes)
+        return new
+
+    def installed_on(self, switch: str) -> int:
+        """The version whose rules it has confirmed last; 0 if it has confirmed none."""
+        return self.installed.get(switch, 0)
+
+    def found(self, role: str, service: str, card: str) -> Health | None:
+        """What probes have found last of a role's, or a file server's, service through a card."""
+        own = self.health.get(role)
+        return own.get((service, card)) if own is not None else None
+
+    def all_found(self) -> Iterator[tuple[tuple[str, str, str], Health]]:
+        """By role or file server, service and card."""
+        for role, own in self.health.items():
+            for (service, card), health in own.items():
+                yield (role, service, card), health
+
+    def with_found(self, role: str, service: str, card: str, health: Health) -> State:
+        """The state in which this is what probes have found last."""
+        own = {**self.health.get(role, {}), (service, card): health}
+        return self.changed(health={**self.health, role: own})
 
     def port_up(self, attachment: Attachment) -> bool:
         """Last known; a switch never seen counts as all up, so that its absence delays nothing."""
         switch = self.switches.get(attachment.switch)
         return switch is None or attachment.port in switch.ports_up
+
+
+#: Of `State`, by name.
+STATE_FIELDS = frozenset(field.name for field in fields(State))

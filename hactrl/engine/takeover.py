@@ -349,7 +349,7 @@ def unsteered(state: State, role: str, version: int) -> tuple[str, ...]:
         for switch in network.switches_of(segment)
         if (known := state.switches.get(switch.name))
         and known.connected
-        and known.installed < version
+        and state.installed_on(switch.name) < version
     )
 
 

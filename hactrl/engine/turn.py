@@ -6,19 +6,14 @@ A `Turn` lives for one call and is seen by nobody outside it, so `decide` stays 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from operator import attrgetter, is_
 from typing import Any, TypeVar
 
 from hactrl.engine.effects import Effect, Record
-from hactrl.engine.outlook import PARTS, outlook
+from hactrl.engine.outlook import outlook
 from hactrl.engine.state import Ask, State, Takeover
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
-
-
-_parts = attrgetter(*PARTS)
 
 
 class Turn:
@@ -31,10 +26,9 @@ class Turn:
         self.now = now
         self.effects: list[Effect] = []
         self.moments: set[float] = set()
-        self._seen = _parts(state)
 
     def update(self, **changes: Any) -> None:
-        self.state = replace(self.state, **changes)
+        self.state = self.state.changed(**changes)
 
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -57,10 +51,6 @@ class Turn:
 
     def refresh_version(self) -> None:
         """A new version, if what the wanted rules depend on has changed."""
-        parts = _parts(self.state)
-        if all(map(is_, parts, self._seen)):
-            return
-        self._seen = parts
         seen = outlook(self.state)
         if seen != self.state.outlook:
             self.update(outlook=seen, version=self.state.version + 1)

@@ -52,7 +52,7 @@ def _interface(
     unhealthy = nearest.unhealthy(state, server, card)
     up = state.port_up(card.attachment)
     services = state.site.file_services.get(server.name, ())
-    found = {s.name: state.health.get((server.name, s.name, card.name)) for s in services}
+    found = {s.name: state.found(server.name, s.name, card.name) for s in services}
     return {
         "name": card.name,
         "attachment": str(card.attachment),

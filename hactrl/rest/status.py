@@ -192,7 +192,7 @@ def _server(state: State, server: str, now: float) -> Json:
 
 def _interface(state: State, card: Interface, now: float) -> Json:
     health: Json = {}
-    for (role, service, name), found in state.health.items():
+    for (role, service, name), found in state.all_found():
         if name == card.name:
             health.setdefault(role, {})[service] = {
                 "verdict": found.verdict.value,
@@ -217,7 +217,7 @@ def _switch(state: State, name: str) -> Json:
         "segment": switch.segment,
         "datapath_id": f"{switch.datapath_id:#x}",
         "connected": known.connected,
-        "rules_installed": known.installed,
+        "rules_installed": state.installed_on(name),
         "rules_current": rules_current(state, name, state.version),
         "ports_up": sorted(known.ports_up),
     }

@@ -52,8 +52,10 @@ class Bench:
     def __init__(self) -> None:
         self.switches, self.events, self.now = Switches(), list[Event](), 100.0
         ports = {"a": frozenset({1, 2, TRUNK_A.port}), "b": frozenset({1, TRUNK_B.port})}
-        known = {name: SwitchState(True, up, installed=1) for name, up in ports.items()}
-        self.state: State = replace(initial(site_of(NETWORK), {}, 0.0), switches=known)
+        known = {name: SwitchState(True, up) for name, up in ports.items()}
+        self.state: State = replace(
+            initial(site_of(NETWORK), {}, 0.0), switches=known, installed=dict.fromkeys(ports, 1)
+        )
         self.backbone = Backbone(
             self.switches, lambda: self.state, self.events.append, lambda: self.now
         )

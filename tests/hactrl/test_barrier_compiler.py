@@ -52,7 +52,7 @@ def changed(state: State, random: Random) -> State:
     """One thing is different, drawn by lot."""
     role = random.choice(list(SITE.roles.values()))
     server = random.choice(role.servers)
-    key = random.choice(list(state.health))
+    key, _ = random.choice(list(state.all_found()))
     match random.choice(("place", "move", "fence", "port", "port", "health", "disable")):
         case "place":
             placement = Placement(server, 2, 0.0)
@@ -69,7 +69,7 @@ def changed(state: State, random: Random) -> State:
             state = replace(state, disabled=state.disabled ^ {server})
         case "health":
             verdict = random.choice((Verdict.HEALTHY, Verdict.UNHEALTHY))
-            state = replace(state, health={**state.health, key: Health(verdict, "refused", 0.0)})
+            state = state.with_found(*key, Health(verdict, "refused", 0.0))
         case "port":
             end = random.choice(sorted(ENDS))
             known = state.switches[end.switch]

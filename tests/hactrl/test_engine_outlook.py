@@ -1,5 +1,6 @@
 """The outlook is all that crosses from the engine to the rules: it differs exactly when the version
-grows, and what it reads of the state is declared.
+grows. Every answer of `engine.once` is held to the one that is worked out afresh; no field that is
+read may be forgotten: each is, once, and then an answer is wrong.
 
 Drawn sequences of events on a site with both products: the simulated world's mail servers, and a
 backbone whose ports, hosts, links and file servers change at random.
@@ -9,15 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any, ClassVar
 from unittest.mock import patch
 
+import pytest
 import simulation
 from campus_network import campus, site_of
 from simulation import Broken, World, make_site
 from test_engine_properties import FIRST, REPAIRED, schedule_of
 
+from hactrl.engine import once
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import Effect
 from hactrl.engine.events import (
@@ -29,15 +32,34 @@ from hactrl.engine.events import (
     ProberSight,
     Verdict,
 )
-from hactrl.engine.outlook import PARTS, outlook
-from hactrl.engine.state import State
+from hactrl.engine.outlook import outlook
+from hactrl.engine.state import Outlook, State
 from hactrl.site.model import Site
 from topology.hosts import Sighting
 from topology.model import Attachment, Switch
 
 CAMPUS = campus([("a", "b"), ("b", "c"), ("a", "c")], ["a", "c"], prober="b")
 SPARE = (Attachment("a", 7), Attachment("c", 7))
-SEEDS = 12
+SEEDS, MORE_SEEDS = 12, 120
+
+#: The fields of the state that questions read.
+READ = frozenset(
+    {
+        "agents",
+        "asks",
+        "cabling",
+        "disabled",
+        "fenced",
+        "health",
+        "holders",
+        "host_table",
+        "late",
+        "placements",
+        "sights",
+        "switches",
+        "takeovers",
+    }
+)
 
 
 def site_with_both(seed: int) -> Site:
@@ -88,42 +110,25 @@ class BothProducts(World):
         )
 
 
-class Reads:
-    """A state that notes what is read of it."""
-
-    def __init__(self, state: State) -> None:
-        self.known: dict[object, object] = {}
-        self.read: set[str] = set()
-        self._state = state
-
-    def __getattr__(self, name: str) -> Any:
-        if name in STATE_FIELDS:
-            self.read.add(name)
-            return getattr(self._state, name)
-        return getattr(State, name).__get__(self)  # a method, which reads what it reads
-
-
-STATE_FIELDS = {field.name for field in fields(State)}
-
-
-def read_by_outlook(state: State) -> set[str]:
-    reads = Reads(state)
-    outlook(cast("State", reads))
-    return reads.read
+def afresh(state: State) -> Outlook:
+    """The outlook, worked out as if nothing had been before."""
+    return outlook(replace(state, worked_out={}))
 
 
 @contextmanager
 def watched(found: set[str]) -> Iterator[None]:
-    """Every decision's version is held to its outlook, and what that reads is added to `found`."""
+    """Every decision's version is held to its outlook. `found` gets the fields that it reads."""
 
     def deciding(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:
         after, effects = decide(state, event, now)
-        if after.outlook != outlook(after):
+        if after.outlook != afresh(after):
             raise Broken(f"{event} has changed the outlook, and the version is {after.version}")
         if (after.version == state.version) != (after.outlook == state.outlook):
             raise Broken(f"after {event} version {state.version} became {after.version}")
-        if after.version != state.version:
-            found.update(read_by_outlook(after))
+        for (question, arguments), known in after.known.items():
+            found.update(known.fields)
+            if known.answer != question(replace(after, worked_out={}), *arguments):
+                raise Broken(f"{question.__name__}{arguments} was not asked again after {event}")
         return after, effects
 
     with patch.object(simulation.engine, "decide", deciding):
@@ -131,7 +136,7 @@ def watched(found: set[str]) -> Iterator[None]:
 
 
 def run(seed: int) -> set[str]:
-    """What the outlook has read of the state in one drawn sequence."""
+    """The fields of the state that questions have read in one drawn sequence."""
     schedule, found = schedule_of(seed), set[str]()
     with watched(found):
         world = BothProducts(site_with_both(seed), seed, schedule.slowest)
@@ -144,5 +149,29 @@ def run(seed: int) -> set[str]:
 
 
 def test_the_version_grows_exactly_when_the_outlook_changes() -> None:
-    found = set[str]().union(*(run(seed) for seed in range(SEEDS)))
-    assert found - {"site"} == set(PARTS), "what the outlook reads is not what is declared"
+    read = set[str]().union(*(run(seed) for seed in range(SEEDS)))
+    assert read - {"site"} == READ
+
+
+class Forgetful(once.Reading):
+    """Does not note what is read of one field."""
+
+    forgotten: ClassVar[str]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name) if name == self.forgotten else super().__getattr__(name)
+
+
+@pytest.mark.parametrize("name", sorted(READ))
+def test_a_field_whose_reading_is_not_noted_leaves_an_answer_that_is_wrong(name: str) -> None:
+    forgetful = type("Forgetful", (Forgetful,), {"forgotten": name})
+    with patch.object(once, "Reading", forgetful):
+        assert any(breaks(seed) for seed in range(MORE_SEEDS))
+
+
+def breaks(seed: int) -> bool:
+    try:
+        run(seed)
+    except Broken:
+        return True
+    return False

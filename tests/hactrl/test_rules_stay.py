@@ -48,16 +48,12 @@ PORTS = frozenset(range(1, 49))
 def normal(site: Site) -> State:
     """Everything is up and answers, every role is where it is preferred, some hosts are known."""
     preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
-    return replace(
-        initial(site, preferred, 0.0, hosts(site)),
-        switches={name: SwitchState(True, PORTS) for name in network(site)},
-        health={
-            probed.key: Health(Verdict.HEALTHY, "", 0.0)
-            for all_ in site.probed.values()
-            for probed in all_
-        },
-        sights={},
-    )
+    state = initial(site, preferred, 0.0, hosts(site))
+    for all_ in site.probed.values():
+        for probed in all_:
+            state = state.with_found(*probed.key, Health(Verdict.HEALTHY, "", 0.0))
+    switches = {name: SwitchState(True, PORTS) for name in network(site)}
+    return replace(state, switches=switches, sights={})
 
 
 def network(site: Site) -> list[str]:
@@ -93,9 +89,9 @@ def situations(site: Site) -> Iterator[tuple[str, State]]:
             pair for link in site.network.links for pair in ((link.a, link.b), (link.b, link.a))
         )
         yield f"{switch} dead", down(start, [far for near, far in pairs if near.switch == switch])
-    for key in start.health:
-        failed = {**start.health, key: Health(Verdict.UNHEALTHY, "refused", 0.0)}
-        yield f"{' '.join(key)} fails", replace(start, health=failed)
+    for key, _ in start.all_found():
+        failed = start.with_found(*key, Health(Verdict.UNHEALTHY, "refused", 0.0))
+        yield f"{' '.join(key)} fails", failed
 
 
 def takeover(start: State, role: str, target: str) -> Iterator[tuple[str, State]]:

@@ -110,7 +110,7 @@ def test_a_role_does_not_return_by_itself_while_nobody_can_judge() -> None:
     assert not engine.state.ready_since
     engine.tell(HEARD)
     for segment in SEGMENTS:
-        for (role, service, card), found in [*engine.state.health.items()]:
+        for (role, service, card), found in [*engine.state.all_found()]:
             if engine.site.segment_of(card) == segment and found.verdict is Verdict.UNKNOWN:
                 engine.tell(ProbeChanged(role, service, card, Verdict.HEALTHY, "", 1))
     assert RELAY in engine.state.ready_since
@@ -146,7 +146,10 @@ def test_a_site_whose_prober_has_no_address_at_all_is_not_seen() -> None:
 @pytest.mark.reported("A5")
 def test_what_was_never_judged_is_named_once_there_was_time_for_it() -> None:
     engine = Engine()
-    never = {key: h for key, h in engine.state.health.items() if key[2] != "beta-outer0"}
+    never = {
+        role: {key: found for key, found in own.items() if key[1] != "beta-outer0"}
+        for role, own in engine.state.health.items()
+    }
     engine = Engine()
     engine.state = replace(engine.state, health=never, sights=dict.fromkeys(()), started=engine.now)
     engine.wait(10.0)
