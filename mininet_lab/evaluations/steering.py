@@ -116,18 +116,25 @@ class Move:
 
 
 @dataclass
+class Sent:
+    """To all switches: how many changes, and when the last group modification."""
+
+    changes: int = 0
+    steered_at: float = 0.0
+
+
+@dataclass
 class Connection:
     """A switch that takes everything at once."""
 
+    sent: Sent
     session: Session | None = None
-    steered_at: float = 0.0
-    changes: int = 0
     _numbers: count[int] = field(default_factory=count)
 
     def send(self, change: Change) -> list[int]:
-        self.changes += 1
+        self.sent.changes += 1
         if isinstance(change, ModifyGroup):
-            self.steered_at = time.perf_counter()
+            self.sent.steered_at = time.perf_counter()
         return [next(self._numbers)]
 
     def barrier(self) -> int:
@@ -167,7 +174,8 @@ class Bench:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.connections = {name: Connection() for name in site.network.switches}
+        self.sent = Sent()
+        self.connections = {name: Connection(self.sent) for name in site.network.switches}
         self._sessions: dict[str, Session] = {}
         preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
         state = initial(site, preferred, 0.0)
@@ -235,17 +243,16 @@ class Bench:
         """Until everybody waits."""
         idle = 0
         while idle < 3 * len(self._greenlets):
-            before = [connection.changes for connection in self.connections.values()]
+            before = self.sent.changes
             eventlet.sleep(0)
-            same = before == [connection.changes for connection in self.connections.values()]
-            idle = idle + 1 if same else 0
+            idle = idle + 1 if self.sent.changes == before else 0
 
     def move(self, number: int) -> Move:
         """Of the first role that owns nothing, to its other server."""
         role = next(role for role in self.site.roles.values() if not role.owns)
         live = self.runtime.state.placements[role.name].server
         target = next(server for server in role.servers if server != live)
-        before = sum(connection.changes for connection in self.connections.values())
+        before = self.sent.changes
         gc.collect()
         begun = time.perf_counter()
         self.runtime.post(
@@ -253,9 +260,7 @@ class Bench:
         )
         self.rest()
         assert self.runtime.state.placements[role.name].server == target, "it has moved"
-        ended = max(connection.steered_at for connection in self.connections.values())
-        changes = sum(connection.changes for connection in self.connections.values()) - before
-        return Move(ended - begun, changes)
+        return Move(self.sent.steered_at - begun, self.sent.changes - before)
 
     def end(self) -> None:
         for greenlet in self._greenlets:
