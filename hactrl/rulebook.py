@@ -21,6 +21,7 @@ from eventlet.queue import LightQueue
 from flows.planner import Step
 from flows.rules import RuleSet
 from hactrl.engine.state import State
+from hactrl.stretch import Stretch
 from hactrl.switches import Wanted
 from topology.routes import Routes
 
@@ -143,17 +144,18 @@ class Rulebook:
         self, step: Step, state: State, awaited: Set[str], *, provisional: bool, final: bool
     ) -> None:
         """Compile a step, one switch at a time, those first that somebody waits for, and then the
-        one that has waited longest. Others run between two switches. Where no routes must stay
-        together, a change of the state ends it.
+        one that has waited longest. Others run now and then between two switches. Where no routes
+        must stay together, a change of the state ends it.
         """
         self._standing = None if provisional else step.routes
+        pause = Stretch().pause
         order = sorted(self.switches, key=self._version_of)
         first = [switch for switch in order if switch in awaited]
         rest = [switch for switch in order if switch not in awaited]
         for switches in (first, rest):
             for switch in switches:
                 self._give_one(switch, step, Wanted(RuleSet(), state.version, provisional, final))
-                eventlet.sleep(0)
+                pause()
                 if step.routes is None and self._current()[0].version != state.version:
                     return  # the queue has a note of it
             if switches is first:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -148,7 +148,18 @@ class Runtime:
         """Serve events for ever. An exception is a defect and ends the controller: the rules in
         the switches keep working, and a new start takes over from them."""
         while True:
-            self._serve(self._events.get())
+            self._serve(self._next())
+
+    def _next(self) -> Event:
+        """Confirmations that came one after another count at once: a hundred switches may confirm
+        the same within a few milliseconds."""
+        event: Event = self._events.get()
+        while isinstance(event, RulesInstalled) and self._events.qsize():
+            following = self._events.queue[0]
+            if not isinstance(following, RulesInstalled) or following.version != event.version:
+                break
+            event = replace(event, switches=event.switches | self._events.get().switches)
+        return event
 
     def settle(self) -> None:
         """Have the engine look, when it is time, whether it has settled, in a greenlet of its own:
@@ -184,7 +195,7 @@ class Runtime:
         for rulebook in self.rulebooks:
             rulebook.confirm(switch, wanted)
         if wanted.final:
-            self.post(RulesInstalled(switch, wanted.version))
+            self.post(RulesInstalled(frozenset({switch}), wanted.version))
 
     @property
     def rule_sets(self) -> dict[str, RuleSet]:

@@ -52,10 +52,10 @@ class PortChanged:
 
 @dataclass(frozen=True)
 class RulesInstalled:
-    """The switch confirmed (barrier) all rules of this version of the state; see
+    """The switches confirmed (barrier) all rules of this version of the state; see
     `State.version`."""
 
-    switch: str
+    switches: frozenset[str]
     version: int
 
 

@@ -78,9 +78,11 @@ def port_changed(turn: Turn, event: PortChanged) -> None:
 
 
 def rules_installed(turn: Turn, event: RulesInstalled) -> None:
-    known = event.switch in turn.state.switches
-    if known and event.version > turn.state.installed_on(event.switch):
-        turn.update(installed=with_item(turn.state.installed, event.switch, event.version))
+    state = turn.state
+    known = event.switches & state.switches.keys()
+    newer = {name for name in known if event.version > state.installed_on(name)}
+    if newer:
+        turn.update(installed={**state.installed, **dict.fromkeys(newer, event.version)})
 
 
 def probe_changed(turn: Turn, event: ProbeChanged) -> None:

@@ -117,7 +117,7 @@ class Controller:
 
     def confirm_rules(self) -> None:
         for switch in self.site.network.switches:
-            self.tell(RulesInstalled(switch, self.state.version))
+            self.tell(RulesInstalled(frozenset({switch}), self.state.version))
 
 
 class _Quiet(WSGIRequestHandler):

@@ -429,7 +429,7 @@ class World:
 
     def install(self, switch: str) -> None:
         if switch not in self.switches_away:
-            self.later(RulesInstalled(switch, self.state.version))
+            self.later(RulesInstalled(frozenset({switch}), self.state.version))
 
     def port_up(self, card: Interface) -> bool:
         return self.hosts[card.server].on and card.name not in self.cables_down

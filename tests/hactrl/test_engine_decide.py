@@ -165,7 +165,7 @@ class Engine:
 
     def rules_installed(self) -> Engine:
         for switch in self.site.network.switches:
-            self.tell(RulesInstalled(switch, self.state.version))
+            self.tell(RulesInstalled(frozenset({switch}), self.state.version))
         return self
 
     def step(self, role: str = MAIL) -> Step | None:
@@ -383,7 +383,7 @@ def test_an_unreachable_switch_delays_nothing(engine: Engine) -> None:
     engine.tell(SwitchLost("outer"))
     engine.ports("alpha", False).silent().stored().power().answer(Verb.ASSUME)
     engine.probe("beta", MAIL, Verdict.HEALTHY)
-    engine.tell(RulesInstalled("inner", engine.state.version))
+    engine.tell(RulesInstalled(frozenset({"inner"}), engine.state.version))
     assert engine.step() is None
 
 

@@ -6,6 +6,7 @@ to its effects matters. Alarms are kept, not waited for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from simulation import MAIL, PROBER_PORT, make_site
 
 from flows.compile import BarrierCompiler
 from hactrl import runtime as shell
-from hactrl.engine.decide import initial
+from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
     Answer,
     AskAgent,
@@ -46,6 +47,7 @@ from hactrl.engine.events import (
     ProbeChanged,
     Requested,
     RequestKind,
+    RulesInstalled,
     SwitchConnected,
     Tick,
     Verdict,
@@ -54,6 +56,7 @@ from hactrl.engine.state import State
 from hactrl.health.targets import targets
 from hactrl.runtime import Outlets, Runtime, backbone_plan, barrier_plan, look_round
 from hactrl.site.model import Site
+from hactrl.stretch import LONGEST
 from hactrl.switches import Wanted
 from topology.discovery import round_time
 from topology.model import Attachment
@@ -425,6 +428,7 @@ def test_when_the_state_changes_between_two_switches_it_begins_again_with_who_wa
 
     def change_once(_switch: str) -> None:
         controller.on_hand_out = lambda _: None
+        time.sleep(LONGEST)  # so long that others must run
         controller.runtime.post(PortChanged(Attachment("outer", 3), False))
 
     controller.on_hand_out = change_once
@@ -434,6 +438,24 @@ def test_when_the_state_changes_between_two_switches_it_begins_again_with_who_wa
     second = ({"inner", "outer"} - {first}).pop()
     assert one == 1
     assert others == [(second, 2), (first, 2)]
+
+
+def test_confirmations_that_queue_up_count_at_once_and_in_their_order(
+    controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(controller)
+    seen: list[Event] = []
+
+    def deciding(state: State, event: Event, now: float) -> tuple[State, tuple[Effect, ...]]:
+        seen.append(event)
+        return decide(state, event, now)
+
+    monkeypatch.setattr(shell, "decide", deciding)
+    one, two = frozenset({"outer"}), frozenset({"inner"})
+    first, second = RulesInstalled(one, 5), RulesInstalled(two, 5)
+    later, tick = RulesInstalled(one, 6), Tick()
+    controller.tell(first, second, later, tick, later, second)
+    assert seen == [RulesInstalled(one | two, 5), later, tick, later, second]
 
 
 def test_a_switch_that_connects_is_handed_what_is_compiled_already(controller: Controller) -> None:
