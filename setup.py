@@ -66,7 +66,7 @@ setup(
     extras_require={"fast": FAST, "lab": LAB, "test": [*TEST, *LAB]},
     entry_points={
         "console_scripts": [
-            "ryu-manager=hactrl.launcher:main",
+            "ryu-manager=hactrl.shell.launcher:main",
             "hactl=hactrl.cli:main",
             "hactrl-agent=hactrl.agent.main:main",
             "hactrl-prober=hactrl.health.prober:main",

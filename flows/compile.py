@@ -25,7 +25,7 @@ from flows.rules import Meter, RuleSet
 from topology.backbones import backbone_switches
 from topology.graph import LiveGraph
 from topology.model import Network
-from topology.routes import Routes
+from topology.paths.routes import Routes
 
 #: Packets of unknown hosts a second that a switch of a backbone tells the controller of, port by
 #: port. Once is for all hosts that a port can have, and a few packets of each.

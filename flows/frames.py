@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from ipaddress import IPv4Address, IPv6Address
 
-from flows.packet import (
+from flows.walk.packet import (
     ARP_REQUEST,
     ETH_ARP,
     ETH_IPV4,

@@ -14,10 +14,10 @@ from flows.rules import RuleSet
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Interface, Link
+from topology.paths.rounds import rounds
+from topology.paths.routes import Destination, Routes, differing
+from topology.paths.trees import Trees
 from topology.pauses import Pause, no_pause
-from topology.rounds import rounds
-from topology.routes import Destination, Routes, differing
-from topology.trees import Trees
 
 #: Where more than this part of the links changes at once, all trees are computed anew.
 _MANY = 0.25

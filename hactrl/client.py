@@ -133,7 +133,8 @@ class Client:
         self, server: str | None = None, origin: str | None = None, what_if: str | None = None
     ) -> dict[str, Any]:
         """The ways from `origin` (a switch, or a host's MAC or address) to a file server; all if
-        left out. `what_if`: what such a failure would change, as `topology.what_if` writes it."""
+        left out. `what_if`: what such a failure would change, as `topology.paths.what_if` writes
+        it."""
         query = {"server": server, "from": origin, "what_if": what_if}
         given = {name: value for name, value in query.items() if value is not None}
         return dict(self._ask("GET", "/v1/paths", query=given))
@@ -151,7 +152,8 @@ class Client:
         return dict(self._ask("GET", "/v1/tables", query={"switch": switch} if switch else {}))
 
     def trace(self, question: Json) -> Walked:
-        """Walk a packet through the wanted rules; `question` as `hactrl.tracing.Question`."""
+        """Walk a packet through the wanted rules; `question` as
+        `hactrl.explain.tracing.Question`."""
         found = self._ask("POST", "/v1/trace", body=question)
         return Walked(tuple(found["lines"]), tuple(found["delivered"]))
 

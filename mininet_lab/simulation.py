@@ -13,11 +13,11 @@ from ipaddress import ip_address, ip_network
 from flows.backbone.locators import Locators
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
-from flows.packet import Packet, arp_request, mac, udp
 from flows.pipeline import FORWARD
 from flows.planner import Planner, Step
 from flows.rules import Group, Rule, RuleSet, ToGroup
-from flows.trace import (
+from flows.walk.packet import Packet, arp_request, mac, udp
+from flows.walk.trace import (
     Crossed,
     Delivered,
     Dropped,
@@ -27,8 +27,8 @@ from flows.trace import (
     ToController,
     Trace,
 )
-from flows.trace import Step as Walked
-from flows.walker import Walker
+from flows.walk.trace import Step as Walked
+from flows.walk.walker import Walker
 from mininet_lab.graphs import Graph
 from topology.graph import LiveGraph
 from topology.model import (
@@ -42,8 +42,8 @@ from topology.model import (
     Switch,
     derived_mac,
 )
+from topology.paths.routes import Destination, Routes, differing
 from topology.pauses import Pause, no_pause
-from topology.routes import Destination, Routes, differing
 
 #: Ports of every switch: the client's, the file servers' from here on, the trunks' from here on.
 CLIENT, CARDS, TRUNKS = 1, 2, 21

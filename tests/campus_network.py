@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_network
 
 from flows.intents import Intents, Nearest
-from flows.packet import ETH_IPV4, UDP, Packet, mac
+from flows.walk.packet import ETH_IPV4, UDP, Packet, mac
 from hactrl.site.model import Controller, Listen, ProbeSettings, Service, Site, Timers
 from topology.model import (
     Attachment,

@@ -1,4 +1,5 @@
-"""The routes of a site's backbones, from nothing: what `topology.trees` then keeps up to date."""
+"""The routes of a site's backbones, from nothing: what `topology.paths.trees` then keeps up to
+date."""
 
 from __future__ import annotations
 
@@ -6,11 +7,11 @@ from collections.abc import Iterable, Mapping
 
 from topology.graph import LiveGraph, in_order
 from topology.model import Attachment, Interface, Link, Network
-from topology.paths import flood_tree as spanning_tree
-from topology.paths import graph_of
+from topology.paths.routes import Destination, Routes, Sources
+from topology.paths.shortest import flood_tree as spanning_tree
+from topology.paths.shortest import graph_of
+from topology.paths.trees import Trees
 from topology.pauses import Pause, no_pause
-from topology.routes import Destination, Routes, Sources
-from topology.trees import Trees
 
 
 def backbone_switches(network: Network) -> frozenset[str]:

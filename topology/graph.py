@@ -9,7 +9,7 @@ from functools import cached_property
 import networkx as nx
 
 from topology.model import Attachment, Link, Network
-from topology.paths import Distances, Hops, distances, flood_tree, graph_of, hops
+from topology.paths.shortest import Distances, Hops, distances, flood_tree, graph_of, hops
 
 #: Port numbers from here on are reserved (OpenFlow 1.3.5, section 7.2.1: OFPP_MAX).
 FIRST_RESERVED_PORT = 0xFFFFFF00

@@ -85,7 +85,7 @@ class Interface:
 
     `redundant_for` names the peer's primary interface that this one stands in for, or is None
     for a primary interface. `offset`, of a file server's interface, counts with the costs of the
-    links on a way to it, and spreads clients; see `topology.spread`.
+    links on a way to it, and spreads clients; see `topology.paths.spread`.
     """
 
     name: str

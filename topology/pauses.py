@@ -1,5 +1,5 @@
 """Where long computations can be interrupted: they call what they are given often, and who must not
-work long at a stretch gives them something that lets others run (`hactrl.stretch`)."""
+work long at a stretch gives them something that lets others run (`hactrl.control.stretch`)."""
 
 from __future__ import annotations
 

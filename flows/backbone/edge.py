@@ -23,9 +23,9 @@ from flows.backbone.view import View
 from flows.common.answers import answer, taken
 from flows.common.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
 from flows.numbers import CookieKind
-from flows.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
 from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
 from flows.rules import CONTROLLER, Output, Rule, SetField
+from flows.walk.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
 from topology.hosts import ASKER_MAC
 from topology.model import Address, Host, Interface
 

@@ -32,8 +32,8 @@ from flows.intents import Nearest
 from flows.pipeline import FORWARD
 from flows.rules import Bucket, Group, GroupType, Output, Rule, RuleSet, SetField, ToGroup
 from topology.model import Interface
-from topology.paths import Hops
-from topology.routes import NOWHERE, Destination
+from topology.paths.routes import NOWHERE, Destination
+from topology.paths.shortest import Hops
 
 _MULTICAST_OFF_TREE = 150
 _MULTICAST = 140

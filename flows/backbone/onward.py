@@ -13,7 +13,7 @@ from functools import lru_cache
 from flows.backbone.locators import DETOUR
 from flows.numbers import content_ids
 from flows.rules import Action, Bucket, Group, GroupType, Output, SetField, ToGroup
-from topology.paths import Hops
+from topology.paths.shortest import Hops
 
 _MARK = SetField("eth_dst", DETOUR, DETOUR)
 

@@ -11,7 +11,7 @@ from flows.intents import Intents, InterfaceProbe, Nearest
 from flows.numbers import own_ids
 from topology.graph import LiveGraph
 from topology.model import Address, Attachment, FileServer, Host, Interface, Network, Prober, Switch
-from topology.routes import Routes
+from topology.paths.routes import Routes
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from flows.common.fields import (
     opening,
 )
 from flows.intents import Candidate, ServiceAddress
-from flows.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
 from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE
 from flows.rules import Rule, SetField
+from flows.walk.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
 from topology.model import Address, Attachment
 
 _FENCE = 1000

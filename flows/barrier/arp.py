@@ -11,9 +11,9 @@ from flows.barrier.segment import Barrier, Situation
 from flows.common.answers import answer, taken
 from flows.common.fields import Fields, address, arp, arp_request, icmpv6, mac
 from flows.intents import Candidate
-from flows.packet import ARP_REPLY, ETH_ARP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from flows.pipeline import ARP, FORWARD, POLICY
 from flows.rules import Rule, SetField
+from flows.walk.packet import ARP_REPLY, ETH_ARP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION
 from topology.model import Address
 
 _OWN = 400

@@ -24,11 +24,11 @@ from flows.barrier.learn import learn
 from flows.barrier.segment import Barrier, Situation, Ways
 from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
 from flows.intents import Candidate, ServiceAddress
-from flows.packet import ARP_REPLY, BROADCAST, ETH_ARP, NEIGHBOUR_ADVERTISEMENT
 from flows.pipeline import FORWARD, HOSTS, TREE
 from flows.rules import Bucket, Group, GroupType, Learn, Output, Rule, SetField, ToGroup
+from flows.walk.packet import ARP_REPLY, BROADCAST, ETH_ARP, NEIGHBOUR_ADVERTISEMENT
 from topology.model import Attachment
-from topology.paths import Hops
+from topology.paths.shortest import Hops
 
 _ANNOUNCE = 400
 _OURS = 300

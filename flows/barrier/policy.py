@@ -16,9 +16,9 @@ from ipaddress import ip_network
 from flows.barrier.segment import Barrier
 from flows.common.fields import Fields, Side, address, icmpv6, mac, opening, port
 from flows.intents import Connect, Permit, ServiceAddress
-from flows.packet import ICMP
 from flows.pipeline import POLICY, SOURCE
 from flows.rules import Rule
+from flows.walk.packet import ICMP
 from topology.model import Address, Subnet
 
 # Between roles, from roles to others, from others to roles: each more general than what stands

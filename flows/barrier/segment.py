@@ -16,7 +16,7 @@ from flows.intents import Candidate, Connect, Intents, Permit, Probe, ServiceAdd
 from flows.numbers import learnt_cookie
 from topology.graph import LiveGraph
 from topology.model import Address, Attachment, Interface, Network, Prober
-from topology.paths import Hops
+from topology.paths.shortest import Hops
 
 Thing = TypeVar("Thing", Candidate, Interface)
 

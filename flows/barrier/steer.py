@@ -26,7 +26,7 @@ from flows.common.fields import address, mac
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, SOURCE, STEER
 from flows.rules import Action, Bucket, Group, GroupType, Output, Rule, SetField, ToGroup
-from topology.paths import Hops
+from topology.paths.shortest import Hops
 
 _MATCH = 100
 _ELSE = 0

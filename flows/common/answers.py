@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from flows.common.fields import Fields, arp_request, icmpv6, mac
-from flows.packet import (
+from flows.pipeline import ADVERTISE, ARP
+from flows.rules import IN_PORT, Action, Move, Output, Rule, SetField
+from flows.walk.packet import (
     ARP_REPLY,
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
     TARGET_LINK_LAYER,
 )
-from flows.pipeline import ADVERTISE, ARP
-from flows.rules import IN_PORT, Action, Move, Output, Rule, SetField
 from topology.model import Address
 
 _ANSWER = 300

@@ -6,8 +6,8 @@ from functools import cache
 from ipaddress import ip_network
 from typing import Literal
 
-from flows.packet import ACK, ARP_REQUEST, ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, RST, TCP, UDP
-from flows.packet import mac as mac_number
+from flows.walk.packet import ACK, ARP_REQUEST, ETH_ARP, ETH_IPV4, ETH_IPV6, ICMPV6, RST, TCP, UDP
+from flows.walk.packet import mac as mac_number
 from topology.model import Address, Subnet
 
 Side = Literal["src", "dst"]

@@ -313,7 +313,7 @@ def _tables(file: Path | None, switch: str | None, url: str) -> dict[str, Any]:
     if file is None:
         with connected(url) as client:
             return client.tables(switch)
-    from hactrl.offline import rule_sets
+    from hactrl.explain.offline import rule_sets
     from hactrl.rest.tables import pipeline_json, rule_sets_json
 
     site = _load(file)
@@ -339,7 +339,7 @@ def trace(
     url: Url = DEFAULT_URL,
 ) -> None:
     """Walk a packet through the wanted rules, and say what happens to it."""
-    from hactrl.tracing import PacketError, Question, tell
+    from hactrl.explain.tracing import PacketError, Question, tell
 
     question = Question(
         at, source, destination, protocol, port, source_port, source_mac, destination_mac
@@ -348,7 +348,7 @@ def trace(
         with connected(url) as client:
             lines = client.trace(vars(question)).lines
     else:
-        from hactrl.offline import rule_sets
+        from hactrl.explain.offline import rule_sets
 
         loaded = _load(site)
         try:

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from hactrl import words
 from hactrl.client import Accepted, HistoryEntry
+from hactrl.explain import words
 
 Json = Mapping[str, Any]
 

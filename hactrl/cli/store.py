@@ -11,10 +11,10 @@ import typer
 from rich.markup import escape
 
 from hactrl.cli.common import Exit, Yes, confirmed, err, out
-from hactrl.store_copies import UnfinishedError
-from hactrl.store_copies import backup as make_copy
-from hactrl.store_copies import restore as put_back
-from hactrl.store_file import StoreError
+from hactrl.store.copies import UnfinishedError
+from hactrl.store.copies import backup as make_copy
+from hactrl.store.copies import restore as put_back
+from hactrl.store.file import StoreError
 
 app = typer.Typer(
     help="Make copies of the controller's store, and put them back.",

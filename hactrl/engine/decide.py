@@ -49,15 +49,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from hactrl.engine import absence, doubts, failures, judging, learning, memory, ownership, sight
-from hactrl.engine.candidates import (
-    confirmed_at,
-    failings,
-    holding,
-    obstacles,
-    obstacles_again,
-    serving,
-)
+from hactrl.engine import absence, doubts, judging, memory, sight
+from hactrl.engine.backbone import learning
 from hactrl.engine.effects import (
     Effect,
     KeepHosts,
@@ -69,12 +62,21 @@ from hactrl.engine.effects import (
 )
 from hactrl.engine.events import Event, Holding, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
-from hactrl.engine.fencing import ask_release
 from hactrl.engine.outlook import outlook
 from hactrl.engine.requests import requested, settle_pending
-from hactrl.engine.standing import Standing, standing_of_candidate, standing_of_owner
+from hactrl.engine.roles import failures, ownership
+from hactrl.engine.roles.candidates import (
+    confirmed_at,
+    failings,
+    holding,
+    obstacles,
+    obstacles_again,
+    serving,
+)
+from hactrl.engine.roles.fencing import ask_release
+from hactrl.engine.roles.standing import Standing, standing_of_candidate, standing_of_owner
+from hactrl.engine.roles.takeover import advance, start
 from hactrl.engine.state import Ask, AskKind, Placement, State
-from hactrl.engine.takeover import advance, start
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
 from topology.model import Host

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import answers, doubts, judging, learning, ledger, ownership, sight
+from hactrl.engine import doubts, judging, sight
+from hactrl.engine.backbone import answers, learning
 from hactrl.engine.effects import Record
 from hactrl.engine.events import (
     AgentAnswered,
@@ -37,6 +38,7 @@ from hactrl.engine.events import (
     SwitchConnected,
     SwitchLost,
 )
+from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.state import Agent, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
 from topology.model import Attachment

@@ -21,9 +21,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from hactrl.engine import failures, ledger, ownership
 from hactrl.engine.effects import Remember
 from hactrl.engine.events import Proof, Requested, RequestKind
+from hactrl.engine.roles import failures, ledger, ownership
 from hactrl.engine.state import (
     Ask,
     AskKind,

@@ -7,10 +7,10 @@ for that.
 
 from __future__ import annotations
 
-from hactrl.engine import nearest
-from hactrl.engine.candidates import card_works
+from hactrl.engine.backbone import nearest
 from hactrl.engine.once import once
-from hactrl.engine.standing import Standing, standing_of_candidate
+from hactrl.engine.roles.candidates import card_works
+from hactrl.engine.roles.standing import Standing, standing_of_candidate
 from hactrl.engine.state import Outlook, State, Step
 from hactrl.site.model import Role
 from topology.model import Interface

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from math import ceil
 
 from hactrl.engine import sight
-from hactrl.engine.candidates import (
+from hactrl.engine.effects import Obstacle, Reason
+from hactrl.engine.events import Holding, Verdict
+from hactrl.engine.roles.candidates import (
     RANK,
     best_verdict,
     connected,
@@ -20,8 +22,6 @@ from hactrl.engine.candidates import (
     live_cards,
     obstacles,
 )
-from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Holding, Verdict
 from hactrl.engine.state import State, SwitchState
 from hactrl.site.model import Role
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hactrl.engine import ledger, memory, ownership
-from hactrl.engine.candidates import best, failings, obstacles
+from hactrl.engine import memory
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
 from hactrl.engine.events import Proof, Requested, RequestKind
-from hactrl.engine.standing import (
+from hactrl.engine.roles import ledger, ownership
+from hactrl.engine.roles.candidates import best, failings, obstacles
+from hactrl.engine.roles.standing import (
     best_that_is_there,
     standing_of_candidate,
     standing_of_owner,
 )
+from hactrl.engine.roles.takeover import path, start
 from hactrl.engine.state import State
-from hactrl.engine.takeover import path, start
 from hactrl.engine.turn import Turn
 
 _MISNAMED = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER, Reason.NOT_A_CANDIDATE})

@@ -245,7 +245,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Outlook:
-    """All of the state that the wanted rules depend on; see `hactrl.wanted`."""
+    """All of the state that the wanted rules depend on; see `hactrl.control.wanted`."""
 
     orders: tuple[tuple[str, str, tuple[str, ...]], ...] = ()  # role, segment, cards
     speakers: tuple[tuple[str, frozenset[str]], ...] = ()  # role, servers

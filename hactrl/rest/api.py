@@ -18,20 +18,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from webob import Request, Response
 
 from flows.rules import RuleSet
-from hactrl import words
 from hactrl.engine.effects import Answer, Reason
 from hactrl.engine.events import Noticed, Requested, RequestKind
 from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
+from hactrl.explain import words
+from hactrl.explain.metrics import Counters, Happenings, StateCollector
+from hactrl.explain.tracing import PacketError, Question, tell
 from hactrl.journal import Entry, of_strangers
-from hactrl.metrics import Counters, Happenings, StateCollector
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
 from hactrl.rest.router import LOCAL, Permission, Router
 from hactrl.rest.status import health, obstacle_json, status
 from hactrl.rest.tables import pipeline_json, rule_sets_json
-from hactrl.store_file import StoreError
-from hactrl.tracing import PacketError, Question, tell
+from hactrl.store.file import StoreError
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ Why = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class History(Protocol):
-    """See `hactrl.store.Store.history`."""
+    """See `hactrl.store.store.Store.history`."""
 
     def __call__(
         self, role: str | None = None, before: int | None = None, limit: int = 100
@@ -69,7 +69,7 @@ class Move(Change):
 
 
 class Walk(Body):
-    """See `hactrl.tracing.Question`."""
+    """See `hactrl.explain.tracing.Question`."""
 
     at: str
     source: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hactrl import words
 from hactrl.engine.state import State
+from hactrl.explain import words
 from topology.discovery import LinkView, Report, Sight, backbone_links
 
 Json = dict[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hactrl.engine import answers, nearest
+from hactrl.engine.backbone import answers, nearest
 from hactrl.engine.state import Answers, State
 from topology.model import FileServer, Interface
 

@@ -9,16 +9,17 @@ from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any
 
-from hactrl.engine import nearest
+from hactrl.engine.backbone import nearest
+from hactrl.engine.backbone.reach import network_now
 from hactrl.engine.outlook import ports_up
-from hactrl.engine.reach import network_now
 from hactrl.engine.state import State, SwitchState
 from hactrl.rest.problem import ProblemError
 from hactrl.site.errors import closest
-from topology import backbones, what_if
+from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, FileServer, Host, Network
-from topology.ways import Leg, Way, Ways
+from topology.paths import what_if
+from topology.paths.ways import Leg, Way, Ways
 
 Json = dict[str, Any]
 
@@ -29,7 +30,7 @@ _MOST_NAMES = 12
 @dataclass(frozen=True)
 class Question:
     """Of all file servers if `server` is None, from all switches if `origin` is: a switch, an
-    attachment there, or a host's MAC or address. `failure`: see `topology.what_if.FORMS`."""
+    attachment there, or a host's MAC or address. `failure`: see `topology.paths.what_if.FORMS`."""
 
     server: str | None = None
     origin: str | None = None

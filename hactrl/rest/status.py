@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hactrl import words
 from hactrl.engine import readiness
-from hactrl.engine.candidates import best_verdict, connected, failings, obstacles
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.readiness import rules_current
-from hactrl.engine.standing import Standing
+from hactrl.engine.roles.candidates import best_verdict, connected, failings, obstacles
+from hactrl.engine.roles.standing import Standing
 from hactrl.engine.state import Failure, State, SwitchState, Takeover
+from hactrl.explain import words
 from hactrl.rest.file_servers import file_server
 from hactrl.site.model import Role
 from topology.model import Interface

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from flows.packet import show
 from flows.pipeline import PIPELINE
 from flows.rules import (
     CONTROLLER,
@@ -23,6 +22,7 @@ from flows.rules import (
     SetField,
     ToGroup,
 )
+from flows.walk.packet import show
 
 Json = dict[str, Any]
 

@@ -37,7 +37,7 @@ from topology.model import (
     Subnet,
     Switch,
 )
-from topology.spread import spread_out
+from topology.paths.spread import spread_out
 
 
 def load(path: str | FilePath) -> Site:

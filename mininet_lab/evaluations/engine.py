@@ -30,13 +30,13 @@ from mininet_lab.graphs import Graph, fat_tree, random_graph, zoo
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from topology import by_scipy
-from topology.by_scipy import costs_by_scipy
-from topology.costs import Costs
-from topology.full import costs_of_all
-from topology.paths import SAME_WEIGHT
-from topology.routes import Destination, Sources
-from topology.trees import Trees
+from topology.paths import by_scipy
+from topology.paths.by_scipy import costs_by_scipy
+from topology.paths.costs import Costs
+from topology.paths.from_nothing import costs_of_all
+from topology.paths.routes import Destination, Sources
+from topology.paths.shortest import SAME_WEIGHT
+from topology.paths.trees import Trees
 
 INTERFACES = 4
 SERVERS = (10, 100)

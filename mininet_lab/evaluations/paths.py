@@ -22,7 +22,7 @@ from mininet_lab.plot import plot_ratios
 from mininet_lab.report import Story
 from mininet_lab.results import Results, directory
 from mininet_lab.scenarios import Options
-from topology.spread import Load, load, spread
+from topology.paths.spread import Load, load, spread
 
 INTERFACES = 4
 PLACEMENTS = 100

@@ -107,7 +107,7 @@ def measure(graph: Graph, seed: int, failures: int) -> Times:
     for switch in graph:
         controller.begun[-1].rules_of(switch)
     thresholds = gc.get_threshold()
-    gc.freeze()  # as `hactrl.rulebook` does, and so often
+    gc.freeze()  # as `hactrl.control.rulebook` does, and so often
     gc.set_threshold(700, 100, 10)
     for link in random.Random(seed).sample(site.network.links, failures):
         gc.collect()

@@ -37,15 +37,15 @@ from flows.diff import (
     diff,
 )
 from flows.planner import Step
-from flows.trace import Delivered, Dropped, Ending, Looped, Trace
+from flows.walk.trace import Delivered, Dropped, Ending, Looped, Trace
 from mininet_lab.graphs import Graph, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
 from mininet_lab.simulation import Controller, Site, World, changes, endings, history, network_of
 from topology.model import Attachment, Link
-from topology.paths import Hops
-from topology.routes import Destination, Routes
+from topology.paths.routes import Destination, Routes
+from topology.paths.shortest import Hops
 
 SWITCHES, SERVERS, INTERFACES, EVENTS, HURRIED = 100, 3, 4, 1000, 200
 

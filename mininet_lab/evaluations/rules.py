@@ -29,10 +29,10 @@ from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
 from mininet_lab.simulation import Controller, Site, changes, groups_of, network_of
 from topology.model import Link
-from topology.paths import Hops
-from topology.rounds import order, port_neighbours
-from topology.routes import Destination, Routes
-from topology.trees import Trees
+from topology.paths.rounds import order, port_neighbours
+from topology.paths.routes import Destination, Routes
+from topology.paths.shortest import Hops
+from topology.paths.trees import Trees
 
 SERVERS, INTERFACES = 10, 4
 FAILURES = 20

@@ -27,6 +27,7 @@ from eventlet.queue import LightQueue
 from flows.diff import Change, ModifyGroup
 from flows.openflow import Counts
 from flows.rules import RuleSet
+from hactrl.control.runtime import Outlets, Runtime
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import Remember, StorePlacement
 from hactrl.engine.events import (
@@ -41,7 +42,6 @@ from hactrl.engine.events import (
     SwitchConnected,
     Verdict,
 )
-from hactrl.runtime import Outlets, Runtime
 from hactrl.site.model import (
     Controller,
     Listen,
@@ -53,7 +53,7 @@ from hactrl.site.model import (
     Timers,
 )
 from hactrl.site.reader import load
-from hactrl.switches import Counters, Session
+from hactrl.switches.session import Counters, Session
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options

@@ -8,7 +8,7 @@ from functools import partial
 from ipaddress import ip_interface
 
 from flows.frames import question
-from flows.packet import ETH_ARP
+from flows.walk.packet import ETH_ARP
 from mininet_lab import plan
 from mininet_lab.campus import Campus
 from mininet_lab.frames import await_frame, cards

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from flows.frames import announcement
-from flows.packet import ETH_IPV4, ETH_IPV6
+from flows.walk.packet import ETH_IPV4, ETH_IPV6
 from mininet_lab.campus import Campus
 from mininet_lab.fetching import fetching
 from mininet_lab.frames import Card, cards

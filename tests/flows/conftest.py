@@ -1,5 +1,5 @@
-"""Ryu's controller imports a name that current versions of eventlet lack; `hactrl.launcher` gives
-it one, and makes the whole process green, which tests are not."""
+"""Ryu's controller imports a name that current versions of eventlet lack; `hactrl.shell.launcher`
+gives it one, and makes the whole process green, which tests are not."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ from report_network import (
 
 from flows.compile import compile
 from flows.intents import Candidate, Fence, Intents
-from flows.packet import (
+from flows.pipeline import HOSTS as HOSTS_TABLE
+from flows.rules import GroupType, RuleSet
+from flows.walk.packet import (
     ACK,
     ARP_REPLY,
     NEIGHBOUR_ADVERTISEMENT,
@@ -41,9 +43,7 @@ from flows.packet import (
     tcp,
     udp,
 )
-from flows.pipeline import HOSTS as HOSTS_TABLE
-from flows.rules import GroupType, RuleSet
-from flows.walker import Trace, Walker, with_learnt
+from flows.walk.walker import Trace, Walker, with_learnt
 from topology.graph import LiveGraph
 from topology.model import Attachment
 

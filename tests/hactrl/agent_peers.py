@@ -20,9 +20,9 @@ from hactrl.agent.protocol import (
     Pong,
     Welcome,
 )
-from hactrl.agents import AgentServer
 from hactrl.engine.events import Event, Held, Holding
 from hactrl.listeners import AGENTS, open_door, rooms
+from hactrl.outlets.agents import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from topology.model import Network
 

@@ -24,7 +24,7 @@ from free_port import free_port
 from ryu.ofproto import ofproto_v1_3 as ofproto
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
-START = "import sys; from hactrl.launcher import main; sys.exit(main())"
+START = "import sys; from hactrl.shell.launcher import main; sys.exit(main())"
 HEADER = struct.Struct("!BBHI")
 
 #: Seconds that anything here may take on a machine that is loaded.

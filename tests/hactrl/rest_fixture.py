@@ -27,11 +27,11 @@ from hactrl.engine.events import (
     Verdict,
 )
 from hactrl.engine.state import State
-from hactrl.offline import rule_sets
+from hactrl.explain.offline import rule_sets
 from hactrl.rest import Api
 from hactrl.site import load
 from hactrl.site.model import Site
-from hactrl.store import Entry
+from hactrl.store.store import Entry
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 SITE = load(EXAMPLE)

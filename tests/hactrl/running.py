@@ -20,7 +20,7 @@ from hactrl.site import load
 FRONTIER = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 
 MAIN = "import os, sys; os.environ.pop('HACTRL_SITE', None)\n"
-MAIN += "from hactrl.launcher import main; sys.exit(main())"
+MAIN += "from hactrl.shell.launcher import main; sys.exit(main())"
 
 #: Seconds for a controller to start, on a machine with much else to do.
 PATIENCE = 60.0

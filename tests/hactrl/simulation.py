@@ -22,6 +22,7 @@ from itertools import count
 from random import Random
 from typing import ClassVar, TypeAlias
 
+from hactrl.control.wanted import intents
 from hactrl.engine import decide as engine
 from hactrl.engine import readiness
 from hactrl.engine.effects import (
@@ -73,7 +74,6 @@ from hactrl.site.model import (
     Site,
     Timers,
 )
-from hactrl.wanted import intents
 from topology.model import Attachment, Interface, Network, Prober, Segment, Server, Switch
 
 SEGMENTS = ("outer", "inner")

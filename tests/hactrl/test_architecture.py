@@ -1,4 +1,4 @@
-"""What ARCHITECTURE.md shows of the code is what the code holds."""
+"""What ARCHITECTURE.md shows of the code is what the code holds; documents name what is there."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from flows.pipeline import PIPELINE
-from hactrl.engine import takeover
 from hactrl.engine.events import Proof
+from hactrl.engine.roles import takeover
 from hactrl.engine.state import Step
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
+PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMED = re.compile(r"`((?:hactrl|flows|topology|tests|mininet_lab|docs|tools|examples)/[\w./-]+)`")
 
 
 def diagram(path: Sequence[Step]) -> str:
@@ -59,3 +61,19 @@ def test_every_dependency_has_its_reason() -> None:
         n for n in (*names, *packages) if not re.search(rf"(?<![\w-]){n.lower()}(?![\w-])", told)
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_document_names_is_there(page: Path) -> None:
+    named = NAMED.findall(page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_room_is_told() -> None:
+    told = set(re.findall(r"`([\w/]+)/`", TEXT))
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for package in ("topology", "flows", "hactrl")
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    assert rooms - {"flows/common", "hactrl"} <= told

@@ -11,7 +11,7 @@ import pytest
 from hactrl import journal as journal_module
 from hactrl.engine.effects import Record
 from hactrl.journal import KEPT_ENTRIES, LONGEST, NEWEST, PAUSE, Entry
-from hactrl.store import SqliteStore
+from hactrl.store.store import SqliteStore
 
 pytestmark = pytest.mark.reported("A6")
 

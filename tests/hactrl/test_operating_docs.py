@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hactrl import words
 from hactrl.engine.effects import Reason
+from hactrl.explain import words
 
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 

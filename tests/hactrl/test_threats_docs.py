@@ -12,7 +12,6 @@ import pytest
 from simulation import MAIL, make_site
 from test_engine_decide import UP, Engine
 
-from hactrl import agent_connection, agents, connections
 from hactrl.engine import doubts
 from hactrl.engine.effects import FencePower, GrantLease, Verb
 from hactrl.engine.events import (
@@ -29,14 +28,19 @@ from hactrl.engine.events import (
     Verdict,
 )
 from hactrl.listeners import REST, rooms
+from hactrl.outlets import agent_connection, agents
 from hactrl.rest import budget
+from hactrl.switches import connections
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
 DOCUMENTS = [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "ARCHITECTURE.md"]
 
 NUMBERS = [
-    ("as long as it answers within {:g} s (`hactrl/agents.py`)", agent_connection.PING_TIMEOUT),
+    (
+        "as long as it answers within {:g} s (`hactrl/outlets/agents.py`)",
+        agent_connection.PING_TIMEOUT,
+    ),
     ("as long as it answers an echo within {:g} s", connections.ECHO_DEADLINE),
     ("is doubted for {:g} s", doubts.PROBATION),
     ("has {:g} s for a hello", agents.HELLO_TIMEOUT),

@@ -20,7 +20,6 @@ from typing import Any, TypeVar
 import eventlet
 from eventlet.queue import Empty, LightQueue
 
-from hactrl.agents import AgentServer
 from hactrl.engine.effects import AskAgent, GrantLease, Verb
 from hactrl.engine.events import (
     AgentAnswered,
@@ -32,6 +31,7 @@ from hactrl.engine.events import (
     Proof,
 )
 from hactrl.listeners import AGENTS, open_door, rooms
+from hactrl.outlets.agents import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from mininet_lab.loop_device import LoopDevice
 from topology.model import Network

@@ -8,8 +8,8 @@ from ipaddress import ip_address
 from private_ovs import Bridge
 
 from flows.oxm import WIDTHS
-from flows.packet import Packet, mac, show
-from flows.trace import Delivered, Outcome
+from flows.walk.packet import Packet, mac, show
+from flows.walk.trace import Delivered, Outcome
 
 #: What `ovs-appctl` calls our fields, where it has another word.
 _OVS_NAMES = {

@@ -24,9 +24,9 @@ from flows.compile import compile
 from flows.diff import diff
 from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
-from flows.packet import Packet, arp_request, mac, tcp
 from flows.rules import RuleSet
-from flows.walker import Walker
+from flows.walk.packet import Packet, arp_request, mac, tcp
+from flows.walk.walker import Walker
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, Network

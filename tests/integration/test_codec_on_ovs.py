@@ -13,7 +13,6 @@ from flows.diff import AddRule, Change, DeleteRule, FlushLearnt, diff
 from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
 from flows.oxm import WIDTHS
-from flows.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP, mac
 from flows.rules import (
     CONTROLLER,
     COOKIE_PREFIX,
@@ -36,6 +35,7 @@ from flows.rules import (
     SetField,
     ToGroup,
 )
+from flows.walk.packet import ETH_ARP, ETH_IPV4, ETH_IPV6, ICMP, ICMPV6, TCP, UDP, mac
 
 pytestmark = pytest.mark.integration
 

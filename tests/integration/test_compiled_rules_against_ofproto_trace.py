@@ -14,9 +14,9 @@ from report_network import ADDRESSES, CANDIDATES, NETWORK, PORTS, SUBNETS, Situa
 from flows.diff import diff
 from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
-from flows.packet import ACK, SYN, Packet, arp_request, icmp, neighbour_solicitation, tcp
 from flows.rules import RuleSet
-from flows.walker import Walker
+from flows.walk.packet import ACK, SYN, Packet, arp_request, icmp, neighbour_solicitation, tcp
+from flows.walk.walker import Walker
 from topology.model import Attachment
 
 pytestmark = pytest.mark.integration

@@ -79,7 +79,7 @@ def changed_files(environment: Path, distribution: str) -> list[str]:
 
 def test_ryu_manager_is_ours(environment: Path) -> None:
     script = (environment / "bin" / "ryu-manager").read_text()
-    assert "from hactrl.launcher import main" in script
+    assert "from hactrl.shell.launcher import main" in script
 
 
 @pytest.mark.parametrize("distribution", ["ryu", "eventlet"])
@@ -158,6 +158,6 @@ def test_ryu_manager_hactrl_greets_switches(
 ) -> None:
     directory = REPOSITORY if place == "checkout" else tmp_path
     with controller(environment, directory, "hactrl", HACTRL_SITE=str(site_file)) as process:
-        said = output_until(process, b"instantiating app hactrl.app of Hactrl", 30)
-        assert b"instantiating app hactrl.app of Hactrl" in said, said.decode()
+        said = output_until(process, b"instantiating app hactrl.shell.app of Hactrl", 30)
+        assert b"instantiating app hactrl.shell.app of Hactrl" in said, said.decode()
         assert openflow_greeting(openflow_port(site_file), 10)[:2] == OPENFLOW_13_HELLO

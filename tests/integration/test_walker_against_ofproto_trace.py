@@ -20,18 +20,6 @@ from private_ovs import Bridge, PrivateOvs
 from flows.diff import diff
 from flows.openflow import error_text, messages
 from flows.openflow.ryu_mended import parser
-from flows.packet import (
-    ACK,
-    ETH_ARP,
-    ETH_IPV4,
-    ETH_IPV6,
-    TCP,
-    Packet,
-    arp_request,
-    icmp,
-    mac,
-    tcp,
-)
 from flows.rules import (
     IN_PORT,
     OWN_IDS,
@@ -48,7 +36,19 @@ from flows.rules import (
     SetField,
     ToGroup,
 )
-from flows.walker import Walker
+from flows.walk.packet import (
+    ACK,
+    ETH_ARP,
+    ETH_IPV4,
+    ETH_IPV6,
+    TCP,
+    Packet,
+    arp_request,
+    icmp,
+    mac,
+    tcp,
+)
+from flows.walk.walker import Walker
 from topology.model import Attachment
 
 pytestmark = pytest.mark.integration

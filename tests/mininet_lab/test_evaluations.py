@@ -11,11 +11,11 @@ import pytest
 
 from flows import planner
 from flows.rules import Match, Output, Rule, RuleSet
-from flows.walker import Walker
+from flows.walk.walker import Walker
 from mininet_lab import evaluations, simulation
 from mininet_lab.evaluations import engine, paths, repair, rules
 from mininet_lab.graphs import fat_tree, random_graph, zoo
-from topology.spread import Load
+from topology.paths.spread import Load
 
 
 def test_every_evaluation_says_what_it_compares() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from topology.graph import LiveGraph
 from topology.model import Attachment, Link, Network, Segment, Switch
-from topology.paths import Hops
+from topology.paths.shortest import Hops
 
 
 def net(*links: tuple[str, int, str, int, int]) -> Network:

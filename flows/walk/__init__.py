@@ -1,0 +1,1 @@
+"""Packets through rule sets, without a switch."""

@@ -1,0 +1,197 @@
+"""What became of a packet, as a tree of steps: what `flows.walk.walker` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import reduce
+from itertools import product
+
+from flows.rules import Group, GroupType, Rule
+from flows.walk.packet import Packet
+from topology.model import Attachment, Link
+
+
+class Reason(Enum):
+    """Why a packet, or one way of it, ends in a switch."""
+
+    NO_RULE = "no_rule"
+    RULE = "rule"
+    PORT_OF_ENTRY = "port_of_entry"
+    PORT_DOWN = "port_down"
+    NO_LIVE_BUCKET = "no_live_bucket"
+    TOO_DEEP = "too_deep"
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The packet, as it was then, met a rule."""
+
+    rule: Rule
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    field: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The switch will hold this rule from now on."""
+
+    switch: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What a group's bucket, by its place in the group, did."""
+
+    bucket: int
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Through a group. Of a select group's branches one happens, of any other's all."""
+
+    group: Group
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
+class Crossed:
+    """Out of a port, over a link, and on at the next switch."""
+
+    link: Link
+    visit: Visit
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """Out of an edge port."""
+
+    attachment: Attachment
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class ToController:
+    switch: str
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """`rule` is the last one met, if any."""
+
+    switch: str
+    reason: Reason
+    rule: Rule | None
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class Looped:
+    """The same packet came to the same port for the second time, or went too far."""
+
+    attachment: Attachment
+    packet: Packet
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A packet in one switch, from its port of entry on."""
+
+    at: Attachment
+    packet: Packet
+    steps: tuple[Step, ...]
+
+
+Ending = Delivered | ToController | Dropped | Looped
+Step = Matched | Rewritten | Learnt | Grouped | Crossed | Ending
+
+#: Of one possible course of things: all copies of the packet, and where each ended, in order.
+Outcome = tuple[Ending, ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    root: Visit
+
+    def steps(self) -> Iterator[Step]:
+        """All steps of all switches and branches, in order."""
+        return flatten(self.root.steps)
+
+    @property
+    def deliveries(self) -> frozenset[Delivered]:
+        """Every delivery that can happen."""
+        return frozenset(s for s in self.steps() if isinstance(s, Delivered))
+
+    @property
+    def places(self) -> frozenset[Attachment]:
+        """Every attachment that a copy can be delivered to."""
+        return frozenset(d.attachment for d in self.deliveries)
+
+    @property
+    def drops(self) -> frozenset[Dropped]:
+        return frozenset(s for s in self.steps() if isinstance(s, Dropped))
+
+    @property
+    def loops(self) -> frozenset[Looped]:
+        return frozenset(s for s in self.steps() if isinstance(s, Looped))
+
+    @property
+    def learnt(self) -> frozenset[Learnt]:
+        return frozenset(s for s in self.steps() if isinstance(s, Learnt))
+
+    @property
+    def to_controller(self) -> frozenset[ToController]:
+        return frozenset(s for s in self.steps() if isinstance(s, ToController))
+
+    def outcomes(self) -> frozenset[Outcome]:
+        """All possible courses: one for each combination of select groups' choices."""
+        return _outcomes(self.root.steps)
+
+
+def flatten(steps: Iterable[Step]) -> Iterator[Step]:
+    """All steps, with those within branches and at further switches, in order."""
+    for step in steps:
+        yield step
+        match step:
+            case Grouped(_, branches):
+                for branch in branches:
+                    yield from flatten(branch.steps)
+            case Crossed(_, visit):
+                yield from flatten(visit.steps)
+
+
+def _outcomes(steps: Iterable[Step]) -> frozenset[Outcome]:
+    """Each combination of what each step can lead to."""
+    return reduce(_both, map(_possible, steps), _NOTHING)
+
+
+_NOTHING: frozenset[Outcome] = frozenset({()})
+
+
+def _both(ones: frozenset[Outcome], others: frozenset[Outcome]) -> frozenset[Outcome]:
+    return frozenset((*one, *other) for one, other in product(ones, others))
+
+
+def _possible(step: Step) -> frozenset[Outcome]:
+    match step:
+        case Grouped(group, branches):
+            each = [_outcomes(branch.steps) for branch in branches]
+            if group.type is GroupType.SELECT:
+                return frozenset[Outcome]().union(*each)
+            return reduce(_both, each, _NOTHING)
+        case Crossed(_, visit):
+            return _outcomes(visit.steps)
+        case Delivered() | ToController() | Dropped() | Looped():
+            return frozenset({(step,)})
+        case _:
+            return _NOTHING

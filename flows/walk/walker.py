@@ -1,0 +1,331 @@
+"""Walks a packet through rule sets, as switches would, and tells all that could become of it.
+
+Pure: no switch is asked. The walker obeys OpenFlow 1.3 as Open vSwitch carries it out
+(ofproto/ofproto-dpif-xlate.c), which tests compare with Open vSwitch's own `ofproto/trace`:
+
+- A rule applies its actions in order, then adds to the packet's action set, then goes to its next
+  table. When the pipeline ends, also at a table in which nothing matches, the action set runs.
+- An action set, and each bucket, runs all its set-fields and moves in order, and after them only
+  the last of one kind: group, else output, else resubmit.
+- A group works on a copy: what its buckets rewrote is undone behind it. A bucket's way goes on
+  only by its own output or resubmit.
+- Fast-failover takes the first live bucket. Select takes some live bucket of positive weight; we
+  follow each, as alternatives of which one happens. All takes every bucket, live or not.
+- Setting or moving a field that the packet has no header for does nothing.
+- Output to the port of entry does nothing; `IN_PORT` is the way back. Setting `in_port` to zero
+  beforehand lifts that.
+
+A meter lets everything pass here. `Learn` is shown in the trace, and `with_learnt` gives the rule
+sets as they are afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
+from dataclasses import dataclass, field, replace
+
+from flows.oxm import REGISTERS
+from flows.rules import (
+    CONTROLLER,
+    IN_PORT,
+    Action,
+    Bucket,
+    Group,
+    GroupType,
+    Learn,
+    Match,
+    Move,
+    Output,
+    Resubmit,
+    Rule,
+    RuleSet,
+    SetField,
+    ToGroup,
+)
+from flows.walk.lookup import Tables
+from flows.walk.packet import Packet, has_field
+from flows.walk.trace import (
+    Branch,
+    Crossed,
+    Delivered,
+    Dropped,
+    Grouped,
+    Learnt,
+    Looped,
+    Matched,
+    Reason,
+    Rewritten,
+    Step,
+    ToController,
+    Trace,
+    Visit,
+    flatten,
+)
+from topology.model import Attachment, Link
+
+#: More links than this on one way count as a loop.
+MOST_HOPS = 64
+
+#: Open vSwitch's bounds (MAX_DEPTH and MAX_RESUBMITS in ofproto-dpif-xlate.c): behind them it
+#: drops the packet and everything that it had planned for it.
+MOST_DEPTH = 64
+MOST_RESUBMITS = 4096
+
+
+def walk(
+    rule_sets: Mapping[str, RuleSet],
+    links: Iterable[Link],
+    port_up: Callable[[Attachment], bool],
+    packet: Packet,
+    at: Attachment,
+) -> Trace:
+    """Follow a packet that enters at `at`, over all switches, to every end.
+
+    Args:
+        rule_sets: by switch; a switch without one drops everything.
+        links: cables between switches; one carries only while both its ends are up.
+        port_up: whether a port's link is up, seen from its switch.
+
+    Raises:
+        ValueError: a rule or a group that no switch would take: a field matched without its
+            prerequisites, or an action toward a group that does not exist.
+    """
+    return Walker(rule_sets, links).walk(port_up, packet, at)
+
+
+class Walker:
+    """Many walks over the same rule sets: they are sorted for it once. Arguments as in `walk`."""
+
+    def __init__(self, rule_sets: Mapping[str, RuleSet], links: Iterable[Link]) -> None:
+        self._held = dict(rule_sets)
+        self._tables = {name: Tables(name, held) for name, held in rule_sets.items()}
+        self._ends = {end: link for link in links for end in (link.a, link.b)}
+
+    def replaced(self, switch: str, held: RuleSet) -> Walker:
+        """One in which this switch holds something else. Only tables that differ are sorted."""
+        other = copy(self)
+        other._held = self._held | {switch: held}
+        other._tables = self._tables | {switch: Tables(switch, held, self._tables.get(switch))}
+        return other
+
+    def walk(self, port_up: Callable[[Attachment], bool], packet: Packet, at: Attachment) -> Trace:
+        world = _World(self._tables, self._held, self._ends, port_up)
+        return Trace(_visit(world, packet.on_the_wire(), at, ()))
+
+
+def with_learnt(rule_sets: Mapping[str, RuleSet], trace: Trace) -> dict[str, RuleSet]:
+    """The rule sets as the switches hold them after the packets of `trace` have passed."""
+    after = dict(rule_sets)
+    for learnt in trace.learnt:
+        rules = after[learnt.switch].rules
+        after[learnt.switch] = replace(
+            after[learnt.switch], rules={**rules, learnt.rule.key: learnt.rule}
+        )
+    return after
+
+
+@dataclass(frozen=True)
+class _World:
+    tables: Mapping[str, Tables]
+    held: Mapping[str, RuleSet]
+    ends: Mapping[Attachment, Link]
+    port_up: Callable[[Attachment], bool]
+
+    #: What has been found out already, where nothing loops: equal ways meet again and again.
+    known: dict[_Arrival, Visit] = field(default_factory=dict)
+    loops: list[_Arrival] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    at: Attachment
+    packet: Packet
+
+
+def _visit(world: _World, packet: Packet, at: Attachment, way: tuple[_Arrival, ...]) -> Visit:
+    arrival = _Arrival(at, packet)
+    if arrival in world.known:
+        return world.known[arrival]
+    if arrival in way or len(way) > MOST_HOPS:
+        world.loops.append(arrival)
+        return Visit(at, arrival.packet, (Looped(at, arrival.packet),))
+    before = len(world.loops)
+    visit = Visit(at, arrival.packet, _Pipeline(world, arrival, (*way, arrival)).run())
+    if len(world.loops) == before:
+        world.known[arrival] = visit
+    return visit
+
+
+class _TooDeepError(Exception):
+    """The switch gives up on this packet."""
+
+
+class _Pipeline:
+    """One packet's way through one switch's tables. It changes as the packet does."""
+
+    def __init__(self, world: _World, arrival: _Arrival, way: tuple[_Arrival, ...]) -> None:
+        self._world = world
+        self._way = way
+        self._switch = arrival.at.switch
+        self._values = dict.fromkeys(REGISTERS, 0) | dict(arrival.packet)
+        self._values["in_port"] = arrival.at.port
+        self._shown: Packet | None = None
+        self._action_set: list[Action] = []
+        self._last: Rule | None = None
+        self._depth = 0
+        self._resubmits = 0
+
+    def run(self) -> tuple[Step, ...]:
+        try:
+            steps = [*self._table(0), *self._run_action_set()]
+        except _TooDeepError:
+            return (self._dropped(Reason.TOO_DEEP),)
+        if all(isinstance(step, Matched | Rewritten | Learnt) for step in flatten(steps)):
+            steps.append(self._dropped(Reason.RULE))
+        return tuple(steps)
+
+    def _packet(self) -> Packet:
+        if self._shown is None:
+            self._shown = Packet(tuple(sorted(self._values.items()))).on_the_wire()
+        return self._shown
+
+    def _dropped(self, reason: Reason) -> Dropped:
+        return Dropped(self._switch, reason, self._last, self._packet())
+
+    def _lookup(self, table: int) -> Rule | None:
+        tables = self._world.tables.get(self._switch)
+        return tables.find(table, self._values) if tables else None
+
+    def _table(self, table: int) -> list[Step]:
+        rule = self._lookup(table)
+        if rule is None:
+            return [self._dropped(Reason.NO_RULE)]
+        self._last = rule
+        steps: list[Step] = [Matched(rule, self._packet())]
+        steps += self._execute(rule.apply)
+        self._action_set += rule.write
+        if rule.goto is not None:
+            steps += self._table(rule.goto)
+        return steps
+
+    def _run_action_set(self) -> list[Step]:
+        actions, self._action_set = in_set_order(self._action_set), []
+        return self._execute(actions)
+
+    def _execute(self, actions: Iterable[Action]) -> list[Step]:
+        return [step for action in actions for step in self._act(action)]
+
+    def _act(self, action: Action) -> list[Step]:
+        match action:
+            case Output(port):
+                return [self._output(port)]
+            case ToGroup(number):
+                return [self._group(number)]
+            case SetField(name, value, mask):
+                every = -1 if mask is None else mask
+                return self._rewrite(name, self._values.get(name, 0) & ~every | value & every)
+            case Move(source, destination, bits):
+                return self._move(source, destination, bits)
+            case Resubmit(table):
+                return self._resubmit(table)
+            case Learn():
+                return [Learnt(self._switch, self._learnt_rule(action))]
+
+    def _rewrite(self, name: str, value: int) -> list[Step]:
+        before = self._values.get(name, 0)
+        if value == before or not has_field(self._values, name):
+            return []
+        self._values[name], self._shown = value, None
+        return [Rewritten(name, before, value)]
+
+    def _move(self, source: str, destination: str, bits: int) -> list[Step]:
+        if not has_field(self._values, source):
+            return []
+        low = (1 << bits) - 1
+        kept = self._values.get(destination, 0) & ~low
+        return self._rewrite(destination, kept | self._values.get(source, 0) & low)
+
+    def _resubmit(self, table: int) -> list[Step]:
+        self._resubmits += 1
+        # Open vSwitch counts only resubmission that does not go forward as depth.
+        backward = self._last is not None and table <= self._last.table
+        return self._deeper(lambda: self._table(table), deepens=backward)
+
+    def _deeper(self, work: Callable[[], list[Step]], *, deepens: bool = True) -> list[Step]:
+        if self._depth >= MOST_DEPTH or self._resubmits > MOST_RESUBMITS:
+            raise _TooDeepError
+        self._depth += deepens
+        came_from = self._last
+        steps = work()
+        self._last = came_from
+        self._depth -= deepens
+        return steps
+
+    def _group(self, number: int) -> Step:
+        if (group := self._world.held[self._switch].groups.get(number)) is None:
+            raise ValueError(f"{self._switch}: {self._last} uses group {number:#x}: there is none")
+        chosen = [(place, group.buckets[place]) for place in self._chosen(group)]
+        if not chosen:
+            return self._dropped(Reason.NO_LIVE_BUCKET)
+        return Grouped(
+            group, tuple(Branch(place, self._bucket(bucket)) for place, bucket in chosen)
+        )
+
+    def _chosen(self, group: Group) -> list[int]:
+        """The places of the buckets that run, or one of which runs in a select group."""
+        places = list(range(len(group.buckets)))
+        if group.type in {GroupType.ALL, GroupType.INDIRECT}:
+            return places
+        alive = [place for place in places if self._alive(group.buckets[place])]
+        if group.type is GroupType.FAST_FAILOVER:
+            return alive[:1]
+        return [place for place in alive if group.buckets[place].weight > 0]
+
+    def _alive(self, bucket: Bucket) -> bool:
+        port = bucket.watch_port
+        return port is None or self._world.port_up(Attachment(self._switch, port))
+
+    def _bucket(self, bucket: Bucket) -> tuple[Step, ...]:
+        before = dict(self._values)
+        steps = self._deeper(lambda: self._execute(in_set_order(bucket.actions)))
+        self._values, self._shown = before, None
+        return tuple(steps)
+
+    def _learnt_rule(self, learn: Learn) -> Rule:
+        return Rule(
+            table=learn.table,
+            priority=learn.priority,
+            match=Match.of(eth_dst=self._values["eth_src"]),
+            apply=(Output(self._values["in_port"]),),
+            cookie=learn.cookie,
+            intent="learnt",
+        )
+
+    def _output(self, port: int) -> Step:
+        if port == CONTROLLER:
+            return ToController(self._switch, self._packet())
+        if port == self._values["in_port"]:
+            return self._dropped(Reason.PORT_OF_ENTRY)
+        out = Attachment(self._switch, self._values["in_port"] if port == IN_PORT else port)
+        if not self._world.port_up(out):
+            return self._dropped(Reason.PORT_DOWN)
+        link = self._world.ends.get(out)
+        if link is None:
+            return Delivered(out, self._packet())
+        far = link.b if out == link.a else link.a
+        if not self._world.port_up(far):
+            return self._dropped(Reason.PORT_DOWN)
+        return Crossed(link, _visit(self._world, self._packet(), far, self._way))
+
+
+def in_set_order(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """What a switch makes of a written action set or of a bucket (specification 1.3.5, section
+    5.10): the rewrites in order, then the last of one kind only; nothing at all if there is
+    none of these."""
+    actions = tuple(actions)
+    for kind in (ToGroup, Output, Resubmit):
+        if final := [action for action in actions if isinstance(action, kind)]:
+            rewrites = (action for action in actions if isinstance(action, SetField | Move))
+            return (*rewrites, final[-1])
+    return ()

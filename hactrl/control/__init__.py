@@ -1,0 +1,1 @@
+"""From the engine to the switches: events in, decisions, what each switch should hold."""

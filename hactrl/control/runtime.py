@@ -1,0 +1,256 @@
+"""The one greenlet that owns the state: takes events from one queue, decides, and hands out.
+
+     events ──► queue ──► decide(state, event, now) ──┬──► effects ──► outlets
+                               ▲                      │
+                               └────── state ◄────────┤
+                                                      └──► (version grew) compile ──► sessions
+
+Effects leave before rules are compiled, because what they start takes longest. Nothing here
+waits for anybody: every outlet queues or spawns.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Set
+from dataclasses import dataclass, replace
+from typing import Any
+
+import eventlet
+from eventlet.event import Event as Answered
+from eventlet.queue import LightQueue
+
+from flows.planner import Planner
+from flows.rules import RuleSet
+from hactrl.control.answered import answered_for
+from hactrl.control.planning import plans
+from hactrl.control.rulebook import Rulebook
+from hactrl.control.stretch import Stretch
+from hactrl.engine.decide import decide
+from hactrl.engine.effects import (
+    AnnounceHost,
+    Answer,
+    AskAgent,
+    AskHost,
+    Effect,
+    FencePower,
+    GrantLease,
+    JudgeAnew,
+    KeepHosts,
+    ProbeEagerly,
+    Record,
+    Remember,
+    SendAgain,
+    StorePlacement,
+    Wake,
+)
+from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick, Verdict
+from hactrl.engine.state import State
+from hactrl.health.targets import Target, judged_within, targets
+from hactrl.switches.session import Wanted
+from topology.discovery import round_time
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds until a started prober probes and agents and switches have connected again.
+WARM_UP = 3.0
+#: Seconds between two looks, at least, whether it has settled.
+LOOK = 0.1
+#: Seconds that an operator's request waits for the engine, which answers at once.
+ANSWER_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Who carries out which effect. None may block, each result comes back as an event. What one
+    raises does so too, and what it leaves to a greenlet is in `answered_for` there. `awaited` are
+    the switches that are to have their rules first."""
+
+    ask_agent: Callable[[AskAgent], None]
+    fence_power: Callable[[FencePower], None]
+    store_placement: Callable[[StorePlacement], None]
+    remember: Callable[[Remember], None]
+    grant_lease: Callable[[GrantLease], None]
+    probe_eagerly: Callable[[ProbeEagerly], None]
+    judge_anew: Callable[[JudgeAnew], None]
+    ask_host: Callable[[AskHost], None]
+    send_again: Callable[[SendAgain], None]
+    announce_host: Callable[[AnnounceHost], None]
+    keep_hosts: Callable[[KeepHosts], None]
+    record: Callable[[Record, float], None]
+    want: Callable[[str, Wanted], None]
+    awaited: Callable[[], Set[str]]
+
+
+class Runtime:
+    """`events` is the queue that everybody puts events into. `clock` gives seconds that never
+    jump and go on during suspend (CLOCK_BOOTTIME)."""
+
+    def __init__(
+        self, state: State, events: LightQueue, outlets: Outlets, clock: Callable[[], float]
+    ) -> None:
+        self.state = state
+        self.clock = clock
+        self._outlets = outlets
+        self._outlet_of: dict[type[Effect], Callable[[Any], None]] = {
+            AskAgent: outlets.ask_agent,
+            FencePower: outlets.fence_power,
+            StorePlacement: outlets.store_placement,
+            Remember: outlets.remember,
+            GrantLease: outlets.grant_lease,
+            ProbeEagerly: outlets.probe_eagerly,
+            JudgeAnew: outlets.judge_anew,
+            AskHost: outlets.ask_host,
+            SendAgain: outlets.send_again,
+            AnnounceHost: outlets.announce_host,
+            KeepHosts: outlets.keep_hosts,
+        }
+        self._events = events
+        self._answers: dict[str, Answered] = {}
+        self._settled = False
+        self.planner = Planner(Stretch().pause)
+        self.rulebooks = tuple(
+            Rulebook(switches, self._current, plan, outlets.want, awaited=outlets.awaited)
+            for switches, plan in plans(state.site.network, self.planner)
+            if switches
+        )
+        self._probes = targets(state.site)
+        self._look_round = look_round(self._probes)
+        self._wake: eventlet.greenthread.GreenThread | None = None
+
+    def post(self, event: Event) -> None:
+        """Queue an event. Safe from every greenlet, never blocks."""
+        self._events.put(event)
+
+    def submit(self, request: Requested) -> Answer:
+        """Put an operator's request to the engine and wait for its answer.
+
+        Raises:
+            TimeoutError: no answer after `ANSWER_TIMEOUT`; it may yet be carried out.
+        """
+        answered = self._answers[request.request] = Answered()
+        try:
+            self.post(request)
+            with eventlet.Timeout(ANSWER_TIMEOUT, TimeoutError()):
+                answer: Answer = answered.wait()
+        finally:
+            del self._answers[request.request]
+        return answer
+
+    def run(self) -> None:
+        """Serve events for ever. An exception is a defect and ends the controller: the rules in
+        the switches keep working, and a new start takes over from them."""
+        while True:
+            self._serve(self._next())
+
+    def _next(self) -> Event:
+        """Confirmations that came one after another count at once: a hundred switches may confirm
+        the same within a few milliseconds."""
+        event: Event = self._events.get()
+        while isinstance(event, RulesInstalled) and self._events.qsize():
+            following = self._events.queue[0]
+            if not isinstance(following, RulesInstalled) or following.version != event.version:
+                break
+            event = replace(event, switches=event.switches | self._events.get().switches)
+        return event
+
+    def settle(self) -> None:
+        """Have the engine look, when it is time, whether it has settled, in a greenlet of its own:
+        events may not come by themselves. Ports that are told of make the time longer."""
+        while self.looking_round:
+            eventlet.sleep(max(LOOK, self.state.started + self._longest() - self.clock()))
+            self.post(Tick())
+
+    def _serve(self, event: Event) -> None:
+        now = self.clock()
+        version = self.state.version
+        self.state, effects = decide(self.state, event, now)
+        for effect in effects:
+            self._carry_out(effect, now)
+        if isinstance(event, SwitchLost):
+            for rulebook in self.rulebooks:
+                rulebook.lost()
+        settles = not self._settled and self._has_settled(now)
+        if settles or self.state.version != version:
+            for rulebook in self.rulebooks:
+                rulebook.outdate()
+
+    def _current(self) -> tuple[State, bool]:
+        return self.state, self.looking_round
+
+    def hand_out(self, switch: str) -> None:
+        """Hand one switch what it should hold now, as when it has just connected."""
+        for rulebook in self.rulebooks:
+            rulebook.hand_out(switch)
+
+    def installed(self, switch: str, wanted: Wanted) -> None:
+        """The switch has confirmed all of this."""
+        for rulebook in self.rulebooks:
+            rulebook.confirm(switch, wanted)
+        if wanted.final:
+            self.post(RulesInstalled(frozenset({switch}), wanted.version))
+
+    @property
+    def rule_sets(self) -> dict[str, RuleSet]:
+        """What every switch should hold."""
+        books = (rulebook.rule_sets for rulebook in self.rulebooks)
+        return {switch: rules for book in books for switch, rules in book.items()}
+
+    @property
+    def looking_round(self) -> bool:
+        """Whether it has just been started, and changes no switch that is set up."""
+        return not self._settled
+
+    def _has_settled(self, now: float) -> bool:
+        """Does the controller know enough to change a switch that some earlier one set up?"""
+        state = self.state
+        heard = now >= state.started + hearing(state)
+        known = (
+            heard
+            and state.agents.keys() >= state.site.network.servers.keys()
+            and all(
+                (found := state.found(probe.role, probe.service, probe.interface))
+                and found.verdict is not Verdict.UNKNOWN
+                for probe in self._probes
+            )
+        )
+        late = now >= state.started + self._longest()
+        self._settled = known or bool(state.takeovers) or late
+        return self._settled
+
+    def _longest(self) -> float:
+        """Seconds after the start when it has settled at the latest, as far as known by now."""
+        return max(self._look_round, hearing(self.state))
+
+    def _carry_out(self, effect: Effect, now: float) -> None:
+        match effect:
+            case Record():
+                self._outlets.record(effect, now)
+            case Wake():
+                self._set_alarm(effect.at, now)
+            case Answer():
+                if answered := self._answers.get(effect.request):
+                    answered.send(effect)
+            case _:
+                with answered_for(effect, self.post):
+                    self._outlet_of[type(effect)](effect)
+
+    def _set_alarm(self, at: float, now: float) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake = eventlet.spawn_after(max(0.0, at - now), self.post, Tick())
+
+
+def look_round(probes: Iterable[Target]) -> float:
+    """Seconds that a starting controller looks round at most, before it changes a switch that is
+    set up: what it does not know yet (a probe's verdict, an agent) would look like a change."""
+    return WARM_UP + judged_within(probes)
+
+
+def hearing(state: State) -> float:
+    """Seconds from the start until links that nobody has declared have been heard of again: they
+    must not go and come back with the controller. None where there can be no such links."""
+    backbones = {s.name for s in state.site.network.segments.values() if s.discover}
+    members = [s.name for s in state.site.network.switches.values() if s.segment in backbones]
+    ports = sum(len(state.switches[name].ports_up) for name in members if name in state.switches)
+    return WARM_UP + round_time(ports) if members else 0.0

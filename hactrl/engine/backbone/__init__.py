@@ -1,0 +1,1 @@
+"""What a backbone shows of itself, and to which interfaces clients are brought."""

@@ -1,0 +1,485 @@
+"""A change of placement, step by step.
+
+    owns something    STORE ─► FENCE ─► ASSUME ─► SERVE ─► STEER ─► finished
+    owns nothing      STORE ────────────────────► SERVE ─► STEER ─► finished
+
+Each step has a function that enters it, one that looks how far it is, and one for failure or
+deadline; `STEPS` is the table. The ways back:
+
+    STORE   nothing has happened yet: give up
+    FENCE   the target cannot take it any more, or a planned release failed: another target,
+            which is first of all the origin if the change was planned
+    ASSUME  the target is asked to release (as a suspect, in the next FENCE); another target,
+    SERVE   at last the origin again; when all have been tried: give up, and begin anew after a
+            pause. Who has the resource and is only slow keeps it if nobody would do better
+    STEER   finish: who is not yet steered is told by its switch's own `installed`
+
+Another target means a new epoch, and so begins at STORE.
+
+The origin's power is cut only by an unplanned change. A planned one becomes unplanned when
+nobody serves any more: its target has failed after it was asked to assume, or its release
+failed, or could not be asked for, and the origin's agent is gone too, so that nobody knows who
+holds the resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from hactrl.engine import memory
+from hactrl.engine.effects import (
+    AskAgent,
+    Obstacle,
+    ProbeEagerly,
+    Reason,
+    StorePlacement,
+    Verb,
+    by_reason,
+)
+from hactrl.engine.events import Holding
+from hactrl.engine.roles import failures, ledger, ownership
+from hactrl.engine.roles.candidates import (
+    failings,
+    holding,
+    obstacles,
+    obstacles_again,
+    serving,
+)
+from hactrl.engine.roles.fencing import (
+    ask_power,
+    ask_release,
+    ask_whether_alive,
+    being_released,
+    may_cut_power,
+    release_failed,
+    strengthen,
+)
+from hactrl.engine.roles.standing import best_that_is_there, standing_of_owner
+from hactrl.engine.roles.target import (
+    boot_of,
+    hindrances_of,
+    is_another,
+    is_better_than_nobody,
+    out_of_sight,
+    remember_failure,
+    standing_now,
+    target_may_return,
+)
+from hactrl.engine.state import Ask, AskKind, Placement, State, Step, Takeover
+from hactrl.engine.turn import Turn, with_item, without
+
+#: How often a change lets itself be overtaken by higher epochs before it takes one that is above
+#: all that an agent may name.
+PATIENT = 3
+
+
+class Progress(Enum):
+    WAIT = "wait"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def start(
+    turn: Turn, role: str, target: str, cause: str, *, planned: bool, request: str | None = None
+) -> None:
+    """Begin to move `role` to `target`. `cause` is a word of the journal."""
+    takeover = Takeover(
+        role=role,
+        origin=turn.state.placements[role].server,
+        target=target,
+        epoch=0,
+        cause=cause,
+        planned=planned,
+        left=standing_now(turn.state, role),
+        step=Step.STORE,
+        started=turn.now,
+        deadline=turn.now,
+        request=request,
+    )
+    _begin(turn, takeover, target)
+    turn.record(
+        "takeover.started",
+        role,
+        origin=takeover.origin or "",
+        target=target,
+        epoch=turn.state.epochs[role],
+        cause=cause,
+        request=request or "",
+    )
+
+
+def advance(turn: Turn, role: str) -> None:
+    """Go on as far as facts and time allow by one step."""
+    takeover = turn.state.takeovers[role]
+    rule = STEPS[takeover.step]
+    progress = rule.look(turn, takeover)
+    takeover = turn.state.takeovers[role]
+    if progress is Progress.WAIT and rule.ends and turn.reached(takeover.deadline):
+        progress = Progress.FAILED
+    if progress is Progress.DONE:
+        _go_on(turn, takeover)
+    elif progress is Progress.FAILED:
+        rule.fail(turn, takeover)
+
+
+def path(state: State, role: str) -> tuple[Step, ...]:
+    """The steps that a change of this role's placement takes."""
+    return OWNING if state.site.roles[role].needs_fence else FREE
+
+
+# STORE: the epoch is on disk before anybody hears of it.
+
+
+def _enter_store(turn: Turn, takeover: Takeover) -> None:
+    role, target, epoch = takeover.role, takeover.target, takeover.epoch
+    operation = turn.start_ask(Ask(AskKind.STORE, target, role, epoch, takeover.deadline))
+    turn.do(StorePlacement(operation, role, target, epoch))
+    boot = boot_of(turn.state, target)
+    turn.put_takeover(replace(takeover, operation=operation, boot=boot))
+
+
+def _stored(turn: Turn, takeover: Takeover) -> Progress:
+    for server in sorted(ledger.in_the_way(turn.state, takeover.role, takeover.target)):
+        ask_whether_alive(turn, takeover, server)  # while the disk writes
+    ask = turn.state.asks.get(takeover.operation)
+    if (ask is not None and ask.outcome is not None) or memory.could_not_write(turn.state):
+        return Progress.FAILED
+    written = ask is None and not memory.being_written(turn.state)
+    return Progress.DONE if written else Progress.WAIT
+
+
+def _store_failed(turn: Turn, takeover: Takeover) -> None:
+    give_up(turn, takeover, (Obstacle(Reason.STORE_FAILED, takeover.role),))
+
+
+# FENCE: entering it shuts the role's addresses (`wanted.closed`); all proofs are sought at once.
+
+
+def _proven(turn: Turn, takeover: Takeover) -> Progress:
+    role, target = takeover.role, takeover.target
+    if turn.state.epochs[role] > takeover.epoch or is_another(turn.state, takeover):
+        _begin(turn, replace(takeover, overtaken=takeover.overtaken + 1), target)
+        return Progress.WAIT
+    others = sorted(ledger.in_the_way(turn.state, role, target))
+    for server in others:
+        if server != target:
+            ask_release(turn, role, server, takeover.epoch)
+            ask_whether_alive(turn, takeover, server)
+            if may_cut_power(turn, takeover, server):
+                ask_power(turn, server)
+    better = strengthen(turn, takeover)
+    if holding(turn.state, role, target) is Holding.FAILED:
+        ask_release(turn, role, target, takeover.epoch)
+    if hindrances := hindrances_of(turn.state, takeover):
+        _wait_for(turn, takeover, hindrances)
+        return Progress.WAIT if target_may_return(turn, takeover, hindrances) else Progress.FAILED
+    if ownership.may_assume(turn.state, role, target):
+        busy = better or being_released(turn.state, role, target)
+        return Progress.WAIT if busy else Progress.DONE
+    if takeover.planned and any(_does_not_release(turn, takeover, server) for server in others):
+        return Progress.FAILED
+    _wait_for(turn, takeover, tuple(Obstacle(Reason.NO_PROOF, server) for server in others))
+    return Progress.FAILED if _origin_is_well(turn, takeover) else Progress.WAIT
+
+
+def _does_not_release(turn: Turn, takeover: Takeover, server: str) -> bool:
+    """It was asked in vain, or cannot even be asked, for as long as the step may last."""
+    asked = being_released(turn.state, takeover.role, server)
+    failed = release_failed(turn.state, takeover, server)
+    return failed or (not asked and turn.reached(takeover.deadline))
+
+
+def _fence_failed(turn: Turn, takeover: Takeover) -> None:
+    state, origin = turn.state, takeover.origin
+    hindered = bool(hindrances_of(state, takeover))
+    if takeover.planned and origin is not None and origin != takeover.target:
+        if not obstacles_again(state, takeover.role, origin):
+            _begin(turn, takeover, origin)
+            return
+        if not hindered:
+            turn.put_takeover(replace(takeover, planned=False, entered=turn.now))
+            turn.record("takeover.escalated", takeover.role, target=takeover.target)
+            return
+    if hindered:
+        _try_another(turn, takeover)
+    else:
+        give_up(turn, takeover, takeover.waiting_for)
+
+
+def _origin_is_well(turn: Turn, takeover: Takeover) -> bool:
+    """Nothing is proven, time is up, and meanwhile the origin serves again as before."""
+    origin = takeover.origin
+    return (
+        origin is not None
+        and origin != takeover.target
+        and not failings(turn.state, takeover.role, origin)
+        and turn.reached(takeover.deadline)
+    )
+
+
+# ASSUME: the target takes the resource.
+
+
+def _enter_assume(turn: Turn, takeover: Takeover) -> None:
+    proof = ownership.combined_proof(turn.state, takeover.role)
+    turn.put_takeover(replace(takeover, proof=proof))
+    if not is_another(turn.state, takeover):
+        _ask_assume(turn, turn.state.takeovers[takeover.role])
+
+
+def _ask_assume(turn: Turn, takeover: Takeover) -> None:
+    role, target, epoch = takeover.role, takeover.target, takeover.epoch
+    ownership.assuming(turn, role, target, epoch)
+    operation = turn.start_ask(Ask(AskKind.ASSUME, target, role, epoch, takeover.deadline))
+    turn.put_takeover(replace(takeover, operation=operation))
+    proof = ownership.told(takeover.proof) if takeover.proof else None
+    turn.do(AskAgent(operation, target, Verb.ASSUME, role, epoch, proof))
+
+
+def _assumed(turn: Turn, takeover: Takeover) -> Progress:
+    state, role, target = turn.state, takeover.role, takeover.target
+    if state.epochs[role] > takeover.epoch:
+        _begin(turn, replace(takeover, overtaken=takeover.overtaken + 1), target)
+        return Progress.WAIT
+    # It has been asked, so it is entered; when it comes back, its boot decides.
+    found = obstacles_again(state, role, target)
+    hindrances = tuple(o for o in found if o.reason is not Reason.NO_PROOF)
+    _wait_for(turn, takeover, hindrances or (Obstacle(Reason.NOT_HELD, target),))
+    if hindrances:
+        return Progress.WAIT if target_may_return(turn, takeover, hindrances) else Progress.FAILED
+    if is_another(state, takeover):
+        return Progress.FAILED
+    held = state.agents[target].roles.get(role)
+    if held is not None and held.epoch == takeover.epoch and held.holding in ASSUME_ENDS:
+        return ASSUME_ENDS[held.holding]
+    ask = state.asks.get(takeover.operation)
+    if ask is None:  # forgotten, because the agent has connected anew
+        _ask_assume(turn, takeover)
+    return Progress.FAILED if ask is not None and ask.outcome is not None else Progress.WAIT
+
+
+ASSUME_ENDS = {Holding.HELD: Progress.DONE, Holding.FAILED: Progress.FAILED}
+
+
+# SERVE: its services answer through its own cards, before users are sent there.
+
+
+def _enter_serve(turn: Turn, takeover: Takeover) -> None:
+    turn.do(ProbeEagerly(takeover.role, takeover.target, takeover.deadline))
+
+
+def _serves(turn: Turn, takeover: Takeover) -> Progress:
+    state, role, target = turn.state, takeover.role, takeover.target
+    if serving(state, role, target) or is_better_than_nobody(state, takeover):
+        return Progress.DONE
+    reasons = failings(state, role, target)
+    _wait_for(turn, takeover, reasons or (Obstacle(Reason.SERVICE_UNKNOWN, target),))
+    return Progress.FAILED if any(o.reason not in PASSING for o in reasons) else Progress.WAIT
+
+
+#: What may pass while a new owner comes up.
+PASSING = frozenset({Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED})
+
+
+def _serve_failed(turn: Turn, takeover: Takeover) -> None:
+    """It has what the role owns, and only probes say that it serves ill: if nobody is expected to
+    do better, it stays there, because a move would only interrupt what is served."""
+    state, role, target = turn.state, takeover.role, takeover.target
+    standing = standing_of_owner(state, role, target)
+    only_probes = {o.reason for o in failings(state, role, target)} <= PASSING
+    held = holding(state, role, target) is Holding.HELD
+    others = set(state.site.roles[role].servers) - {target} - takeover.tried
+    better = any(failures.expected(turn, role, server) > standing for server in others)
+    if only_probes and held and not better:
+        remember_failure(turn, takeover)
+        _go_on(turn, takeover)
+    else:
+        _try_another(turn, takeover)
+
+
+def _try_another(turn: Turn, takeover: Takeover) -> None:
+    """The next target: one that has no obstacles, then the origin, then whoever does better than
+    nobody, each tried once."""
+    state, role, origin = turn.state, takeover.role, takeover.origin
+    remember_failure(turn, takeover)
+    tried = takeover.tried | {takeover.target}
+    own = {origin} if origin is not None else set()
+    ready = [
+        server
+        for server in state.site.roles[role].servers
+        if server not in tried | own and not obstacles(state, role, server)
+    ]
+    target = max(ready, key=lambda server: failures.expected(turn, role, server), default=None)
+    owned = state.site.roles[role].needs_fence
+    if target is None and owned and own - tried and not obstacles_again(state, role, *own):
+        target = origin
+    if target is None:
+        target = best_that_is_there(state, role, tried | own)
+    if target is None:
+        give_up(turn, takeover, takeover.waiting_for)
+        return
+    unplanned = replace(takeover, planned=False, tried=tried)
+    _begin(turn, unplanned, target)
+
+
+# STEER: users' packets go to the new place.
+
+
+def _enter_steer(turn: Turn, takeover: Takeover) -> None:
+    role = takeover.role
+    placement = Placement(takeover.target, takeover.epoch, turn.now)
+    turn.update(placements=with_item(turn.state.placements, role, placement))
+    turn.refresh_version()
+    turn.put_takeover(replace(takeover, version=turn.state.version))
+
+
+def _steered(turn: Turn, takeover: Takeover) -> Progress:
+    behind = unsteered(turn.state, takeover.role, takeover.version)
+    _wait_for(turn, takeover, tuple(Obstacle(Reason.NOT_STEERED, name) for name in behind))
+    return Progress.WAIT if behind else Progress.DONE
+
+
+def unsteered(state: State, role: str, version: int) -> tuple[str, ...]:
+    """The connected switches of the role's segments that have not confirmed these rules."""
+    network = state.site.network
+    return tuple(
+        switch.name
+        for segment in state.site.roles[role].segments
+        for switch in network.switches_of(segment)
+        if (known := state.switches.get(switch.name))
+        and known.connected
+        and state.installed_on(switch.name) < version
+    )
+
+
+def _finish(turn: Turn, takeover: Takeover) -> None:
+    role = takeover.role
+    turn.update(takeovers=without(turn.state.takeovers, role))
+    if takeover.request is not None and takeover.planned:
+        turn.state = failures.forgiven(turn.state, role, takeover.target)
+    elif takeover.target != takeover.origin:
+        failures.note_move(turn, role)
+    if not takeover.planned and not takeover.interrupted:
+        failures.hold_down(turn, role)
+    durations: dict[str, float] = {}
+    begun = takeover.started
+    for step, ended in takeover.step_times:
+        durations[step.value] = durations.get(step.value, 0.0) + ended - begun
+        begun = ended
+    turn.record(
+        "takeover.finished",
+        role,
+        origin=takeover.origin or "",
+        target=takeover.target,
+        epoch=takeover.epoch,
+        cause=takeover.cause,
+        proof=takeover.proof.value if takeover.proof else "",
+        request=takeover.request or "",
+        total=turn.now - takeover.started,
+        **durations,
+    )
+
+
+# What the steps share.
+
+
+def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
+    """Leave the placement as it is, and begin nothing automatically for a pause, unless it failed
+    only because somebody, or the controller itself, was away for a while."""
+    role = takeover.role
+    turn.update(
+        takeovers=without(turn.state.takeovers, role),
+        waiting=with_item(turn.state.waiting, role, reasons),
+    )
+    if not takeover.interrupted and not out_of_sight(reasons):
+        failures.hold_down(turn, role)
+    turn.record(
+        "takeover.failed",
+        role,
+        target=takeover.target,
+        epoch=takeover.epoch,
+        step=takeover.step.value,
+        request=takeover.request or "",
+        **by_reason(reasons),
+    )
+
+
+def _begin(turn: Turn, takeover: Takeover, target: str) -> None:
+    """(Again) from the first step, with an epoch above all others."""
+    role = takeover.role
+    epoch = ownership.next_epoch(turn.state, role)
+    if takeover.overtaken >= PATIENT:
+        epoch = max(epoch, ownership.HIGHEST_FROM_AGENTS + 1)
+    turn.update(
+        epochs=with_item(turn.state.epochs, role, epoch),
+        given=with_item(turn.state.given, role, epoch),
+    )
+    _enter(turn, replace(takeover, target=target, epoch=epoch), Step.STORE)
+
+
+def _enter(turn: Turn, takeover: Takeover, step: Step) -> None:
+    rule = STEPS[step]
+    deadline = turn.now + rule.patience(turn)
+    takeover = replace(takeover, step=step, entered=turn.now, deadline=deadline, waiting_for=())
+    turn.put_takeover(takeover)
+    if rule.enter:
+        rule.enter(turn, takeover)
+
+
+def _go_on(turn: Turn, takeover: Takeover) -> None:
+    times = (*takeover.step_times, (takeover.step, turn.now))
+    takeover = replace(takeover, step_times=times)
+    turn.record(
+        "takeover.step",
+        takeover.role,
+        step=takeover.step.value,
+        target=takeover.target,
+        epoch=takeover.epoch,
+        seconds=turn.now - takeover.entered,
+    )
+    steps = path(turn.state, takeover.role)
+    following = steps.index(takeover.step) + 1
+    if following < len(steps):
+        _enter(turn, takeover, steps[following])
+    else:
+        _finish(turn, takeover)
+
+
+def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> None:
+    if takeover.waiting_for != reasons:
+        turn.put_takeover(replace(turn.state.takeovers[takeover.role], waiting_for=reasons))
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """`patience`: seconds until the step's deadline; `ends`: the deadline is a failure."""
+
+    enter: Callable[[Turn, Takeover], None] | None
+    look: Callable[[Turn, Takeover], Progress]
+    fail: Callable[[Turn, Takeover], None]
+    patience: Callable[[Turn], float]
+    ends: bool = True
+
+
+STEPS: Mapping[Step, StepRule] = {
+    Step.STORE: StepRule(
+        _enter_store, _stored, _store_failed, lambda turn: turn.state.site.timers.fence_deadline
+    ),
+    Step.FENCE: StepRule(
+        None, _proven, _fence_failed, lambda turn: turn.state.site.timers.fence_deadline, False
+    ),
+    Step.ASSUME: StepRule(
+        _enter_assume, _assumed, _try_another, lambda turn: turn.state.site.timers.assume_deadline
+    ),
+    Step.SERVE: StepRule(
+        _enter_serve, _serves, _serve_failed, lambda turn: turn.state.site.timers.serve_deadline
+    ),
+    Step.STEER: StepRule(
+        _enter_steer, _steered, _finish, lambda turn: turn.state.site.timers.steer_deadline
+    ),
+}
+
+OWNING = (Step.STORE, Step.FENCE, Step.ASSUME, Step.SERVE, Step.STEER)
+FREE = (Step.STORE, Step.SERVE, Step.STEER)

@@ -1,0 +1,1 @@
+"""What the engine and the rules say, in words, in figures, and packet by packet."""

@@ -1,0 +1,1 @@
+"""Who carries out what the engine decides, each at another edge: agents, power, hosts."""

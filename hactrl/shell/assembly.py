@@ -1,0 +1,242 @@
+"""All parts of a controller, wired together: who tells the engine what, who carries out what.
+
+AgentServer, PowerFencer, ProberClient, sessions ──► Runtime ──► the same, Keeper, Api
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import eventlet
+from eventlet import tpool
+from eventlet.queue import LightQueue
+from eventlet.semaphore import Semaphore
+
+from flows.sparing import Sparing
+from hactrl.control.answered import answered_for
+from hactrl.control.runtime import Outlets, Runtime
+from hactrl.engine.decide import initial
+from hactrl.engine.effects import ProbeEagerly, Record, Remember, StorePlacement
+from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
+from hactrl.engine.roles.ownership import forgetful
+from hactrl.health.client import ProberClient
+from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
+from hactrl.outlets.agents import AgentServer, read_tokens
+from hactrl.outlets.backbone_ports import Backbone, Emitter
+from hactrl.outlets.power import PowerFencer
+from hactrl.outlets.reply_counts import Answers, Switch
+from hactrl.rest import Api
+from hactrl.rest.hosts import own_names
+from hactrl.site.model import Site
+from hactrl.store.keeper import Keeper
+from hactrl.store.store import SqliteStore, StoreError
+from hactrl.switches.session import Counters, Wanted
+from hactrl.tokens import header_token, read_secret
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds between two tries to write a journal that cannot be written.
+JOURNAL_PAUSE = 1.0
+
+#: Seconds after which the log says again for the same reason that the store cannot be written.
+SAID_AGAIN = 600.0
+
+#: Requests that are worked on in threads at a time. The threads are the store's too, which must
+#: always find a free one, and more of them would only share one interpreter.
+ASIDE = 2
+
+#: (name, function): run the function in a greenlet whose failure ends the controller.
+Supervise = Callable[[str, Callable[[], None]], None]
+
+
+class Connection(Emitter, Switch, Protocol):
+    """What is asked of a connected switch."""
+
+
+class StartError(Exception):
+    """A controller cannot be started; the message names the file and what is wrong with it."""
+
+
+class Assembly:
+    """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `connection`
+    gives it, None while there is none.
+
+    Raises:
+        StartError: the store, or a file of tokens, cannot be used.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        clock: Callable[[], float],
+        want: Callable[[str, Wanted], None],
+        connection: Callable[[str], Connection | None],
+    ) -> None:
+        try:
+            store = SqliteStore(site.controller.store)
+            self.generation_id = store.next_generation()
+            state = initial(site, store.placements(), clock(), store.hosts(), store.memory())
+            state = forgetful(state, store.epoch_floor())
+            tokens = read_tokens(Path(site.controller.agent_tokens))
+            operator = operator_token(Path(site.controller.operator_token))
+        except (StoreError, OSError, ValueError) as error:
+            raise StartError(str(error)) from error
+        self._keeper = Keeper(store)
+        self._counters = {switch: Counters() for switch in site.network.switches}
+        self._clock = clock
+        self._unwritable = Sparing(SAID_AGAIN, clock=clock)
+        events = LightQueue()
+        self._agents = AgentServer(
+            site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
+        )
+        self._power = PowerFencer(site.power_fences, events.put)
+        self._prober = ProberClient(site, events.put)
+        self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
+        self.answers = Answers(
+            connection, lambda: self.runtime.state, lambda: self.runtime.planner, events.put
+        )
+        outlets = Outlets(
+            ask_agent=self._agents.ask,
+            fence_power=self._power.fence,
+            store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
+            remember=lambda effect: eventlet.spawn_n(self._remember, effect),
+            grant_lease=self._agents.grant,
+            probe_eagerly=self._probe_eagerly,
+            judge_anew=self._prober.judge_anew,
+            ask_host=self.backbone.ask,
+            send_again=self.backbone.send_again,
+            announce_host=self.backbone.announce_host,
+            keep_hosts=lambda effect: self._keeper.keep_hosts(effect.hosts),
+            record=self._record,
+            want=want,
+            awaited=self.backbone.awaited,
+        )
+        self.runtime = Runtime(state, events, outlets, clock)
+        self.api = Api(
+            snapshot=lambda: (self.runtime.state, clock()),
+            submit=self.runtime.submit,
+            history=self._keeper.history,
+            tables=lambda: self.runtime.rule_sets,
+            counters=lambda: self._counters,
+            looking_round=lambda: self.runtime.looking_round,
+            token=operator,
+            hosts=names_of(site),
+            aside=few_at_a_time(tpool.execute),
+            notice=self.runtime.post,
+        )
+
+    def counters(self, switch: str) -> Counters:
+        """What has been sent to a switch, over all its connections."""
+        return self._counters[switch]
+
+    def start(self, supervise: Supervise) -> None:
+        """Listen to agents, start probing, write the journal."""
+        check_descriptors(rooms(self.runtime.state.site))
+        supervise("journal", self._keep_journal)
+        supervise("agents", lambda: self._agents.serve(OPEN[AGENTS]))
+        supervise("prober", self._prober.run)
+        supervise("discovery", self.backbone.announce)
+        supervise("answers", self.answers.run)
+
+    def installed(self, switch: str, wanted: Wanted) -> None:
+        """The switch has confirmed all of this."""
+        self.runtime.installed(switch, wanted)
+        if wanted.final:
+            self.backbone.installed(switch, wanted.version)
+
+    def _store_placement(self, effect: StorePlacement) -> None:
+        with answered_for(effect, self.runtime.post):
+            outcome = self._stored(
+                lambda: self._keeper.place(effect.role, effect.server, effect.epoch)
+            )
+            self.runtime.post(EpochStored(effect.operation, outcome))
+
+    def _remember(self, effect: Remember) -> None:
+        with answered_for(effect, self.runtime.post):
+            outcome = self._stored(lambda: self._keeper.remember(effect.text))
+            self.runtime.post(Remembered(effect.operation, outcome))
+
+    def _stored(self, write: Callable[[], None]) -> Outcome:
+        """The engine tries again, and operators ask again, for as long as it cannot be written."""
+        try:
+            write()
+        except StoreError as error:
+            self._unwritable.log(("asked", str(error)), LOG.error, "%s", error)
+            return Outcome.FAILED
+        return Outcome.DONE
+
+    def flush(self) -> None:
+        """Write the journal before the end; what cannot be written is told in the log."""
+        try:
+            self._keeper.flush()
+        except StoreError as error:
+            LOG.error("the journal's last entries are lost: %s", error)
+
+    def _keep_journal(self) -> None:
+        """A full disk ends no failover; what could not be written stays for the next time. That it
+        could not be is an entry itself, which can be read meanwhile, and counts."""
+        while True:
+            try:
+                self._keeper.run()
+            except StoreError as error:
+                said = "%s; trying again every %s s"
+                cause = "journal", str(error)
+                self._unwritable.log(cause, LOG.error, said, error, JOURNAL_PAUSE)
+                self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
+            eventlet.sleep(JOURNAL_PAUSE)
+
+    def _probe_eagerly(self, effect: ProbeEagerly) -> None:
+        seconds = effect.until - self._clock()
+        self._prober.probe_eagerly(effect.role, effect.server, max(0.0, seconds))
+
+    def _record(self, record: Record, _now: float) -> None:
+        self._keeper.append(record)
+        self.api.happenings.observe(record)
+
+
+Result = TypeVar("Result")
+
+
+def few_at_a_time(
+    run: Callable[[Callable[[], Result]], Result], most: int = ASIDE
+) -> Callable[[Callable[[], Result]], Result]:
+    """`run`, but those of its callers wait who would make it more than `most` at a time."""
+    free = Semaphore(most)
+
+    def wait_and_run(work: Callable[[], Result]) -> Result:
+        with free:
+            return run(work)
+
+    return wait_and_run
+
+
+def names_of(site: Site) -> frozenset[str]:
+    """Under which names the REST interface may be asked for."""
+    file = Path("/etc/hosts")
+    known = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    controller = site.controller
+    return own_names((controller.rest.host, *controller.rest_hosts), socket.gethostname(), known)
+
+
+def operator_token(path: Path) -> str:
+    """The operator's bearer token; a new one, readable by its owner only, if there is no file.
+
+    Raises:
+        ValueError: the file is empty, or no such token, or others may read it.
+        OSError: it cannot be read or written.
+    """
+    try:
+        token = read_secret(path).strip()
+    except FileNotFoundError:
+        token = secrets.token_urlsafe(32)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(token + "\n", encoding="utf-8")
+    if not token:
+        raise ValueError(f"{path} is empty; remove it, and a new token is made")
+    return header_token(token, str(path))

@@ -1,0 +1,1 @@
+"""What outlives the controller: one file, its copies, and the threads that write it."""
