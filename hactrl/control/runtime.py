@@ -12,8 +12,8 @@ waits for anybody: every outlet queues or spawns.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import replace
 from typing import Any
 
 import eventlet
@@ -24,26 +24,10 @@ from flows.planner import Planner
 from flows.rules import RuleSet
 from hactrl.control.answered import answered_for
 from hactrl.control.planning import plans
+from hactrl.control.present import Present
 from hactrl.control.rulebook import Rulebook
-from hactrl.control.stretch import Stretch
 from hactrl.engine.decide import decide
-from hactrl.engine.effects import (
-    AnnounceHost,
-    Answer,
-    AskAgent,
-    AskHost,
-    Effect,
-    FencePower,
-    GrantLease,
-    JudgeAnew,
-    KeepHosts,
-    ProbeEagerly,
-    Record,
-    Remember,
-    SendAgain,
-    StorePlacement,
-    Wake,
-)
+from hactrl.engine.effects import EFFECTS, Answer, Effect, Record, Wake
 from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick, Verdict
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
@@ -60,63 +44,60 @@ LOOK = 0.1
 ANSWER_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True)
-class Outlets:
-    """Who carries out which effect. None may block, each result comes back as an event. What one
-    raises does so too, and what it leaves to a greenlet is in `answered_for` there. `awaited` are
-    the switches that are to have their rules first."""
-
-    ask_agent: Callable[[AskAgent], None]
-    fence_power: Callable[[FencePower], None]
-    store_placement: Callable[[StorePlacement], None]
-    remember: Callable[[Remember], None]
-    grant_lease: Callable[[GrantLease], None]
-    probe_eagerly: Callable[[ProbeEagerly], None]
-    judge_anew: Callable[[JudgeAnew], None]
-    ask_host: Callable[[AskHost], None]
-    send_again: Callable[[SendAgain], None]
-    announce_host: Callable[[AnnounceHost], None]
-    keep_hosts: Callable[[KeepHosts], None]
-    record: Callable[[Record, float], None]
-    want: Callable[[str, Wanted], None]
-    awaited: Callable[[], Set[str]]
+#: By the type of an effect who carries it out. None may block, each result comes back as an event.
+#: What one raises does so too, and what it leaves to a greenlet is in `answered_for` there.
+Outlets = Mapping[type[Any], Callable[[Any], None]]
 
 
 class Runtime:
-    """`events` is the queue that everybody puts events into. `clock` gives seconds that never
-    jump and go on during suspend (CLOCK_BOOTTIME)."""
+    """The only one that changes what is `present`.
+
+    Args:
+        events: the queue that everybody puts events into.
+        outlets: one for each type of `Effect`, but for those that the runtime carries out itself.
+        planner: of the backbones.
+        want: takes what a switch should hold.
+        clock: seconds that never jump and go on during suspend (CLOCK_BOOTTIME).
+        awaited: the switches that are to have their rules first.
+
+    Raises:
+        ValueError: an effect has no outlet, or two.
+    """
 
     def __init__(
-        self, state: State, events: LightQueue, outlets: Outlets, clock: Callable[[], float]
+        self,
+        present: Present,
+        events: LightQueue,
+        outlets: Outlets,
+        planner: Planner,
+        *,
+        want: Callable[[str, Wanted], None],
+        clock: Callable[[], float],
+        awaited: Callable[[], Set[str]] = frozenset,
     ) -> None:
-        self.state = state
         self.clock = clock
-        self._outlets = outlets
-        self._outlet_of: dict[type[Effect], Callable[[Any], None]] = {
-            AskAgent: outlets.ask_agent,
-            FencePower: outlets.fence_power,
-            StorePlacement: outlets.store_placement,
-            Remember: outlets.remember,
-            GrantLease: outlets.grant_lease,
-            ProbeEagerly: outlets.probe_eagerly,
-            JudgeAnew: outlets.judge_anew,
-            AskHost: outlets.ask_host,
-            SendAgain: outlets.send_again,
-            AnnounceHost: outlets.announce_host,
-            KeepHosts: outlets.keep_hosts,
-        }
+        self._present = present
+        own: Outlets = {Wake: self._set_alarm, Answer: self._answer}
+        if own.keys() & outlets.keys() or own.keys() | outlets.keys() != set(EFFECTS):
+            wrong = (own.keys() | outlets.keys()) ^ set(EFFECTS) or own.keys() & outlets.keys()
+            raise ValueError(f"not one outlet each: {sorted(kind.__name__ for kind in wrong)}")
+        self._outlets = {**outlets, **own}
         self._events = events
         self._answers: dict[str, Answered] = {}
         self._settled = False
-        self.planner = Planner(Stretch().pause)
+        site = present.state.site
         self.rulebooks = tuple(
-            Rulebook(switches, self._current, plan, outlets.want, awaited=outlets.awaited)
-            for switches, plan in plans(state.site.network, self.planner)
+            Rulebook(switches, self._current, plan, want, awaited=awaited)
+            for switches, plan in plans(site.network, planner)
             if switches
         )
-        self._probes = targets(state.site)
+        self._probes = targets(site)
         self._look_round = look_round(self._probes)
         self._wake: eventlet.greenthread.GreenThread | None = None
+
+    @property
+    def state(self) -> State:
+        return self._present.state
 
     def post(self, event: Event) -> None:
         """Queue an event. Safe from every greenlet, never blocks."""
@@ -164,9 +145,9 @@ class Runtime:
     def _serve(self, event: Event) -> None:
         now = self.clock()
         version = self.state.version
-        self.state, effects = decide(self.state, event, now)
+        self._present.state, effects = decide(self.state, event, now)
         for effect in effects:
-            self._carry_out(effect, now)
+            self._carry_out(effect)
         if isinstance(event, SwitchLost):
             for rulebook in self.rulebooks:
                 rulebook.lost()
@@ -222,23 +203,22 @@ class Runtime:
         """Seconds after the start when it has settled at the latest, as far as known by now."""
         return max(self._look_round, hearing(self.state))
 
-    def _carry_out(self, effect: Effect, now: float) -> None:
-        match effect:
-            case Record():
-                self._outlets.record(effect, now)
-            case Wake():
-                self._set_alarm(effect.at, now)
-            case Answer():
-                if answered := self._answers.get(effect.request):
-                    answered.send(effect)
-            case _:
-                with answered_for(effect, self.post):
-                    self._outlet_of[type(effect)](effect)
+    def _carry_out(self, effect: Effect) -> None:
+        outlet = self._outlets[type(effect)]
+        if isinstance(effect, Record | Wake | Answer):
+            outlet(effect)  # a defect of what would tell of it ends the controller
+        else:
+            with answered_for(effect, self.post):
+                outlet(effect)
 
-    def _set_alarm(self, at: float, now: float) -> None:
+    def _set_alarm(self, wake: Wake) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        self._wake = eventlet.spawn_after(max(0.0, at - now), self.post, Tick())
+        self._wake = eventlet.spawn_after(max(0.0, wake.at - self.clock()), self.post, Tick())
+
+    def _answer(self, answer: Answer) -> None:
+        if answered := self._answers.get(answer.request):
+            answered.send(answer)
 
 
 def look_round(probes: Iterable[Target]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import get_args
 
 from hactrl.engine.events import Proof
 from topology.model import Address, Attachment, Host
@@ -228,3 +229,6 @@ Effect = (
     | Record
     | Wake
 )
+
+#: The types of all effects.
+EFFECTS: tuple[type[Effect], ...] = get_args(Effect)

@@ -22,6 +22,7 @@ from flows.frames import FrameError, announcement, question, sender
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State
+from hactrl.switches.session import Wanted
 from topology import discovery
 from topology.backbones import backbone_switches
 from topology.discovery import Change, Ears
@@ -38,13 +39,13 @@ MOST_WAITING = 256
 WORTH_SENDING = 2.0
 
 
-class Emitter(Protocol):
-    """A connected switch that frames can be handed to."""
+class Switches(Protocol):
+    """Those that are connected take frames; see `hactrl.switches.board`."""
 
-    def emit(self, frame: bytes, port: int) -> None:
+    def emit(self, switch: str, frame: bytes, port: int) -> None:
         """Send the frame out of this port."""
 
-    def resubmit(self, frame: bytes, port: int) -> None:
+    def resubmit(self, switch: str, frame: bytes, port: int) -> None:
         """Treat the frame as if it had just come in by this port."""
 
 
@@ -60,10 +61,9 @@ class _Told:
 
 @dataclass
 class Backbone:
-    """`emitter` gives the connection of a switch by its name, None while there is none; `current`
-    the engine's state; `post` takes events and never blocks."""
+    """`current` gives the engine's state; `post` takes events and never blocks."""
 
-    emitter: Callable[[str], Emitter | None]
+    switches: Switches
     current: Callable[[], State]
     post: Callable[[Event], None]
     clock: Callable[[], float]
@@ -155,11 +155,10 @@ class Backbone:
         self._tell(changes)
 
     def _announce(self, port: Attachment, ports: int) -> None:
-        if emitter := self.emitter(port.switch):
-            number = self.current().site.network.switches[port.switch].datapath_id
-            told = lldp.Announcement(number, port.port, self.clock())
-            ttl = round(discovery.lifetime(ports))
-            emitter.emit(lldp.frame(told, ttl, self._secret), port.port)
+        number = self.current().site.network.switches[port.switch].datapath_id
+        told = lldp.Announcement(number, port.port, self.clock())
+        ttl = round(discovery.lifetime(ports))
+        self.switches.emit(port.switch, lldp.frame(told, ttl, self._secret), port.port)
 
     def ask(self, effect: AskHost) -> None:
         """Carry it out. A host that is asked for itself is asked for all of its addresses: it may
@@ -167,9 +166,9 @@ class Backbone:
         follows from no answer."""
         host = effect.host
         addresses = host.addresses if effect.address is None else (effect.address,)
-        if emitter := self.emitter(host.attachment.switch):
-            for address in addresses:
-                emitter.emit(question(ASKER_MAC, host.mac, address), host.attachment.port)
+        port = host.attachment
+        for address in addresses:
+            self.switches.emit(port.switch, question(ASKER_MAC, host.mac, address), port.port)
 
     def send_again(self, effect: SendAgain) -> None:
         """Carry it out as soon as the switch holds the rules of the present state."""
@@ -205,9 +204,9 @@ class Backbone:
         for address in host.addresses:
             send(SendAgain(host.attachment, announcement(host.mac, address)))
             for card in network.file_interfaces.values():
-                emitter = self.emitter(card.attachment.switch) if card.segment == segment else None
-                if emitter is not None:
-                    emitter.emit(announcement(locator, address), card.attachment.port)
+                if card.segment == segment:
+                    port = card.attachment
+                    self.switches.emit(port.switch, announcement(locator, address), port.port)
 
     def _segment_of(self, host: Host) -> str:
         return self.current().site.network.switches[host.attachment.switch].segment
@@ -225,8 +224,11 @@ class Backbone:
                 if state.host_table.hosts.get(told.host.mac) == told.host:
                     self._announce_host(told.host, self._resubmit)
 
-    def installed(self, switch: str, version: int) -> None:
-        """The switch holds the rules of this version."""
+    def installed(self, switch: str, wanted: Wanted) -> None:
+        """The switch holds this."""
+        if not wanted.final:
+            return
+        version = wanted.version
         waiting = self._waiting.pop(switch, deque())
         for needed, since, effect in waiting:
             if needed > version:
@@ -237,5 +239,4 @@ class Backbone:
         self._announce_again(switch, version)
 
     def _resubmit(self, effect: SendAgain) -> None:
-        if emitter := self.emitter(effect.port.switch):
-            emitter.resubmit(effect.packet, effect.port.port)
+        self.switches.resubmit(effect.port.switch, effect.packet, effect.port.port)

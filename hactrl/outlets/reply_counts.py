@@ -29,10 +29,10 @@ PATIENCE = 1.0
 Sent = Mapping[tuple[str, str], int]
 
 
-class Switch(Protocol):
-    """A connected switch that counts."""
+class Switches(Protocol):
+    """Those that are connected count; see `hactrl.switches.board`."""
 
-    def count_answers(self) -> None:
+    def count_answers(self, switch: str) -> None:
         """Ask for all its counters; `Answers.counted` gets the answer."""
 
 
@@ -46,12 +46,11 @@ class Ways(Protocol):
 
 @dataclass
 class Answers:
-    """`connection` gives the connection of a switch by its name, None while there is none;
-    `current` the engine's state; `post` takes events and never blocks."""
+    """`current` gives the engine's state; `post` takes events and never blocks."""
 
-    connection: Callable[[str], Switch | None]
+    switches: Switches
     current: Callable[[], State]
-    ways: Callable[[], Ways]
+    ways: Ways
     post: Callable[[Event], None]
     _before: dict[str, tuple[int, Counts]] = field(default_factory=dict)
     _sent: dict[str, tuple[int, Sent]] = field(default_factory=dict)
@@ -68,12 +67,11 @@ class Answers:
         """Ask every connected switch that has interfaces."""
         cards = self.current().site.network.file_interfaces.values()
         for name in sorted({card.attachment.switch for card in cards}):
-            if connection := self.connection(name):
-                connection.count_answers()
+            self.switches.count_answers(name)
 
     def counted(self, switch: str, counts: Counts) -> None:
         """A switch has answered."""
-        changes = self.ways().changes
+        changes = self.ways.changes
         before = self._before.get(switch)
         self._before[switch] = changes, counts
         if before is not None and before[0] == changes:
@@ -83,7 +81,7 @@ class Answers:
     def tell(self) -> None:
         """Tell the engine what has been sent since the last time, server by server."""
         counted, self._sent = self._sent, {}
-        ways = self.ways()
+        ways = self.ways
         told = [sent for changes, sent in counted.values() if changes == ways.changes]
         for server in self.current().site.network.file_servers.values():
             cards = {card.name for card in server.interfaces}

@@ -32,14 +32,13 @@ from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
 from flows.openflow.connection import Disconnected
-from hactrl.engine.events import Noticed, PortChanged
+from hactrl.engine.events import PortChanged
 from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.shell.assembly import Assembly
 from hactrl.shell.watchdog import Watchdog
 from hactrl.site import load
+from hactrl.switches.board import Switchboard
 from hactrl.switches.connections import Connection, Connections
-from hactrl.switches.session import Session, Wanted
-from hactrl.switches.wire import DatapathWire
 from topology.backbones import backbone_switches
 from topology.model import Attachment
 
@@ -84,12 +83,13 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
         self.events = LightQueue()  # see `_send_event`
         site = load(cfg.CONF.hactrl_site)
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
-        self._assembly = Assembly(site, boot_time, self._want, self._session_of)
+        board = Switchboard(site.network.switches)
+        self._assembly = Assembly(site, boot_time, board)
         self._runtime = self._assembly.runtime
         self._backbones = backbone_switches(site.network)
         self._connections = Connections(
             self._names,
-            self._open_session,
+            board,
             self._runtime.post,
             spawn=supervised,
             generation_id=self._assembly.generation_id,
@@ -146,23 +146,6 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
                     if not is_of_live_switch(event):
                         raise
                     self._connections.failed(datapath_of(event), type(event).__name__)
-
-    def _want(self, switch: str, wanted: Wanted) -> None:
-        if session := self._session_of(switch):
-            session.want(wanted)
-
-    def _session_of(self, switch: str) -> Session | None:
-        return self._connections.session(switch)
-
-    def _open_session(self, name: str, wire: DatapathWire) -> Session:
-        return Session(
-            name,
-            wire,
-            lambda wanted: self._assembly.installed(name, wanted),
-            lambda counts: self._assembly.answers.counted(name, counts),
-            self._assembly.counters(name),
-            restored=lambda count: self._runtime.post(restored(name, count)),
-        )
 
     def _of(self, datapath: Any) -> Connection | None:
         return self._connections.of(datapath)
@@ -239,10 +222,6 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
                 )
             else:
                 connection.session.refused(event.msg.xid, error)
-
-
-def restored(switch: str, count: int) -> Noticed:
-    return Noticed("rules.restored", details=(("switch", switch), ("count", count)))
 
 
 def datapath_of(event: Any) -> Any:

@@ -9,33 +9,50 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import eventlet
 from eventlet import tpool
 from eventlet.queue import LightQueue
 from eventlet.semaphore import Semaphore
 
+from flows.planner import Planner
 from flows.sparing import Sparing
 from hactrl.control.answered import answered_for
+from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
+from hactrl.control.stretch import Stretch
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import ProbeEagerly, Record, Remember, StorePlacement
+from hactrl.engine.effects import (
+    AnnounceHost,
+    AskAgent,
+    AskHost,
+    FencePower,
+    GrantLease,
+    JudgeAnew,
+    KeepHosts,
+    ProbeEagerly,
+    Record,
+    Remember,
+    SendAgain,
+    StorePlacement,
+)
 from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
 from hactrl.engine.roles.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.outlets.agents import AgentServer, read_tokens
-from hactrl.outlets.backbone_ports import Backbone, Emitter
+from hactrl.outlets.backbone_ports import Backbone
 from hactrl.outlets.power import PowerFencer
-from hactrl.outlets.reply_counts import Answers, Switch
+from hactrl.outlets.reply_counts import Answers
 from hactrl.rest import Api
 from hactrl.rest.hosts import own_names
 from hactrl.site.model import Site
 from hactrl.store.keeper import Keeper
 from hactrl.store.store import SqliteStore, StoreError
-from hactrl.switches.session import Counters, Wanted
+from hactrl.switches.board import Listeners, Switchboard
 from hactrl.tokens import header_token, read_secret
 
 LOG = logging.getLogger(__name__)
@@ -54,29 +71,18 @@ ASIDE = 2
 Supervise = Callable[[str, Callable[[], None]], None]
 
 
-class Connection(Emitter, Switch, Protocol):
-    """What is asked of a connected switch."""
-
-
 class StartError(Exception):
     """A controller cannot be started; the message names the file and what is wrong with it."""
 
 
 class Assembly:
-    """`want` hands rules to a switch that is connected, see `runtime.Outlets`; `connection`
-    gives it, None while there is none.
+    """`board` has the switches that are connected.
 
     Raises:
         StartError: the store, or a file of tokens, cannot be used.
     """
 
-    def __init__(
-        self,
-        site: Site,
-        clock: Callable[[], float],
-        want: Callable[[str, Wanted], None],
-        connection: Callable[[str], Connection | None],
-    ) -> None:
+    def __init__(self, site: Site, clock: Callable[[], float], board: Switchboard) -> None:
         try:
             store = SqliteStore(site.controller.store)
             self.generation_id = store.next_generation()
@@ -87,52 +93,58 @@ class Assembly:
         except (StoreError, OSError, ValueError) as error:
             raise StartError(str(error)) from error
         self._keeper = Keeper(store)
-        self._counters = {switch: Counters() for switch in site.network.switches}
         self._clock = clock
         self._unwritable = Sparing(SAID_AGAIN, clock=clock)
-        events = LightQueue()
+        events, present, planner = LightQueue(), Present(state), Planner(Stretch().pause)
         self._agents = AgentServer(
-            site, tokens, events.put, lambda role: self.runtime.state.epochs.get(role, 0)
+            site, tokens, events.put, lambda role: present.state.epochs.get(role, 0)
         )
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
-        self.backbone = Backbone(connection, lambda: self.runtime.state, events.put, clock)
-        self.answers = Answers(
-            connection, lambda: self.runtime.state, lambda: self.runtime.planner, events.put
-        )
-        outlets = Outlets(
-            ask_agent=self._agents.ask,
-            fence_power=self._power.fence,
-            store_placement=lambda effect: eventlet.spawn_n(self._store_placement, effect),
-            remember=lambda effect: eventlet.spawn_n(self._remember, effect),
-            grant_lease=self._agents.grant,
-            probe_eagerly=self._probe_eagerly,
-            judge_anew=self._prober.judge_anew,
-            ask_host=self.backbone.ask,
-            send_again=self.backbone.send_again,
-            announce_host=self.backbone.announce_host,
-            keep_hosts=lambda effect: self._keeper.keep_hosts(effect.hosts),
-            record=self._record,
-            want=want,
+        self.backbone = Backbone(board, present.get, events.put, clock)
+        self.answers = Answers(board, present.get, planner, events.put)
+        outlets: Outlets = {
+            AskAgent: self._agents.ask,
+            FencePower: self._power.fence,
+            StorePlacement: partial(eventlet.spawn_n, self._store_placement),
+            Remember: partial(eventlet.spawn_n, self._remember),
+            GrantLease: self._agents.grant,
+            ProbeEagerly: self._probe_eagerly,
+            JudgeAnew: self._prober.judge_anew,
+            AskHost: self.backbone.ask,
+            SendAgain: self.backbone.send_again,
+            AnnounceHost: self.backbone.announce_host,
+            KeepHosts: self._keep_hosts,
+            Record: self._record,
+        }
+        self.runtime = Runtime(
+            present,
+            events,
+            outlets,
+            planner,
+            want=board.want,
+            clock=clock,
             awaited=self.backbone.awaited,
         )
-        self.runtime = Runtime(state, events, outlets, clock)
+        board.tell(
+            Listeners(
+                installed=(self.runtime.installed, self.backbone.installed),
+                counted=(self.answers.counted,),
+                restored=(self._restored,),
+            )
+        )
         self.api = Api(
-            snapshot=lambda: (self.runtime.state, clock()),
+            snapshot=lambda: (present.state, clock()),
             submit=self.runtime.submit,
             history=self._keeper.history,
             tables=lambda: self.runtime.rule_sets,
-            counters=lambda: self._counters,
+            counters=lambda: board.counters,
             looking_round=lambda: self.runtime.looking_round,
             token=operator,
             hosts=names_of(site),
             aside=few_at_a_time(tpool.execute),
             notice=self.runtime.post,
         )
-
-    def counters(self, switch: str) -> Counters:
-        """What has been sent to a switch, over all its connections."""
-        return self._counters[switch]
 
     def start(self, supervise: Supervise) -> None:
         """Listen to agents, start probing, write the journal."""
@@ -142,12 +154,6 @@ class Assembly:
         supervise("prober", self._prober.run)
         supervise("discovery", self.backbone.announce)
         supervise("answers", self.answers.run)
-
-    def installed(self, switch: str, wanted: Wanted) -> None:
-        """The switch has confirmed all of this."""
-        self.runtime.installed(switch, wanted)
-        if wanted.final:
-            self.backbone.installed(switch, wanted.version)
 
     def _store_placement(self, effect: StorePlacement) -> None:
         with answered_for(effect, self.runtime.post):
@@ -194,7 +200,14 @@ class Assembly:
         seconds = effect.until - self._clock()
         self._prober.probe_eagerly(effect.role, effect.server, max(0.0, seconds))
 
-    def _record(self, record: Record, _now: float) -> None:
+    def _keep_hosts(self, effect: KeepHosts) -> None:
+        self._keeper.keep_hosts(effect.hosts)
+
+    def _restored(self, switch: str, changes: int) -> None:
+        details = ("switch", switch), ("count", changes)
+        self.runtime.post(Noticed("rules.restored", details=details))
+
+    def _record(self, record: Record) -> None:
         self._keeper.append(record)
         self.api.happenings.observe(record)
 

@@ -22,6 +22,7 @@ import eventlet
 from flows.sparing import Sparing
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
 from hactrl.journal import of_strangers
+from hactrl.switches.board import Switchboard
 from hactrl.switches.session import Session
 from hactrl.switches.wire import DatapathWire
 
@@ -96,13 +97,13 @@ class Doorkeeper:
 
 
 class Connections:
-    """`names` gives switches by datapath id; `open_session` makes what keeps one right; `post`
-    takes events and never blocks."""
+    """`names` gives switches by datapath id; `board` has the sessions of those that are ours;
+    `post` takes events and never blocks."""
 
     def __init__(
         self,
         names: Mapping[int, str],
-        open_session: Callable[[str, DatapathWire], Session],
+        board: Switchboard,
         post: Callable[[Event], None],
         *,
         spawn: Spawn,
@@ -110,7 +111,7 @@ class Connections:
         clock: Callable[[], float],
     ) -> None:
         self._names = names
-        self._open_session = open_session
+        self._board = board
         self._post = post
         self._spawn = spawn
         self._generation_id = generation_id
@@ -121,11 +122,6 @@ class Connections:
         # Who asks for the place of a switch that is connected; None when it has left meanwhile. One
         # question at a time, because answers to several could be told for each other's.
         self._newcomers: dict[str, Any] = {}
-
-    def session(self, switch: str) -> Session | None:
-        """Of a switch that is ours: what another were given would wait without end."""
-        connection = self._connections.get(switch)
-        return connection.session if connection and connection.mastered else None
 
     def of(self, datapath: Any) -> Connection | None:
         """The switch that this connection is; None if it is none, or another one is that switch."""
@@ -149,10 +145,12 @@ class Connections:
             self._admit(name, datapath, replaces=False)
 
     def mastered(self, connection: Connection, ports_up: Iterable[int]) -> None:
-        """From here on the switch is ours. Before, it takes changes from whoever asks."""
+        """From here on the switch is ours. Before, it takes changes from whoever asks, and what it
+        were given would wait without end."""
         run = self._spawn(f"session of {connection.switch}", connection.session.run)
         connection.greenlets.append(run)
         connection.mastered = True
+        self._board.plug(connection.session)
         up = frozenset(ports_up)
         self._post(SwitchConnected(connection.switch, up, connection.replaces))
 
@@ -210,7 +208,7 @@ class Connections:
 
     def _admit(self, name: str, datapath: Any, *, replaces: bool) -> None:
         wire = DatapathWire(datapath)
-        session = self._open_session(name, wire)
+        session = self._board.session(name, wire)
         connection = Connection(name, wire, session, replaces)
         self._connections[name] = connection
         ask = self._spawn(f"role at {name}", lambda: wire.take_master_role(self._generation_id))
@@ -232,6 +230,7 @@ class Connections:
         """Forget a switch's connection, and close it if it is still there. What waits in vain for
         it to take a message ends too."""
         del self._connections[connection.switch]
+        self._board.unplug(connection.session)
         connection.wire.ended()
         for greenlet in connection.greenlets:
             eventlet.spawn_n(greenlet.kill)

@@ -66,13 +66,13 @@ class Wire(Protocol):
         comes then."""
 
     def emit(self, frame: bytes, port: int) -> None:
-        """See `hactrl.outlets.backbone_ports.Emitter`."""
+        """Send the frame out of this port."""
 
     def resubmit(self, frame: bytes, port: int) -> None:
-        """See `hactrl.outlets.backbone_ports.Emitter`."""
+        """Treat the frame as if it had just come in by this port."""
 
     def count_answers(self) -> None:
-        """See `hactrl.outlets.reply_counts.Switch`."""
+        """Ask for all counters of file servers' answers; `take_counts` gives the answer."""
 
     def take_counts(self, message: Any) -> Counts | None:
         """Take a part of the answer to `count_answers`, which may send for the next part; all
@@ -130,8 +130,8 @@ class Counters:
 
 
 class Session:
-    """One switch's connection; also a `hactrl.outlets.backbone_ports.Emitter` and a
-    `hactrl.outlets.reply_counts.Switch`, which keep nobody waiting who must not wait for a switch.
+    """One switch's connection, which keeps nobody waiting; `hactrl.switches.board` is how it is
+    reached.
 
     `installed` is called with what was wanted when the switch has confirmed all of it, `counted`
     with what it has counted, `restored` with the number of changes that mended what somebody did
@@ -203,24 +203,24 @@ class Session:
         self._read()
         while True:
             try:
-                item: _Item | None = self._inbox.get(
-                    timeout=max(0.0, self._audit_at - self._clock())
-                )
+                item: _Item = self._inbox.get(timeout=max(0.0, self._audit_at - self._clock()))
             except Empty:
-                item = None
-            match item:
-                case None:
-                    self._audit()
-                case Wanted():
-                    self._take_wanted(item)
-                case _Reply():
-                    self._take_reply(item.message)
-                case _BarrierDone():
-                    self._take_barrier(item.xid)
-                case _Refused():
-                    self._take_refusal(item)
-                case _Send():
-                    item.send()
+                self._audit()
+            else:
+                self._serve(item)
+
+    def _serve(self, item: _Item) -> None:
+        match item:
+            case Wanted():
+                self._take_wanted(item)
+            case _Reply():
+                self._take_reply(item.message)
+            case _BarrierDone():
+                self._take_barrier(item.xid)
+            case _Refused():
+                self._take_refusal(item)
+            case _Send():
+                item.send()
 
     def _read(self) -> None:
         if self._refused > 1:

@@ -26,10 +26,13 @@ from eventlet.queue import LightQueue
 
 from flows.diff import Change, ModifyGroup
 from flows.openflow import Counts
+from flows.planner import Planner
 from flows.rules import RuleSet
+from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
+from hactrl.control.stretch import Stretch
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import Remember, StorePlacement
+from hactrl.engine.effects import EFFECTS, Answer, Remember, StorePlacement, Wake
 from hactrl.engine.events import (
     AgentConnected,
     EpochStored,
@@ -53,7 +56,8 @@ from hactrl.site.model import (
     Timers,
 )
 from hactrl.site.reader import load
-from hactrl.switches.session import Counters, Session
+from hactrl.switches.board import Listeners, Switchboard
+from hactrl.switches.session import Session
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
@@ -176,55 +180,42 @@ class Bench:
         self.site = site
         self.sent = Sent()
         self.connections = {name: Connection(self.sent) for name in site.network.switches}
-        self._sessions: dict[str, Session] = {}
         preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
         state = initial(site, preferred, 0.0)
         events = LightQueue()
-        self.runtime = Runtime(state, events, self._outlets(), lambda: 100.0)
-        for name, connection in self.connections.items():
-            connection.session = self._sessions[name] = self._session(name, connection)
+        self._board = Switchboard(site.network.switches)
+        self.runtime = Runtime(
+            Present(state),
+            events,
+            self._outlets(),
+            Planner(Stretch().pause),
+            want=self._board.want,
+            clock=lambda: 100.0,
+        )
+        self._board.tell(Listeners(installed=(self.runtime.installed,)))
+        sessions = [self._board.session(name, wire) for name, wire in self.connections.items()]
+        for session, connection in zip(sessions, self.connections.values(), strict=True):
+            connection.session = session
+            self._board.plug(session)
         self._greenlets = [
             eventlet.spawn(work)
             for work in (
                 self.runtime.run,
                 *(rulebook.run for rulebook in self.runtime.rulebooks),
-                *(session.run for session in self._sessions.values()),
+                *(session.run for session in sessions),
             )
         ]
         for event in self._all_is_well():
             self.runtime.post(event)
         self.rest()
 
-    def _session(self, name: str, connection: Connection) -> Session:
-        return Session(
-            name,
-            connection,
-            lambda wanted: self.runtime.installed(name, wanted),
-            lambda _counts: None,
-            Counters(),
-            restored=lambda _count: None,
-        )
-
     def _outlets(self) -> Outlets:
-        def ignore(*_effect: object) -> None:
+        def ignore(_effect: object) -> None:
             """Nobody is there to do it."""
 
-        return Outlets(
-            ask_agent=ignore,
-            fence_power=ignore,
-            store_placement=self._stored,
-            remember=self._remembered,
-            grant_lease=ignore,
-            probe_eagerly=ignore,
-            judge_anew=ignore,
-            ask_host=ignore,
-            send_again=ignore,
-            announce_host=ignore,
-            keep_hosts=ignore,
-            record=ignore,
-            want=lambda switch, wanted: self._sessions[switch].want(wanted),
-            awaited=frozenset,
-        )
+        own: Outlets = {StorePlacement: self._stored, Remember: self._remembered}
+        kinds = (kind for kind in EFFECTS if kind not in (Wake, Answer))
+        return {**dict.fromkeys(kinds, ignore), **own}
 
     def _stored(self, effect: StorePlacement) -> None:
         self.runtime.post(EpochStored(effect.operation, Outcome.DONE))

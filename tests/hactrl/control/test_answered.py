@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,15 @@ import pytest
 from eventlet.queue import LightQueue
 from running import own_site
 
+from flows.planner import Planner
 from hactrl.control.answered import failure
+from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import (
+    EFFECTS,
     Answer,
     AskAgent,
-    Effect,
     FencePower,
     GrantLease,
     Record,
@@ -34,10 +35,11 @@ from hactrl.outlets.power import PowerFencer
 from hactrl.shell.assembly import Assembly
 from hactrl.site import load
 from hactrl.site.model import PowerFence
+from hactrl.switches.board import Switchboard
 
 #: What the runtime carries out itself, or has no way to tell of.
 OWN = (Answer, Record, Wake)
-CARRIED_OUT = [kind for kind in typing.get_args(Effect) if kind not in OWN]
+CARRIED_OUT = [kind for kind in EFFECTS if kind not in OWN]
 ASKED = [
     kind
     for kind in CARRIED_OUT
@@ -53,6 +55,12 @@ def some(kind: type[Any]) -> Any:
     return kind(**fields)
 
 
+def runtime_with(outlets: Outlets, site: Path, events: LightQueue) -> Runtime:
+    present = Present(initial(load(site), {}, 0.0))
+    wants = dict.fromkeys(load(site).network.switches)
+    return Runtime(present, events, outlets, Planner(), want=wants.__setitem__, clock=lambda: 0.0)
+
+
 class Failing:
     """A runtime whose outlets all fail in a way that nobody has expected."""
 
@@ -60,14 +68,11 @@ class Failing:
         def fail(*_: object) -> None:
             raise KeyError("unexpected")
 
-        names = [field.name for field in dataclasses.fields(Outlets)]
-        outlets = Outlets(**dict.fromkeys(names, fail))
         self.events: LightQueue = LightQueue()
-        state = initial(load(site), {}, 0.0)
-        self.runtime = Runtime(state, self.events, outlets, lambda: 0.0)
+        self.runtime = runtime_with(dict.fromkeys([*CARRIED_OUT, Record], fail), site, self.events)
 
     def carry_out(self, effect: Any) -> Event:
-        self.runtime._carry_out(effect, 0.0)
+        self.runtime._carry_out(effect)
         event: Event = self.events.get(timeout=0)
         assert self.events.empty()
         return event
@@ -76,6 +81,15 @@ class Failing:
 @pytest.fixture
 def failing(tmp_path: Path) -> Failing:
     return Failing(own_site(tmp_path))
+
+
+@pytest.mark.parametrize("kinds", [CARRIED_OUT, [*CARRIED_OUT, Record, Wake]])
+def test_a_controller_does_not_start_that_cannot_carry_out_every_effect_in_one_way(
+    tmp_path: Path, kinds: list[type[Any]]
+) -> None:
+    outlets: Outlets = dict.fromkeys(kinds, print)
+    with pytest.raises(ValueError, match="Record" if Record not in kinds else "Wake"):
+        runtime_with(outlets, own_site(tmp_path), LightQueue())
 
 
 def test_effects_with_an_operation_are_those_that_somebody_waits_for() -> None:
@@ -130,12 +144,12 @@ class TestPlacement:
     @pytest.fixture
     def assembly(self, tmp_path: Path) -> Iterator[Assembly]:
         site = load(own_site(tmp_path))
-        assembly = Assembly(site, lambda: 0.0, lambda _switch, _wanted: None, lambda _switch: None)
+        assembly = Assembly(site, lambda: 0.0, Switchboard(site.network.switches))
         yield assembly
         eventlet.tpool.killall()
 
     def stored(self, assembly: Assembly) -> Event:
-        assembly.runtime._carry_out(PLACEMENT, 0.0)
+        assembly.runtime._carry_out(PLACEMENT)
         event: Event = assembly.runtime._events.get(timeout=10)
         return event
 
@@ -156,5 +170,5 @@ class TestPlacement:
     @pytest.mark.reported("C5")
     def test_of_an_epoch_that_no_store_can_hold_has_failed(self, assembly: Assembly) -> None:
         huge = dataclasses.replace(PLACEMENT, epoch=2**63)
-        assembly.runtime._carry_out(huge, 0.0)
+        assembly.runtime._carry_out(huge)
         assert assembly.runtime._events.get(timeout=10) == EpochStored(7, Outcome.FAILED)

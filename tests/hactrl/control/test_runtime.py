@@ -21,12 +21,15 @@ from eventlet.queue import LightQueue
 from simulation import MAIL, PROBER_PORT, make_site
 
 from flows.compile import BarrierCompiler
+from flows.planner import Planner
 from hactrl.control import runtime as shell
 from hactrl.control.planning import backbone_plan, barrier_plan
+from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime, look_round
-from hactrl.control.stretch import LONGEST
+from hactrl.control.stretch import LONGEST, Stretch
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
+    EFFECTS,
     Answer,
     AskAgent,
     Effect,
@@ -87,24 +90,20 @@ class Controller:
         self.carried_out: list[tuple[str, Any]] = []
         self.handed_out: list[tuple[str, Wanted]] = []
         self.on_hand_out: Callable[[str], None] = lambda _switch: None
-        outlets = Outlets(
-            ask_agent=partial(self._note, "ask_agent"),
-            fence_power=partial(self._note, "fence_power"),
-            store_placement=partial(self._note, "store_placement"),
-            remember=partial(self._note, "remember"),
-            grant_lease=partial(self._note, "grant_lease"),
-            probe_eagerly=partial(self._note, "probe_eagerly"),
-            judge_anew=partial(self._note, "judge_anew"),
-            ask_host=partial(self._note, "ask_host"),
-            send_again=partial(self._note, "send_again"),
-            announce_host=partial(self._note, "announce_host"),
-            keep_hosts=partial(self._note, "keep_hosts"),
-            record=lambda record, now: self._note("record", (record, now)),
+        outlets: Outlets = {
+            kind: partial(self._note, kind.__name__)
+            for kind in EFFECTS
+            if kind not in (Wake, Answer)
+        }
+        self.planner = Planner(Stretch().pause)
+        self.runtime = Runtime(
+            Present(initial(site, {}, self.now)),
+            LightQueue(),
+            outlets,
+            self.planner,
             want=self._want,
-            awaited=frozenset,
+            clock=lambda: self.now,
         )
-        state = initial(site, {}, self.now)
-        self.runtime = Runtime(state, LightQueue(), outlets, lambda: self.now)
         self._greenlets = [
             eventlet.spawn(self.runtime.run),
             *(eventlet.spawn(rulebook.run) for rulebook in self.runtime.rulebooks),
@@ -200,12 +199,12 @@ def verdicts(site: Site, verdict: Verdict) -> list[Event]:
 @pytest.mark.parametrize(
     ("outlet", "effect"),
     [
-        ("ask_agent", AskAgent(1, "alpha", Verb.RELEASE, MAIL, 2)),
-        ("fence_power", FencePower(1, "alpha")),
-        ("store_placement", StorePlacement(1, MAIL, "alpha", 2)),
-        ("remember", Remember(1, "{}")),
-        ("grant_lease", GrantLease("r", True, 4.0)),
-        ("probe_eagerly", ProbeEagerly(MAIL, "alpha", 103.0)),
+        ("AskAgent", AskAgent(1, "alpha", Verb.RELEASE, MAIL, 2)),
+        ("FencePower", FencePower(1, "alpha")),
+        ("StorePlacement", StorePlacement(1, MAIL, "alpha", 2)),
+        ("Remember", Remember(1, "{}")),
+        ("GrantLease", GrantLease("r", True, 4.0)),
+        ("ProbeEagerly", ProbeEagerly(MAIL, "alpha", 103.0)),
     ],
 )
 def test_an_effect_goes_to_who_carries_it_out(
@@ -222,14 +221,14 @@ def test_a_record_goes_to_the_journal_with_the_time_of_its_event(
     controller.now = 123.0
     scripted.append(Record("port.up", ""))
     controller.tell(Tick())
-    assert controller.carried_out == [("record", (Record("port.up", ""), 123.0))]
+    assert controller.carried_out == [("Record", Record("port.up", ""))]
 
 
 def test_effects_leave_before_rules_are_compiled(controller: Controller) -> None:
     settle(controller)
     controller.log.clear()
     controller.tell(PortChanged(Attachment("outer", 3), False))  # where beta serves RELAY
-    assert controller.log.index("store_placement") < controller.log.index("want")
+    assert controller.log.index("StorePlacement") < controller.log.index("want")
 
 
 def test_an_alarm_replaces_the_one_before(
@@ -260,7 +259,7 @@ def test_an_alarm_that_rings_makes_the_engine_look_round(
     scripted.append(Record("role.waiting", MAIL))
     alarms[-1].ring()
     controller.tell()
-    assert [name for name, _ in controller.carried_out] == ["record"]
+    assert [name for name, _ in controller.carried_out] == ["Record"]
 
 
 # Requests
@@ -293,7 +292,7 @@ def test_a_request_that_is_not_answered_in_time_raises_and_a_late_answer_harms_n
         controller.runtime.submit(Requested("late", RequestKind.FAILOVER, MAIL, None, "to see"))
     scripted += [Answer("late", True), FencePower(1, "alpha")]
     controller.tell(Tick())
-    assert controller.carried_out == [("fence_power", FencePower(1, "alpha"))]
+    assert controller.carried_out == [("FencePower", FencePower(1, "alpha"))]
 
 
 # Looking round
@@ -390,7 +389,7 @@ def test_others_run_while_routes_of_many_switches_are_planned() -> None:
     controller = Controller(site_of(campus(list(pairwise((*names, names[0]))), names[:1])))
     ran: list[str] = []
     eventlet.spawn_n(ran.append, "ran")
-    backbone_plan(controller.runtime.planner, controller.runtime.state, None)
+    backbone_plan(controller.planner, controller.runtime.state, None)
     assert ran
     controller.end()
 

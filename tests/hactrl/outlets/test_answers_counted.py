@@ -29,10 +29,11 @@ class Bench:
         self.planner = Planner()
         self.planner.follow(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
         state = initial(site_of(NETWORK), {}, 0.0)
-        self.answers = Answers(self.connection, lambda: state, lambda: self.planner, self.post)
+        self.answers = Answers(self, lambda: state, self.planner, self.post)
 
-    def connection(self, name: str) -> Connection | None:
-        return None if name in self.away else Connection(self, name)
+    def count_answers(self, switch: str) -> None:
+        if switch not in self.away:
+            self.asked.append(switch)
 
     def post(self, event: Event) -> None:
         self.events.append(event)
@@ -48,14 +49,6 @@ class Bench:
         """The interface at the switch's port 2 has sent so much, ever, to these switches."""
         prefixes = {LOCATORS.prefix(to)[0]: count for to, count in bytes_to.items()}
         self.answers.counted(switch, {(2, to): count for to, count in prefixes.items()})
-
-
-class Connection:
-    def __init__(self, bench: Bench, name: str) -> None:
-        self.bench, self.name = bench, name
-
-    def count_answers(self) -> None:
-        self.bench.asked.append(self.name)
 
 
 @pytest.fixture

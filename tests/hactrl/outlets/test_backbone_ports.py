@@ -10,11 +10,13 @@ from campus_network import campus, client, site_of
 
 from flows.backbone.locators import Locators
 from flows.frames import announcement, question
+from flows.rules import RuleSet
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State, SwitchState
 from hactrl.outlets.backbone_ports import Backbone
+from hactrl.switches.session import Wanted
 from topology.hosts import ASKER_MAC, Sighting
 from topology.model import Attachment
 
@@ -31,19 +33,11 @@ class Switches:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, int, bool]] = []
 
-    def __call__(self, name: str) -> Emitter:
-        return Emitter(self, name)
+    def emit(self, switch: str, frame: bytes, port: int) -> None:
+        self.sent.append((switch, frame, port, False))
 
-
-class Emitter:
-    def __init__(self, switches: Switches, name: str) -> None:
-        self.switches, self.name = switches, name
-
-    def emit(self, frame: bytes, port: int) -> None:
-        self.switches.sent.append((self.name, frame, port, False))
-
-    def resubmit(self, frame: bytes, port: int) -> None:
-        self.switches.sent.append((self.name, frame, port, True))
+    def resubmit(self, switch: str, frame: bytes, port: int) -> None:
+        self.sent.append((switch, frame, port, True))
 
 
 class Bench:
@@ -59,6 +53,9 @@ class Bench:
         self.backbone = Backbone(
             self.switches, lambda: self.state, self.events.append, lambda: self.now
         )
+
+    def installed(self, switch: str, version: int) -> None:
+        self.backbone.installed(switch, Wanted(RuleSet(), version, provisional=False))
 
     def announced(self, port: Attachment) -> bytes:
         """What is announced out of a port."""
@@ -175,13 +172,13 @@ def test_a_host_is_announced_again_when_the_last_switch_tells_its_new_name(bench
     bench.state = replace(bench.state, version=7, host_table=known)
     bench.backbone.announce_host(AnnounceHost(HOST))
     own = [("a", announcement(HOST.mac, a), HOST.attachment.port, True) for a in HOST.addresses]
-    bench.backbone.installed("a", 7)
+    bench.installed("a", 7)
     assert [sent for sent in bench.switches.sent if sent[3]] == own
-    bench.backbone.installed("b", 6)
+    bench.installed("b", 6)
     assert [sent for sent in bench.switches.sent if sent[3]] == own
-    bench.backbone.installed("b", 7)
+    bench.installed("b", 7)
     assert [sent for sent in bench.switches.sent if sent[3]] == own * 2
-    bench.backbone.installed("b", 8)
+    bench.installed("b", 8)
     assert [sent for sent in bench.switches.sent if sent[3]] == own * 2
 
 
@@ -195,7 +192,7 @@ def test_a_switch_that_is_out_of_reach_keeps_no_host_from_being_announced_again(
     lost = {**bench.state.switches, "b": SwitchState(connected=False)}
     bench.state = replace(bench.state, version=7, host_table=known, switches=lost)
     bench.backbone.announce_host(AnnounceHost(HOST))
-    bench.backbone.installed("a", 7)
+    bench.installed("a", 7)
     again = [sent for sent in bench.switches.sent if sent[3]]
     assert len(again) == len(HOST.addresses) * (1 if moved_on else 2)
 
@@ -203,9 +200,9 @@ def test_a_switch_that_is_out_of_reach_keeps_no_host_from_being_announced_again(
 def test_a_frame_goes_on_when_its_switch_holds_the_rules_for_it(bench: Bench) -> None:
     bench.state = replace(bench.state, version=7)
     bench.backbone.send_again(SendAgain(HOST.attachment, ARP))
-    bench.backbone.installed("a", 6)
+    bench.installed("a", 6)
     assert bench.switches.sent == []
-    bench.backbone.installed("a", 7)
+    bench.installed("a", 7)
     assert bench.switches.sent == [("a", ARP, HOST.attachment.port, True)]
 
 
@@ -213,5 +210,5 @@ def test_a_frame_that_waited_too_long_is_not_sent(bench: Bench) -> None:
     bench.state = replace(bench.state, version=7)
     bench.backbone.send_again(SendAgain(HOST.attachment, ARP))
     bench.now += 60.0
-    bench.backbone.installed("a", 7)
+    bench.installed("a", 7)
     assert bench.switches.sent == []

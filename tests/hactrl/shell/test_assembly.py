@@ -25,6 +25,7 @@ from hactrl.site.model import Site
 from hactrl.store import keeper
 from hactrl.store.copies import backup, restore
 from hactrl.store.store import SqliteStore, StoreError
+from hactrl.switches.board import Switchboard
 
 
 def test_without_a_file_a_token_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def assembled(site: Site) -> Assembly:
-    return Assembly(site, lambda: 0.0, lambda _switch, _wanted: None, lambda _switch: None)
+    return Assembly(site, lambda: 0.0, Switchboard(site.network.switches))
 
 
 @pytest.mark.reported("C8")

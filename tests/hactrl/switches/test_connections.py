@@ -15,6 +15,7 @@ from ryu.ofproto import ofproto_v1_3_parser as parser
 
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
 from hactrl.journal import STRANGER_PAUSE, STRANGERS
+from hactrl.switches.board import Switchboard
 from hactrl.switches.connections import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -22,8 +23,6 @@ from hactrl.switches.connections import (
     Connections,
     Doorkeeper,
 )
-from hactrl.switches.session import Counters, Session
-from hactrl.switches.wire import DatapathWire
 
 ID = 0x11
 REAL, STRANGER = "10.0.0.1", "10.0.0.66"
@@ -60,9 +59,10 @@ class Door:
     greenlets: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.board = Switchboard(["o1"])
         self.connections = Connections(
             {ID: "o1"},
-            self._session,
+            self.board,
             self.events.append,
             spawn=self._spawn,
             generation_id=7,
@@ -72,12 +72,6 @@ class Door:
     def _spawn(self, _name: str, run: Callable[[], None]) -> Any:
         self.greenlets.append(eventlet.spawn(run))
         return self.greenlets[-1]
-
-    def _session(self, name: str, wire: DatapathWire) -> Session:
-        def ignore(_what: object) -> None:
-            pass
-
-        return Session(name, wire, ignore, ignore, Counters(), restored=ignore)
 
     def arrive(self, host: str, datapath_id: int = ID, *, answering: bool = True) -> Datapath:
         """A connection whose switch answers echoes, or is silent."""
@@ -265,7 +259,10 @@ def test_who_takes_no_master_does_not_keep_a_switch_s_place(
 ) -> None:
     monkeypatch.setattr("hactrl.switches.connections.ROLE_DEADLINE", 0.05)
     mute = door.arrive(STRANGER)
-    assert door.connections.session("o1") is None
+    connection = door.connections.of(mute)
+    assert connection is not None
+    door.board.emit("o1", b"frame", 1)
+    assert connection.session._inbox.empty()
     while not mute.closed:
         eventlet.sleep(0.005)
     assert [event.kind for event in door.events if isinstance(event, Noticed)] == ["switch.unruled"]
