@@ -53,7 +53,7 @@ class Refusal(Enum):
 
 
 class NoticeKind(Enum):
-    """What an agent may tell beside its roles' states; the same in the journal."""
+    """What an agent may tell beside its roles' states."""
 
     DISK_FULL = "disk.full"
     DISK_MENDED = "disk.mended"

@@ -20,6 +20,7 @@ from hactrl.engine.events import (
     PowerFenced,
     Remembered,
 )
+from hactrl.vocabulary import EntryKind
 
 LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ def failure(effect: Effect) -> Event:
         case Remember(operation):
             return Remembered(operation, Outcome.FAILED)
     details = (("effect", type(effect).__name__),)
-    return Noticed("effect.failed", getattr(effect, "role", ""), details)
+    return Noticed(EntryKind.EFFECT_FAILED, getattr(effect, "role", ""), details)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hactrl.engine.turn import Turn
+from hactrl.vocabulary import EntryKind
 
 #: Seconds by which a `Tick` is late only if nothing ran: a busy hub is late by tenths of one.
 LATE = 1.0
@@ -34,4 +35,4 @@ def note(turn: Turn) -> None:
         for role, takeover in turn.state.takeovers.items()
     }
     turn.update(asks=asks, takeovers=takeovers)
-    turn.record("controller.absent", seconds=missed)
+    turn.record(EntryKind.CONTROLLER_ABSENT, seconds=missed)

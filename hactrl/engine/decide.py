@@ -79,6 +79,7 @@ from hactrl.engine.roles.takeover import advance, start
 from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
+from hactrl.vocabulary import EntryKind
 from topology.model import Host
 
 #: More rounds than any event can need; going beyond is a defect, never a load.
@@ -275,7 +276,7 @@ def _note_waiting(turn: Turn, role: str, reasons: tuple[Obstacle, ...]) -> None:
         return
     if reasons:
         turn.update(waiting=with_item(turn.state.waiting, role, reasons))
-        turn.record("role.waiting", role, **by_reason(reasons))
+        turn.record(EntryKind.ROLE_WAITING, role, **by_reason(reasons))
     else:
         turn.update(waiting=without(turn.state.waiting, role))
 
@@ -329,7 +330,7 @@ def _adopt(turn: Turn, role: Role) -> None:
             deadline = turn.now + state.site.timers.fence_deadline
             ask = Ask(AskKind.STORE, server, name, epoch, deadline)
             turn.do(StorePlacement(turn.start_ask(ask), name, server, epoch))
-            turn.record("placement.adopted", name, server=server, epoch=epoch)
+            turn.record(EntryKind.PLACEMENT_ADOPTED, name, server=server, epoch=epoch)
             return
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from hactrl.engine.events import PortChanged, SwitchConnected, Verdict
 from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
+from hactrl.vocabulary import EntryKind
 
 #: Seconds during which the news of such a session are doubted. What is doubted then stays so.
 PROBATION = 30.0
@@ -52,7 +53,7 @@ def confirm(turn: Turn) -> None:
                 up = switch.ports_up - gone
                 _put(turn, name, replace(switch, ports_up=up, doubted=frozenset(left)))
                 for port in sorted(gone):
-                    turn.record("port.down", port=f"{name}:{port}")
+                    turn.record(EntryKind.PORT_DOWN, port=f"{name}:{port}")
 
 
 def contradicted(state: State, switch: str, port: int) -> bool:

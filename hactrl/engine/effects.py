@@ -11,6 +11,7 @@ from enum import Enum
 from typing import get_args
 
 from hactrl.engine.events import Proof
+from hactrl.vocabulary import EntryKind
 from topology.model import Address, Attachment, Host
 
 
@@ -199,9 +200,9 @@ class Answer:
 
 @dataclass(frozen=True)
 class Record:
-    """One journal entry. `kind` and the values of `details` are names and numbers, not prose."""
+    """One journal entry. The values of `details` are names and numbers, not prose."""
 
-    kind: str
+    kind: EntryKind
     role: str
     details: tuple[tuple[str, str | int | float], ...] = ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from hactrl.vocabulary import EntryKind
 from topology.hosts import Sighting
 from topology.model import Attachment
 
@@ -237,7 +238,7 @@ class Noticed:
     """Something for the journal that no decision depends on: a stranger at the door, a rule that
     was put back. `kind` and `details` are those of a `Record`."""
 
-    kind: str
+    kind: EntryKind
     role: str = ""
     details: tuple[tuple[str, str | int | float], ...] = ()
 

@@ -41,9 +41,21 @@ from hactrl.engine.events import (
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.state import Agent, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
+from hactrl.vocabulary import EntryKind
 from topology.model import Attachment
 
 AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME, AskKind.PING})
+
+
+#: How the journal says that an operation has failed.
+FAILED = {
+    AskKind.STORE: EntryKind.STORE_FAILED,
+    AskKind.POWER: EntryKind.POWER_FAILED,
+    AskKind.RELEASE: EntryKind.RELEASE_FAILED,
+    AskKind.ASSUME: EntryKind.ASSUME_FAILED,
+    AskKind.REMEMBER: EntryKind.REMEMBER_FAILED,
+    AskKind.PING: EntryKind.PING_FAILED,
+}
 
 
 def switch_connected(turn: Turn, event: SwitchConnected) -> None:
@@ -55,7 +67,7 @@ def switch_connected(turn: Turn, event: SwitchConnected) -> None:
         known = doubts.of_a_newcomer(turn, event, before)
     _put_switch(turn, event.switch, known)
     turn.update(installed=without(turn.state.installed, event.switch))
-    turn.record("switch.connected", switch=event.switch)
+    turn.record(EntryKind.SWITCH_CONNECTED, switch=event.switch)
     for port in sorted(before - known.ports_up):
         learning.port_went_down(turn, Attachment(event.switch, port))
 
@@ -63,7 +75,7 @@ def switch_connected(turn: Turn, event: SwitchConnected) -> None:
 def switch_lost(turn: Turn, event: SwitchLost) -> None:
     switch = turn.state.switches.get(event.switch, SwitchState())
     _put_switch(turn, event.switch, replace(switch, connected=False))
-    turn.record("switch.lost", switch=event.switch)
+    turn.record(EntryKind.SWITCH_LOST, switch=event.switch)
 
 
 def port_changed(turn: Turn, event: PortChanged) -> None:
@@ -74,7 +86,7 @@ def port_changed(turn: Turn, event: PortChanged) -> None:
         return
     ports = switch.ports_up | {port} if event.up else switch.ports_up - {port}
     _put_switch(turn, event.attachment.switch, replace(switch, ports_up=ports))
-    turn.record("port.up" if event.up else "port.down", port=str(event.attachment))
+    turn.record(EntryKind.PORT_UP if event.up else EntryKind.PORT_DOWN, port=str(event.attachment))
     if not event.up:
         learning.port_went_down(turn, event.attachment)
 
@@ -107,7 +119,7 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
     if news and not sight.blind(turn.state, segment):
         details = {"service": event.service, "interface": event.interface}
         turn.record(
-            "probe.changed",
+            EntryKind.PROBE_CHANGED,
             event.role,
             **details,
             verdict=event.verdict.value,
@@ -124,14 +136,14 @@ def agent_connected(turn: Turn, event: AgentConnected) -> None:
     had = frozenset(held.role for held in event.roles if held.holding is not Holding.NOTHING)
     agent = Agent(True, event.boot, roles, turn.now, had)
     turn.update(agents=with_item(turn.state.agents, event.server, agent))
-    turn.record("agent.connected", server=event.server, boot=ledger.fingerprint(event.boot))
+    turn.record(EntryKind.AGENT_CONNECTED, server=event.server, boot=ledger.fingerprint(event.boot))
     _forget_agent_asks(turn, event.server)
     fence = turn.state.fenced.get(event.server)
     if fence is not None:
         if event.boot == fence.boot:
             return
         turn.update(fenced=without(turn.state.fenced, event.server))
-        turn.record("server.unfenced", server=event.server)
+        turn.record(EntryKind.SERVER_UNFENCED, server=event.server)
     for held in event.roles:
         ownership.hear(turn, event.server, held)
     for role in turn.state.site.roles:
@@ -149,7 +161,7 @@ def agent_lost(turn: Turn, event: AgentLost) -> None:
     for operation, ask in turn.state.asks.items():
         if ask.kind in AGENT_ASKS and ask.server == event.server and ask.outcome is None:
             fail_ask(turn, operation, ask, Outcome.FAILED)
-    turn.record("agent.lost", server=event.server)
+    turn.record(EntryKind.AGENT_LOST, server=event.server)
 
 
 def agent_reported(turn: Turn, event: AgentReported) -> None:
@@ -158,7 +170,7 @@ def agent_reported(turn: Turn, event: AgentReported) -> None:
         return
     _agent_says(turn, event.server, event.held)
     turn.record(
-        "agent.reported",
+        EntryKind.AGENT_REPORTED,
         event.held.role,
         server=event.server,
         holding=event.held.holding.value,
@@ -235,7 +247,7 @@ def fail_ask(turn: Turn, operation: int, ask: Ask, outcome: Outcome) -> None:
     until = turn.now + turn.state.site.timers.retry_pause
     failed = replace(ask, outcome=outcome, deadline=until)
     turn.update(asks=with_item(turn.state.asks, operation, failed))
-    turn.record(f"{ask.kind.value}.failed", ask.role, server=ask.server, outcome=outcome.value)
+    turn.record(FAILED[ask.kind], ask.role, server=ask.server, outcome=outcome.value)
 
 
 def expire_asks(turn: Turn) -> None:

@@ -9,6 +9,7 @@ from hactrl.engine.sight import ANEW, Key, before, cannot_ask, nobody_answers, o
 from hactrl.engine.state import Health, Phase, Sight, State
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Probed, Site
+from hactrl.vocabulary import EntryKind
 
 #: Seconds from the start of a controller until its prober probes.
 START_UP = 3.0
@@ -71,7 +72,7 @@ def _go_blind(turn: Turn, segment: str, why: tuple[Obstacle, ...]) -> None:
     since = turn.now if sight is None or sight.phase is Phase.STARTING else sight.since
     known = _known(turn.state, segment)
     _put(turn, segment, Sight(Phase.BLIND, since, why, before=known))
-    turn.record("prober.blind", segment=segment, **by_reason(why))
+    turn.record(EntryKind.PROBER_BLIND, segment=segment, **by_reason(why))
 
 
 def _judge_anew(turn: Turn, segment: str, sight: Sight) -> None:
@@ -105,16 +106,16 @@ def _see(turn: Turn, segment: str, sight: Sight) -> None:
     probed = turn.state.site.probed[segment]
     turn.update(sights=without(turn.state.sights, segment))
     if sight.phase is Phase.ANEW:
-        turn.record("prober.sees", segment=segment, seconds=turn.now - sight.since)
+        turn.record(EntryKind.PROBER_SEES, segment=segment, seconds=turn.now - sight.since)
     elif missing := of_segment(turn.state, segment, probed, turn.now):
-        turn.record("prober.unjudged", segment=segment, **by_reason(missing))
+        turn.record(EntryKind.PROBER_UNJUDGED, segment=segment, **by_reason(missing))
     _look_for_answers(turn, segment, probed)
 
 
 def _look_for_answers(turn: Turn, segment: str, probed: tuple[Probed, ...]) -> None:
     if nobody_answers(turn.state, probed):
         _put(turn, segment, Sight(Phase.MUTE, turn.now))
-        turn.record("prober.mute", segment=segment)
+        turn.record(EntryKind.PROBER_MUTE, segment=segment)
 
 
 def _known(state: State, segment: str) -> dict[Key, Verdict]:

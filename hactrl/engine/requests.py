@@ -17,6 +17,7 @@ from hactrl.engine.roles.standing import (
 from hactrl.engine.roles.takeover import path, start
 from hactrl.engine.state import State
 from hactrl.engine.turn import Turn
+from hactrl.vocabulary import EntryKind
 
 _MISNAMED = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER, Reason.NOT_A_CANDIDATE})
 
@@ -135,16 +136,16 @@ def _hindrances(state: State, role: str, target: str) -> tuple[Obstacle, ...]:
 
 def _refuse(turn: Turn, event: Requested, reasons: tuple[Obstacle, ...]) -> None:
     turn.do(Answer(event.request, False, reasons))
-    _record(turn, event, "request.refused", by_reason(reasons))
+    _record(turn, event, EntryKind.REQUEST_REFUSED, by_reason(reasons))
 
 
 def _accept(turn: Turn, event: Requested, steps: tuple[str, ...], epoch: int = 0) -> None:
     turn.do(Answer(event.request, True, (), steps, epoch))
     if not event.dry_run:
-        _record(turn, event, "request.accepted", {"epoch": epoch})
+        _record(turn, event, EntryKind.REQUEST_ACCEPTED, {"epoch": epoch})
 
 
-def _record(turn: Turn, event: Requested, kind: str, more: Mapping[str, str | int]) -> None:
+def _record(turn: Turn, event: Requested, kind: EntryKind, more: Mapping[str, str | int]) -> None:
     turn.record(
         kind,
         event.role,

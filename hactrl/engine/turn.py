@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from hactrl.engine.effects import Effect, Record
 from hactrl.engine.outlook import outlook
 from hactrl.engine.state import Ask, State, Takeover
+from hactrl.vocabulary import EntryKind
 
 Value = TypeVar("Value")
 Key = TypeVar("Key")
@@ -33,7 +34,7 @@ class Turn:
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
 
-    def record(self, kind: str, role: str = "", **details: str | int | float) -> None:
+    def record(self, kind: EntryKind, role: str = "", **details: str | int | float) -> None:
         self.do(Record(kind, role, tuple(details.items())))
 
     def reached(self, moment: float) -> bool:

@@ -15,6 +15,7 @@ from hactrl.engine.effects import Record
 from hactrl.engine.events import Verdict
 from hactrl.engine.roles.candidates import connected
 from hactrl.engine.state import Answers, State, SwitchState
+from hactrl.vocabulary import EntryKind
 
 #: Seconds; a takeover in the lab takes a few tenths, a slow one tens.
 TAKEOVER_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)
@@ -85,15 +86,15 @@ class Happenings:
         subject, _, result = record.kind.partition(".")
         if subject == "takeover" and result in ("started", "finished", "failed"):
             self._takeovers.labels(record.role, result).inc()
-        if record.kind == "takeover.finished" and "total" in details:
+        if record.kind == EntryKind.TAKEOVER_FINISHED and "total" in details:
             self._seconds.labels(record.role).observe(float(details["total"]))
-        if record.kind == "store.unwritable":
+        if record.kind == EntryKind.STORE_UNWRITABLE:
             self._unwritable.inc()
-        if record.kind == "agent.refused":
+        if record.kind == EntryKind.AGENT_REFUSED:
             self._refused.labels(str(details["peer"]), str(details["refusal"])).inc()
-        if record.kind == "operator.refused":
+        if record.kind == EntryKind.OPERATOR_REFUSED:
             self._operators.labels(str(details["token"])).inc()
-        if record.kind == "openflow.disconnected":
+        if record.kind == EntryKind.OPENFLOW_DISCONNECTED:
             self._disconnected.labels(str(details["peer"])).inc()
         if subject == "switch" and result in ("refused", "unknown"):
             self._strangers.labels(result).inc()

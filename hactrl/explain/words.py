@@ -11,6 +11,7 @@ from hactrl.agent.protocol import Refusal
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.events import Holding, Proof
 from hactrl.engine.state import Step
+from hactrl.vocabulary import EntryKind
 
 REASONS: Mapping[Reason, str] = {
     Reason.UNKNOWN_ROLE: "no role is named {}",
@@ -76,81 +77,91 @@ STEPS: Mapping[Step, str] = {
 }
 
 _KINDS: Mapping[str, str] = {
-    "agent.absurd": "the agent of {server} names epoch {epoch}, which it cannot know",
-    "agent.connected": "the agent of {server} has connected",
-    "agent.explained": "{server}: {text}",
-    "agent.lost": "the agent of {server} is lost",
-    "agent.refused": (
+    EntryKind.AGENT_ABSURD: "the agent of {server} names epoch {epoch}, which it cannot know",
+    EntryKind.AGENT_CONNECTED: "the agent of {server} has connected",
+    EntryKind.AGENT_EXPLAINED: "{server}: {text}",
+    EntryKind.AGENT_LOST: "the agent of {server} is lost",
+    EntryKind.AGENT_REFUSED: (
         "the {peer} of {server} at {address} (boot {boot}) is refused: {refusal} {standing}"
     ),
-    "agent.reported": "{server} {holding}, epoch {epoch}",
-    "answers.roundabout": (
+    EntryKind.AGENT_REPORTED: "{server} {holding}, epoch {epoch}",
+    EntryKind.ANSWERS_ROUNDABOUT: (
         "answers of {server} to {switch} take a roundabout way: {percent} % leave by {interfaces}"
     ),
-    "answers.short": "answers of {server} take the short way again",
-    "assume.failed": "{server} did not take it: {outcome}",
-    "effect.failed": "{effect} was not carried out: a defect, and the controller's log says which",
-    "event.failed": (
+    EntryKind.ANSWERS_SHORT: "answers of {server} take the short way again",
+    EntryKind.ASSUME_FAILED: "{server} did not take it: {outcome}",
+    EntryKind.EFFECT_FAILED: (
+        "{effect} was not carried out: a defect, and the controller's log says which"
+    ),
+    EntryKind.EVENT_FAILED: (
         "{event} of switch {switch} at {address} was not served, and its connection ended: a"
         " defect, and the controller's log says which"
     ),
-    "openflow.disconnected": (
+    EntryKind.OPENFLOW_DISCONNECTED: (
         "{peer} at {address} sent what no switch may, or too much, and was disconnected: {reason}"
     ),
-    "operator.refused": "{address} asked for what only the operator may, {token}: refused",
-    "ownership.proven": "{server} can do no harm: {proof}",
-    "placement.adopted": "found in place at {server}, epoch {epoch}",
-    "disk.full": "a disk of {server} is full: {text}",
-    "disk.mended": "a disk of {server} has room again: {text}",
-    "controller.absent": "the controller itself did not run for {seconds:.1f} s",
-    "host.forgotten": "host {host} at {port} is forgotten: the port has been down for long",
-    "host.learnt": "host {host} is at {port}",
-    "host.moved": "host {host} moved from {former} to {port}",
-    "host.refused": "{host} {address} at {port} is refused ({reason})",
-    "journal.refused": "{entries} entries are missing before this: they could not be written",
-    "link.miscabled": "link {link}: {listener} should lead to {expected}, and leads to {speaker}",
-    "link.one_way": "link {link} is heard at one end only",
-    "link.undeclared": "link {link} is seen and not declared",
-    "link.unseen": "link {link} is declared and not seen",
-    "mount.users_killed": "{server} ended what used a mount: {text}",
-    "pause.seen": "{server} was paused: {text}",
-    "port.down": "port {port} went down",
-    "port.up": "port {port} came up",
-    "ping.failed": "the agent of {server} did not answer at once ({outcome})",
-    "power.failed": "the power of {server} was not cut: {outcome}",
-    "remember.failed": "what a restart must not forget was not written: {outcome}",
-    "prober.blind": "on {segment} nobody can be judged",
-    "prober.mute": "on {segment} nobody at all answers the prober",
-    "prober.sees": "on {segment} everybody has been judged anew, after {seconds:.1f} s",
-    "prober.unjudged": "on {segment} not everybody can be judged",
-    "probe.changed": "{service} through {interface} is {verdict}{why}",
-    "release.failed": "{server} did not confirm its release ({outcome})",
-    "request.accepted": "operator's {kind_of_request} {target} ({reason}) accepted",
-    "request.refused": "operator's {kind_of_request} {target} ({reason}) refused",
-    "role.failed": "{server} has failed at it ({standing}), time {count}; {pause:.0f} s of pause",
-    "role.check_failed": "the check of the role fails on {server}: {text}",
-    "role.waiting": "not served well, and stays where it is",
-    "rules.restored": "switch {switch} held other rules than we sent: {count} put right",
-    "server.fenced": "{server} is proven off",
-    "server.unfenced": "{server} has started anew",
-    "state.unwritable": "{server} cannot write its state: {text}",
-    "store.restored": "what is before this comes from a copy that was restored here",
-    "store.unwritable": "the store cannot be written: {why}",
-    "store.failed": "epoch not stored: {outcome}",
-    "switch.unruled": "{address} says that it is switch {switch}, and takes no master: refused",
-    "switch.connected": "switch {switch} has connected",
-    "switch.lost": "switch {switch} is lost",
-    "switch.refused": (
+    EntryKind.OPERATOR_REFUSED: "{address} asked for what only the operator may, {token}: refused",
+    EntryKind.OWNERSHIP_PROVEN: "{server} can do no harm: {proof}",
+    EntryKind.PLACEMENT_ADOPTED: "found in place at {server}, epoch {epoch}",
+    EntryKind.DISK_FULL: "a disk of {server} is full: {text}",
+    EntryKind.DISK_MENDED: "a disk of {server} has room again: {text}",
+    EntryKind.CONTROLLER_ABSENT: "the controller itself did not run for {seconds:.1f} s",
+    EntryKind.HOST_FORGOTTEN: "host {host} at {port} is forgotten: the port has been down for long",
+    EntryKind.HOST_LEARNT: "host {host} is at {port}",
+    EntryKind.HOST_MOVED: "host {host} moved from {former} to {port}",
+    EntryKind.HOST_REFUSED: "{host} {address} at {port} is refused ({reason})",
+    EntryKind.JOURNAL_REFUSED: (
+        "{entries} entries are missing before this: they could not be written"
+    ),
+    EntryKind.LINK_MISCABLED: (
+        "link {link}: {listener} should lead to {expected}, and leads to {speaker}"
+    ),
+    EntryKind.LINK_ONE_WAY: "link {link} is heard at one end only",
+    EntryKind.LINK_UNDECLARED: "link {link} is seen and not declared",
+    EntryKind.LINK_UNSEEN: "link {link} is declared and not seen",
+    EntryKind.MOUNT_USERS_KILLED: "{server} ended what used a mount: {text}",
+    EntryKind.PAUSE_SEEN: "{server} was paused: {text}",
+    EntryKind.PORT_DOWN: "port {port} went down",
+    EntryKind.PORT_UP: "port {port} came up",
+    EntryKind.PING_FAILED: "the agent of {server} did not answer at once ({outcome})",
+    EntryKind.POWER_FAILED: "the power of {server} was not cut: {outcome}",
+    EntryKind.REMEMBER_FAILED: "what a restart must not forget was not written: {outcome}",
+    EntryKind.PROBER_BLIND: "on {segment} nobody can be judged",
+    EntryKind.PROBER_MUTE: "on {segment} nobody at all answers the prober",
+    EntryKind.PROBER_SEES: "on {segment} everybody has been judged anew, after {seconds:.1f} s",
+    EntryKind.PROBER_UNJUDGED: "on {segment} not everybody can be judged",
+    EntryKind.PROBE_CHANGED: "{service} through {interface} is {verdict}{why}",
+    EntryKind.RELEASE_FAILED: "{server} did not confirm its release ({outcome})",
+    EntryKind.REQUEST_ACCEPTED: "operator's {kind_of_request} {target} ({reason}) accepted",
+    EntryKind.REQUEST_REFUSED: "operator's {kind_of_request} {target} ({reason}) refused",
+    EntryKind.ROLE_FAILED: (
+        "{server} has failed at it ({standing}), time {count}; {pause:.0f} s of pause"
+    ),
+    EntryKind.ROLE_CHECK_FAILED: "the check of the role fails on {server}: {text}",
+    EntryKind.ROLE_WAITING: "not served well, and stays where it is",
+    EntryKind.RULES_RESTORED: "switch {switch} held other rules than we sent: {count} put right",
+    EntryKind.SERVER_FENCED: "{server} is proven off",
+    EntryKind.SERVER_UNFENCED: "{server} has started anew",
+    EntryKind.STATE_UNWRITABLE: "{server} cannot write its state: {text}",
+    EntryKind.STORE_RESTORED: "what is before this comes from a copy that was restored here",
+    EntryKind.STORE_UNWRITABLE: "the store cannot be written: {why}",
+    EntryKind.STORE_FAILED: "epoch not stored: {outcome}",
+    EntryKind.SWITCH_UNRULED: (
+        "{address} says that it is switch {switch}, and takes no master: refused"
+    ),
+    EntryKind.SWITCH_CONNECTED: "switch {switch} has connected",
+    EntryKind.SWITCH_LOST: "switch {switch} is lost",
+    EntryKind.SWITCH_REFUSED: (
         "{refused} says that it is switch {switch}, which answers at {connected}: refused"
     ),
-    "switch.unknown": (
+    EntryKind.SWITCH_UNKNOWN: (
         "a switch with datapath id {datapath_id} at {address} is not in the site file: refused"
     ),
-    "takeover.escalated": "going on by force toward {target}",
-    "takeover.failed": "takeover by {target} given up at {step}, epoch {epoch}",
-    "takeover.finished": "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",
-    "takeover.started": "takeover by {target} begins, epoch {epoch} ({cause})",
-    "takeover.step": "{step} done in {seconds:.3f} s",
+    EntryKind.TAKEOVER_ESCALATED: "going on by force toward {target}",
+    EntryKind.TAKEOVER_FAILED: "takeover by {target} given up at {step}, epoch {epoch}",
+    EntryKind.TAKEOVER_FINISHED: "{target} serves, epoch {epoch}, after {total:.3f} s ({cause})",
+    EntryKind.TAKEOVER_STARTED: "takeover by {target} begins, epoch {epoch} ({cause})",
+    EntryKind.TAKEOVER_STEP: "{step} done in {seconds:.3f} s",
 }
 
 _HOLDINGS: Mapping[Holding, str] = {

@@ -34,6 +34,7 @@ from hactrl.agent.protocol import (
     LeaseGranted,
     LeaseRenew,
     Notice,
+    NoticeKind,
     Refusal,
     Release,
     Report,
@@ -60,6 +61,7 @@ from hactrl.listeners import Door, Peer
 from hactrl.outlets.agent_connection import Connection, EndedError
 from hactrl.site.model import Site
 from hactrl.tokens import read_secret
+from hactrl.vocabulary import EntryKind
 
 LOG = logging.getLogger(__name__)
 
@@ -101,6 +103,17 @@ def read_tokens(path: Path) -> dict[str, str]:
             raise ValueError(f"{path}:{number}: {server} has a token already")
         tokens[server] = token
     return tokens
+
+
+#: What agents may tell, in the journal's words.
+OF_NOTICE = {
+    NoticeKind.DISK_FULL: EntryKind.DISK_FULL,
+    NoticeKind.DISK_MENDED: EntryKind.DISK_MENDED,
+    NoticeKind.MOUNT_USERS_KILLED: EntryKind.MOUNT_USERS_KILLED,
+    NoticeKind.ROLE_CHECK_FAILED: EntryKind.ROLE_CHECK_FAILED,
+    NoticeKind.STATE_UNWRITABLE: EntryKind.STATE_UNWRITABLE,
+    NoticeKind.PAUSE_SEEN: EntryKind.PAUSE_SEEN,
+}
 
 
 class _RefusedError(Exception):
@@ -307,7 +320,7 @@ class AgentServer:
             "standing": error.standing,
         }
         role = self._place(hello)[1] or ""
-        self._emit(Noticed("agent.refused", role, tuple(details.items())))
+        self._emit(Noticed(EntryKind.AGENT_REFUSED, role, tuple(details.items())))
 
     def _serve_agent(self, connection: Connection, hello: AgentHello, message: Any) -> None:
         server = hello.server
@@ -330,11 +343,13 @@ class AgentServer:
                 self._check_claim(held.role, held.epoch)
                 for ours in self._ours((held,)):
                     self._emit(AgentReported(server, ours))
-                    self._notice(server, "agent.explained", ours.role, explanation)
+                    self._notice(server, EntryKind.AGENT_EXPLAINED, ours.role, explanation)
             case Answer():
                 self._hear_answer(server, message)
             case Notice(what, role, text):
-                self._notice(server, what.value, role if role in self._site.roles else "", text)
+                self._notice(
+                    server, OF_NOTICE[what], role if role in self._site.roles else "", text
+                )
             case _:
                 raise ProtocolError(f"{type(message).__name__} is not for an agent to send")
 
@@ -345,7 +360,7 @@ class AgentServer:
         self._check_claim(answer.role, answer.known_epoch)
         del self._asked[answer.operation]
         self._answer(order, answer.outcome, answer.known_epoch)
-        self._notice(server, "agent.explained", order.role, answer.explanation)
+        self._notice(server, EntryKind.AGENT_EXPLAINED, order.role, answer.explanation)
 
     def _ours(self, roles: tuple[Held, ...]) -> tuple[Held, ...]:
         """Of these, what concerns the roles of the site file."""
@@ -356,7 +371,7 @@ class AgentServer:
         if epoch > highest:
             raise ProtocolError(f"epoch {epoch} of {role!r} was never given; at most {highest}")
 
-    def _notice(self, server: str, kind: str, role: str, text: str) -> None:
+    def _notice(self, server: str, kind: EntryKind, role: str, text: str) -> None:
         if not text:
             return
         said = "agent %s: %s: %s"

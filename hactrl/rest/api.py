@@ -32,6 +32,7 @@ from hactrl.rest.router import LOCAL, Permission, Router
 from hactrl.rest.status import health, obstacle_json, status
 from hactrl.rest.tables import pipeline_json, rule_sets_json
 from hactrl.store.file import StoreError
+from hactrl.vocabulary import EntryKind
 
 LOG = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ class Api:
         said = "an operator's request of %s is refused (token: %s)"
         if self._strangers.log((address, token), LOG.warning, said, address, token):
             details = ("address", address), ("token", token)
-            self._notice(Noticed("operator.refused", details=details))
+            self._notice(Noticed(EntryKind.OPERATOR_REFUSED, details=details))
 
     # What is.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hactrl.engine.backbone.learning import OF_TROUBLE
 from hactrl.engine.state import State
 from hactrl.explain import words
 from topology.discovery import LinkView, Report, Sight, backbone_links
@@ -67,9 +68,8 @@ def _trouble(report: Report) -> Json:
         "speaker": report.speaker,
     }
     details = {name: str(port) for name, port in ends.items() if port is not None}
-    kind = report.trouble.value
     return {
-        "trouble": kind,
+        "trouble": report.trouble.value,
         **details,
-        "words": words.entry(f"link.{kind}", {"link": report.link, **details}),
+        "words": words.entry(OF_TROUBLE[report.trouble], {"link": report.link, **details}),
     }

@@ -54,6 +54,7 @@ from hactrl.store.keeper import Keeper
 from hactrl.store.store import SqliteStore, StoreError
 from hactrl.switches.board import Listeners, Switchboard
 from hactrl.tokens import header_token, read_secret
+from hactrl.vocabulary import EntryKind
 
 LOG = logging.getLogger(__name__)
 
@@ -193,7 +194,8 @@ class Assembly:
                 said = "%s; trying again every %s s"
                 cause = "journal", str(error)
                 self._unwritable.log(cause, LOG.error, said, error, JOURNAL_PAUSE)
-                self.runtime.post(Noticed("store.unwritable", details=(("why", str(error)),)))
+                details = (("why", str(error)),)
+                self.runtime.post(Noticed(EntryKind.STORE_UNWRITABLE, details=details))
             eventlet.sleep(JOURNAL_PAUSE)
 
     def _probe_eagerly(self, effect: ProbeEagerly) -> None:
@@ -205,7 +207,7 @@ class Assembly:
 
     def _restored(self, switch: str, changes: int) -> None:
         details = ("switch", switch), ("count", changes)
-        self.runtime.post(Noticed("rules.restored", details=details))
+        self.runtime.post(Noticed(EntryKind.RULES_RESTORED, details=details))
 
     def _record(self, record: Record) -> None:
         self._keeper.append(record)

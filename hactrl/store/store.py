@@ -38,6 +38,7 @@ from hactrl.engine.effects import Record
 from hactrl.journal import Entry, Journal
 from hactrl.store.file import StoreError, StoreFile, damaged
 from hactrl.store.worker import Worker
+from hactrl.vocabulary import EntryKind
 from topology.model import Attachment, Host
 
 __all__ = ["Entry", "SqliteStore", "StaleEpochError", "Store", "StoreError"]
@@ -287,7 +288,7 @@ class SqliteStore:
             self._journal.take(*self._waiting.popleft())
         if refused := self._refused - self._told:
             details = json.dumps({"entries": refused})
-            self._journal.take(self._clock(), ("journal.refused", "", details))
+            self._journal.take(self._clock(), (EntryKind.JOURNAL_REFUSED, "", details))
             self._told += refused
 
     def _write_portion(self) -> int:

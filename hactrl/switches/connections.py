@@ -25,6 +25,7 @@ from hactrl.journal import of_strangers
 from hactrl.switches.board import Switchboard
 from hactrl.switches.session import Session
 from hactrl.switches.wire import DatapathWire
+from hactrl.vocabulary import EntryKind
 
 LOG = logging.getLogger(__name__)
 
@@ -42,7 +43,12 @@ MOST_HELD = 1024
 DEFECT_PAUSE = 10.0
 
 #: Entries of the journal that anybody can bring about.
-OF_STRANGERS = ("openflow.disconnected", "switch.refused", "switch.unknown", "switch.unruled")
+OF_STRANGERS = (
+    EntryKind.OPENFLOW_DISCONNECTED,
+    EntryKind.SWITCH_REFUSED,
+    EntryKind.SWITCH_UNKNOWN,
+    EntryKind.SWITCH_UNRULED,
+)
 
 Details = tuple[tuple[str, str], ...]
 
@@ -135,7 +141,7 @@ class Connections:
             self._close(datapath)
         elif name is None:
             self._doorkeeper.refuse(host, datapath.id)
-            self._notice("switch.unknown", unknown(datapath.id, host))
+            self._notice(EntryKind.SWITCH_UNKNOWN, unknown(datapath.id, host))
             self._close(datapath)
         elif name in self._newcomers:
             self._close(datapath)  # one after the other; it connects again
@@ -168,7 +174,7 @@ class Connections:
         connection = self.of(datapath)
         peer = connection.switch if connection else "stranger"
         details = ("peer", peer), ("address", datapath.address[0]), ("reason", reason)
-        self._notice("openflow.disconnected", details)
+        self._notice(EntryKind.OPENFLOW_DISCONNECTED, details)
 
     def failed(self, datapath: Any, event: str) -> None:
         """An event of it was not served, by a defect of ours; call it where that is caught. What is
@@ -177,7 +183,7 @@ class Connections:
         said = "%s of switch %s at %s is not served, and its connection ends"
         if self._defects.log((event, host), LOG.exception, said, event, name, host):
             details = ("event", event), ("switch", name), ("address", host)
-            self._post(Noticed("event.failed", details=details))
+            self._post(Noticed(EntryKind.EVENT_FAILED, details=details))
         if connection := self.of(datapath):
             self._end(connection)
         else:
@@ -196,7 +202,7 @@ class Connections:
         if stands and answers:
             host, connected = newcomer.address[0], incumbent.wire.datapath.address
             self._doorkeeper.refuse(host, newcomer.id)
-            self._notice("switch.refused", refused(name, host, connected))
+            self._notice(EntryKind.SWITCH_REFUSED, refused(name, host, connected))
             self._close(newcomer)
             return
         if left:
@@ -223,7 +229,7 @@ class Connections:
         datapath = connection.wire.datapath
         details = ("switch", connection.switch), ("address", datapath.address[0])
         self._doorkeeper.refuse(datapath.address[0], datapath.id)
-        self._notice("switch.unruled", details)
+        self._notice(EntryKind.SWITCH_UNRULED, details)
         self._end(connection)
 
     def _end(self, connection: Connection) -> None:
@@ -238,7 +244,7 @@ class Connections:
         if connection.mastered:
             self._post(SwitchLost(connection.switch))
 
-    def _notice(self, kind: str, details: Details) -> None:
+    def _notice(self, kind: EntryKind, details: Details) -> None:
         """Each kind by itself, so that whoever makes up datapath ids hides no impostor."""
         if self._strangers[kind].tell(details) is not None:
             self._post(Noticed(kind, details=details))

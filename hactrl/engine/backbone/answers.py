@@ -13,6 +13,7 @@ from enum import Enum
 from hactrl.engine.events import AnswersCounted, AnswerWays
 from hactrl.engine.state import Answers, State
 from hactrl.engine.turn import Turn, with_item
+from hactrl.vocabulary import EntryKind
 
 #: Of what is sent to a switch, this part may take another way: a connection that has just moved,
 #: what the server itself begins.
@@ -44,14 +45,14 @@ def counted(turn: Turn, event: AnswersCounted) -> None:
     if now is Manner.ROUNDABOUT and was is not Manner.ROUNDABOUT:
         worst = detours(after)[0]
         turn.record(
-            "answers.roundabout",
+            EntryKind.ANSWERS_ROUNDABOUT,
             server=event.server,
             switch=worst.switch,
             percent=round(100 * share(worst)),
             interfaces=", ".join(worst.interfaces),
         )
     elif was is Manner.ROUNDABOUT and now is Manner.SHORT:
-        turn.record("answers.short", server=event.server)
+        turn.record(EntryKind.ANSWERS_SHORT, server=event.server)
 
 
 def manner(state: State, server: str) -> Manner:

@@ -15,12 +15,22 @@ from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
 from hactrl.engine.state import State
 from hactrl.engine.turn import Turn, with_item
+from hactrl.vocabulary import EntryKind
 from topology import discovery, hosts
+from topology.discovery import Trouble
 from topology.hosts import Decision, Surroundings, Table, Verdict
 from topology.model import Address, Attachment, Host, Subnet
 
 #: Seconds between two journal entries about the same refusal at the same port.
 JOURNAL_PAUSE = 10.0
+
+#: How journal and API say what is wrong with a link.
+OF_TROUBLE = {
+    Trouble.UNSEEN: EntryKind.LINK_UNSEEN,
+    Trouble.UNDECLARED: EntryKind.LINK_UNDECLARED,
+    Trouble.ONE_WAY: EntryKind.LINK_ONE_WAY,
+    Trouble.MISCABLED: EntryKind.LINK_MISCABLED,
+}
 
 _GOES_ON = frozenset({Verdict.LEARNT, Verdict.EXTENDED, Verdict.MOVED})
 
@@ -73,7 +83,7 @@ def judge(turn: Turn) -> None:
                 "speaker": report.speaker,
             }
             details = {name: str(port) for name, port in found.items() if port is not None}
-            turn.record(f"link.{report.trouble.value}", link=report.link, **details)
+            turn.record(OF_TROUBLE[report.trouble], link=report.link, **details)
     turn.update(cabling=cabling)
 
 
@@ -91,7 +101,7 @@ def expire(turn: Turn) -> None:
         _note(turn, decision)
         _announce_won(turn, decision)
     for host in lost:
-        turn.record("host.forgotten", host=host.mac, port=str(host.attachment))
+        turn.record(EntryKind.HOST_FORGOTTEN, host=host.mac, port=str(host.attachment))
     for moment in hosts.moments(table):
         turn.reached(moment)
 
@@ -163,14 +173,14 @@ def _note(turn: Turn, decision: Decision) -> None:
         _refused(turn, decision)
     elif decision.former is not None and host is not None:
         turn.record(
-            "host.moved",
+            EntryKind.HOST_MOVED,
             host=host.mac,
             port=str(host.attachment),
             former=str(decision.former),
         )
         turn.do(AnnounceHost(host))
     elif decision.verdict is Verdict.LEARNT and host is not None:
-        turn.record("host.learnt", host=host.mac, port=str(host.attachment))
+        turn.record(EntryKind.HOST_LEARNT, host=host.mac, port=str(host.attachment))
     if decision.verdict is Verdict.LEARNT or decision.former is not None:
         judge(turn)
 
@@ -184,7 +194,7 @@ def _refused(turn: Turn, decision: Decision) -> None:
     if turn.now >= told + JOURNAL_PAUSE:
         told = turn.now
         turn.record(
-            "host.refused",
+            EntryKind.HOST_REFUSED,
             host=sighting.mac,
             port=str(sighting.attachment),
             address=str(sighting.address or ""),

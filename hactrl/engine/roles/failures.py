@@ -24,6 +24,7 @@ from hactrl.engine.roles.candidates import obstacles
 from hactrl.engine.roles.standing import Standing, standing_of_candidate
 from hactrl.engine.state import Failure, HoldDown, Rest, State
 from hactrl.engine.turn import Turn, with_item
+from hactrl.vocabulary import EntryKind
 
 #: Seconds: the longest pause before what failed is tried again.
 LONGEST_PAUSE = 86400.0
@@ -46,7 +47,7 @@ def remember(turn: Turn, role: str, server: str, standing: Standing) -> None:
     failure = Failure(count, standing, turn.now, turn.now + pause, pause, boot)
     turn.update(failures=with_item(turn.state.failures, (role, server), failure))
     turn.record(
-        "role.failed",
+        EntryKind.ROLE_FAILED,
         role,
         server=server,
         standing=standing.name.lower(),

@@ -44,6 +44,7 @@ from hactrl.engine.roles import ledger
 from hactrl.engine.state import Agent, Fenced, Holder, Placement, State, Step, Whose
 from hactrl.engine.turn import Turn, with_item
 from hactrl.site.model import Role
+from hactrl.vocabulary import EntryKind
 
 #: From weakest to strongest. The weakest of all entries is what the new owner is told, because
 #: only RELEASED and POWER let it clear the mount guard that the last owner left.
@@ -268,7 +269,7 @@ def hear(turn: Turn, server: str, held: Held) -> None:
     if role is None or not role.needs_fence or server not in role.servers:
         return
     if not believable(turn.state, held.role, held.epoch):
-        turn.record("agent.absurd", held.role, server=server, epoch=str(held.epoch)[:40])
+        turn.record(EntryKind.AGENT_ABSURD, held.role, server=server, epoch=str(held.epoch)[:40])
         held = replace(held, epoch=0)
     learn_epoch(turn, held.role, held.epoch)
     if held.holding is not Holding.NOTHING:
@@ -342,7 +343,7 @@ def proven_off(turn: Turn, server: str, proof: Proof, boot: str) -> None:
     speaks with another boot than `boot`; if it does already, it is not fenced."""
     for role in turn.state.site.roles:
         prove(turn, role, server, proof)
-    turn.record("server.fenced", server=server, proof=proof.value)
+    turn.record(EntryKind.SERVER_FENCED, server=server, proof=proof.value)
     agent = turn.state.agents.get(server)
     if agent is None or not agent.connected or agent.boot == boot:
         fence = Fenced(turn.now, boot, proof)
@@ -357,4 +358,4 @@ def prove(turn: Turn, role: str, server: str, proof: Proof) -> None:
     if holder.proof is None or STRENGTH[holder.proof] < STRENGTH[proof]:
         inherited = None if proof in (Proof.POWER, Proof.PERSON) else holder.inherited
         enter(turn, role, server, replace(holder, proof=proof, inherited=inherited))
-        turn.record("ownership.proven", role, server=server, proof=proof.value)
+        turn.record(EntryKind.OWNERSHIP_PROVEN, role, server=server, proof=proof.value)

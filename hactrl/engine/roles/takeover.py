@@ -69,6 +69,7 @@ from hactrl.engine.roles.target import (
 )
 from hactrl.engine.state import Ask, AskKind, Placement, State, Step, Takeover
 from hactrl.engine.turn import Turn, with_item, without
+from hactrl.vocabulary import EntryKind
 
 #: How often a change lets itself be overtaken by higher epochs before it takes one that is above
 #: all that an agent may name.
@@ -100,7 +101,7 @@ def start(
     )
     _begin(turn, takeover, target)
     turn.record(
-        "takeover.started",
+        EntryKind.TAKEOVER_STARTED,
         role,
         origin=takeover.origin or "",
         target=target,
@@ -200,7 +201,7 @@ def _fence_failed(turn: Turn, takeover: Takeover) -> None:
             return
         if not hindered:
             turn.put_takeover(replace(takeover, planned=False, entered=turn.now))
-            turn.record("takeover.escalated", takeover.role, target=takeover.target)
+            turn.record(EntryKind.TAKEOVER_ESCALATED, takeover.role, target=takeover.target)
             return
     if hindered:
         _try_another(turn, takeover)
@@ -369,7 +370,7 @@ def _finish(turn: Turn, takeover: Takeover) -> None:
         durations[step.value] = durations.get(step.value, 0.0) + ended - begun
         begun = ended
     turn.record(
-        "takeover.finished",
+        EntryKind.TAKEOVER_FINISHED,
         role,
         origin=takeover.origin or "",
         target=takeover.target,
@@ -396,7 +397,7 @@ def give_up(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> No
     if not takeover.interrupted and not out_of_sight(reasons):
         failures.hold_down(turn, role)
     turn.record(
-        "takeover.failed",
+        EntryKind.TAKEOVER_FAILED,
         role,
         target=takeover.target,
         epoch=takeover.epoch,
@@ -432,7 +433,7 @@ def _go_on(turn: Turn, takeover: Takeover) -> None:
     times = (*takeover.step_times, (takeover.step, turn.now))
     takeover = replace(takeover, step_times=times)
     turn.record(
-        "takeover.step",
+        EntryKind.TAKEOVER_STEP,
         takeover.role,
         step=takeover.step.value,
         target=takeover.target,
