@@ -7,7 +7,44 @@ goes over a wire to an agent or the prober has names of its own there (`agent.pr
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import Enum, StrEnum
+
+
+class Proof(Enum):
+    """Why a resource may be given to a new owner (law 4)."""
+
+    NEVER_OWNED = "never_owned"
+    RELEASED = "released"
+    POWER = "power"
+    PERSON = "person"
+    LEASE = "lease"
+
+
+class Outcome(Enum):
+    DONE = "done"
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+class Verdict(Enum):
+    """What a probe saw. READY: the service answers that it has no resource yet, as a standby
+    should. UNKNOWN: not enough probes yet."""
+
+    UNKNOWN = "unknown"
+    HEALTHY = "healthy"
+    READY = "ready"
+    UNHEALTHY = "unhealthy"
+
+
+class Holding(Enum):
+    """What a server's agent says of a role. FAILED: a daemon of it ended by itself."""
+
+    NOTHING = "nothing"
+    ASSUMING = "assuming"
+    HELD = "held"
+    RELEASING = "releasing"
+    FAILED = "failed"
 
 
 class EntryKind(StrEnum):

@@ -12,7 +12,7 @@ from enum import Enum
 from hactrl.agent.config import RoleConfig
 from hactrl.agent.messages import Codec
 from hactrl.agent.protocol import NoticeKind
-from hactrl.engine.events import Proof
+from hactrl.vocabulary import Proof
 
 
 class Phase(Enum):

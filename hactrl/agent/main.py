@@ -33,8 +33,9 @@ from hactrl.agent.protocol import (
     Verb,
 )
 from hactrl.agent.roles import Result, RoleKeeper
-from hactrl.engine.events import Held, Outcome
+from hactrl.engine.events import Held
 from hactrl.tokens import read_secret
+from hactrl.vocabulary import Outcome
 
 LOG = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hactrl.agent.messages import Codec, Limit, since
-from hactrl.engine.events import Held, Outcome, Proof
+from hactrl.engine.events import Held
+from hactrl.vocabulary import Outcome, Proof
 
 VERSION = 2
 OLDEST = 1

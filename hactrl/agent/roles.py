@@ -29,7 +29,8 @@ from hactrl.agent.epochs import EpochFile
 from hactrl.agent.guarded import Guarded, Nest
 from hactrl.agent.protocol import NoticeKind
 from hactrl.agent.verify import Verification
-from hactrl.engine.events import Held, Holding, Outcome, Proof
+from hactrl.engine.events import Held
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 LOG = logging.getLogger(__name__)
 

@@ -11,16 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hactrl.engine.effects import AskAgent, Effect, FencePower, Remember, StorePlacement
-from hactrl.engine.events import (
-    AgentAnswered,
-    EpochStored,
-    Event,
-    Noticed,
-    Outcome,
-    PowerFenced,
-    Remembered,
-)
-from hactrl.vocabulary import EntryKind
+from hactrl.engine.events import AgentAnswered, EpochStored, Event, Noticed, PowerFenced, Remembered
+from hactrl.vocabulary import EntryKind, Outcome
 
 LOG = logging.getLogger(__name__)
 

@@ -28,10 +28,11 @@ from hactrl.control.present import Present
 from hactrl.control.rulebook import Rulebook
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import EFFECTS, Answer, Effect, Record, Wake
-from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick, Verdict
+from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
 from hactrl.switches.session import Wanted
+from hactrl.vocabulary import Verdict
 from topology.discovery import round_time
 
 LOG = logging.getLogger(__name__)

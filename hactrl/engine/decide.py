@@ -60,7 +60,7 @@ from hactrl.engine.effects import (
     Wake,
     by_reason,
 )
-from hactrl.engine.events import Event, Holding, Requested, Tick
+from hactrl.engine.events import Event, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.outlook import outlook
 from hactrl.engine.requests import requested, settle_pending
@@ -79,7 +79,7 @@ from hactrl.engine.roles.takeover import advance, start
 from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Role, Site
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding
 from topology.model import Host
 
 #: More rounds than any event can need; going beyond is a defect, never a load.

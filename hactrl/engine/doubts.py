@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hactrl.engine.events import PortChanged, SwitchConnected, Verdict
+from hactrl.engine.events import PortChanged, SwitchConnected
 from hactrl.engine.state import State, SwitchState
 from hactrl.engine.turn import Turn, with_item
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Verdict
 
 #: Seconds during which the news of such a session are doubted. What is doubted then stays so.
 PROBATION = 30.0

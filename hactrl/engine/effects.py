@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import get_args
 
-from hactrl.engine.events import Proof
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Proof
 from topology.model import Address, Attachment, Host
 
 

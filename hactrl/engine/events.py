@@ -8,26 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding, Outcome, Verdict
 from topology.hosts import Sighting
 from topology.model import Attachment
-
-
-class Proof(Enum):
-    """Why a resource may be given to a new owner (law 4)."""
-
-    NEVER_OWNED = "never_owned"
-    RELEASED = "released"
-    POWER = "power"
-    PERSON = "person"
-    LEASE = "lease"
-
-
-class Outcome(Enum):
-    DONE = "done"
-    REFUSED = "refused"
-    TIMED_OUT = "timed_out"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -60,16 +43,6 @@ class RulesInstalled:
     version: int
 
 
-class Verdict(Enum):
-    """What a probe saw. READY: the service answers that it has no resource yet, as a standby
-    should. UNKNOWN: not enough probes yet."""
-
-    UNKNOWN = "unknown"
-    HEALTHY = "healthy"
-    READY = "ready"
-    UNHEALTHY = "unhealthy"
-
-
 @dataclass(frozen=True)
 class ProbeChanged:
     """The verdict on a role's service through one card; the server is the card's.
@@ -93,16 +66,6 @@ class ProberSight:
 
     silent: bool
     late: frozenset[tuple[str, str, str]] = frozenset()
-
-
-class Holding(Enum):
-    """What a server's agent says of a role. FAILED: a daemon of it ended by itself."""
-
-    NOTHING = "nothing"
-    ASSUMING = "assuming"
-    HELD = "held"
-    RELEASING = "releasing"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,14 @@ from hactrl.engine.events import (
     GuardConnected,
     GuardLost,
     Held,
-    Holding,
     HostSighted,
     LeaseAsked,
     LinkHeard,
     Noticed,
-    Outcome,
     PortChanged,
     PowerFenced,
     ProbeChanged,
     ProberSight,
-    Proof,
     Remembered,
     RulesInstalled,
     SwitchConnected,
@@ -41,7 +38,7 @@ from hactrl.engine.events import (
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.state import Agent, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding, Outcome, Proof
 from topology.model import Attachment
 
 AGENT_ASKS = frozenset({AskKind.RELEASE, AskKind.ASSUME, AskKind.PING})

@@ -4,12 +4,12 @@ with a prober, whatever has happened."""
 from __future__ import annotations
 
 from hactrl.engine.effects import JudgeAnew, Obstacle, Reason, by_reason
-from hactrl.engine.events import ProberSight, Verdict
+from hactrl.engine.events import ProberSight
 from hactrl.engine.sight import ANEW, Key, before, cannot_ask, nobody_answers, of_segment
 from hactrl.engine.state import Health, Phase, Sight, State
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Probed, Site
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Verdict
 
 #: Seconds from the start of a controller until its prober probes.
 START_UP = 3.0

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Any
 
 from hactrl.engine.effects import Remember
-from hactrl.engine.events import Proof, Requested, RequestKind
+from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.roles import failures, ledger, ownership
 from hactrl.engine.state import (
     Ask,
@@ -37,6 +37,7 @@ from hactrl.engine.state import (
     Whose,
 )
 from hactrl.engine.turn import Turn
+from hactrl.vocabulary import Proof
 
 #: What was written, as JSON gives it back.
 Kept = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hactrl.engine import memory
 from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
-from hactrl.engine.events import Proof, Requested, RequestKind
+from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.roles.candidates import best, failings, obstacles
 from hactrl.engine.roles.standing import (
@@ -17,7 +17,7 @@ from hactrl.engine.roles.standing import (
 from hactrl.engine.roles.takeover import path, start
 from hactrl.engine.state import State
 from hactrl.engine.turn import Turn
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Proof
 
 _MISNAMED = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER, Reason.NOT_A_CANDIDATE})
 

@@ -30,9 +30,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Verdict
 from hactrl.engine.state import Health, Phase, State
 from hactrl.site.model import Probed
+from hactrl.vocabulary import Verdict
 
 #: What a prober says that can learn nothing, for a reason of its own.
 OWN_FAULTS = {

@@ -9,8 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from hactrl.engine.effects import Obstacle
-from hactrl.engine.events import AnswerWays, Held, Outcome, Proof, Requested, Verdict
+from hactrl.engine.events import AnswerWays, Held, Requested
 from hactrl.site.model import Site
+from hactrl.vocabulary import Outcome, Proof, Verdict
 from topology.discovery import Heard, Judgement
 from topology.hosts import Table
 from topology.model import Attachment, Host, Link

@@ -12,10 +12,9 @@ from prometheus_client.registry import Collector
 
 from hactrl.engine import readiness, sight
 from hactrl.engine.effects import Record
-from hactrl.engine.events import Verdict
 from hactrl.engine.roles.candidates import connected
 from hactrl.engine.state import Answers, State, SwitchState
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Verdict
 
 #: Seconds; a takeover in the lab takes a few tenths, a slow one tens.
 TAKEOVER_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30)

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from hactrl.agent.protocol import Refusal
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Holding, Proof
 from hactrl.engine.state import Step
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding, Proof
 
 REASONS: Mapping[Reason, str] = {
     Reason.UNKNOWN_ROLE: "no role is named {}",

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from hactrl.engine.events import Verdict
 from hactrl.health.dialogues import DIALOGUES, converse_patiently
 from hactrl.health.targets import Route, Target
 from hactrl.health.verdicts import Cause, Finding, combine
+from hactrl.vocabulary import Verdict
 
 PATIENCE = 30.0
 """Seconds that a patient dialogue may take. A resolver with two dead name servers and its own

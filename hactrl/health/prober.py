@@ -29,7 +29,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.health.dialogues import AbandonedError, converse
 from hactrl.health.patience import can_be_slow, keep_waiting
 from hactrl.health.raw import echo, resolve
@@ -49,6 +49,7 @@ from hactrl.health.targets import (
     judged_within,
 )
 from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge, waited
+from hactrl.vocabulary import Verdict
 
 EAGER_INTERVAL = 0.05
 """Seconds between probes that somebody waits for: a role's services take longer to start, and

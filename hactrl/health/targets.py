@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from ipaddress import ip_address
 from typing import TypeAlias
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.site.model import Service, Site
+from hactrl.vocabulary import Verdict
 from topology.model import Address, Interface
 
 BEAT = 0.5

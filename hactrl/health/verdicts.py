@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hactrl.engine.events import Verdict
+from hactrl.vocabulary import Verdict
 
 
 class Cause(StrEnum):

@@ -53,7 +53,6 @@ from hactrl.engine.events import (
     Held,
     LeaseAsked,
     Noticed,
-    Outcome,
 )
 from hactrl.engine.roles.ledger import fingerprint
 from hactrl.journal import of_strangers
@@ -61,7 +60,7 @@ from hactrl.listeners import Door, Peer
 from hactrl.outlets.agent_connection import Connection, EndedError
 from hactrl.site.model import Site
 from hactrl.tokens import read_secret
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Outcome
 
 LOG = logging.getLogger(__name__)
 

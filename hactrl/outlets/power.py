@@ -13,8 +13,9 @@ from eventlet.green import subprocess
 
 from hactrl.control.answered import answered_for
 from hactrl.engine.effects import FencePower
-from hactrl.engine.events import Event, Outcome, PowerFenced
+from hactrl.engine.events import Event, PowerFenced
 from hactrl.site.model import PowerFence
+from hactrl.vocabulary import Outcome
 
 LOG = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from hactrl.engine.effects import (
     SendAgain,
     StorePlacement,
 )
-from hactrl.engine.events import EpochStored, Noticed, Outcome, Remembered
+from hactrl.engine.events import EpochStored, Noticed, Remembered
 from hactrl.engine.roles.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
@@ -54,7 +54,7 @@ from hactrl.store.keeper import Keeper
 from hactrl.store.store import SqliteStore, StoreError
 from hactrl.switches.board import Listeners, Switchboard
 from hactrl.tokens import header_token, read_secret
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Outcome
 
 LOG = logging.getLogger(__name__)
 

@@ -37,13 +37,11 @@ from hactrl.engine.events import (
     AgentConnected,
     EpochStored,
     Event,
-    Outcome,
     ProbeChanged,
     Remembered,
     Requested,
     RequestKind,
     SwitchConnected,
-    Verdict,
 )
 from hactrl.site.model import (
     Controller,
@@ -58,6 +56,7 @@ from hactrl.site.model import (
 from hactrl.site.reader import load
 from hactrl.switches.board import Listeners, Switchboard
 from hactrl.switches.session import Session
+from hactrl.vocabulary import Outcome, Verdict
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options

@@ -20,10 +20,11 @@ from hactrl.agent.protocol import (
     Pong,
     Welcome,
 )
-from hactrl.engine.events import Event, Held, Holding
+from hactrl.engine.events import Event, Held
 from hactrl.listeners import AGENTS, open_door, rooms
 from hactrl.outlets.agents import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
+from hactrl.vocabulary import Holding
 from topology.model import Network
 
 LISTEN = Listen("127.0.0.1", 0)

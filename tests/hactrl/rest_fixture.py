@@ -17,14 +17,11 @@ from hactrl.engine.events import (
     AgentConnected,
     Event,
     Held,
-    Holding,
-    Outcome,
     ProbeChanged,
     Remembered,
     Requested,
     RulesInstalled,
     SwitchConnected,
-    Verdict,
 )
 from hactrl.engine.state import State
 from hactrl.explain.offline import rule_sets
@@ -32,6 +29,7 @@ from hactrl.rest import Api
 from hactrl.site import load
 from hactrl.site.model import Site
 from hactrl.store.store import Entry
+from hactrl.vocabulary import Holding, Outcome, Verdict
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "frontier.yaml"
 SITE = load(EXAMPLE)

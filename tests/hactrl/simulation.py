@@ -46,9 +46,7 @@ from hactrl.engine.events import (
     EpochStored,
     Event,
     Held,
-    Holding,
     LeaseAsked,
-    Outcome,
     PortChanged,
     PowerFenced,
     ProbeChanged,
@@ -60,7 +58,6 @@ from hactrl.engine.events import (
     SwitchConnected,
     SwitchLost,
     Tick,
-    Verdict,
 )
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import (
@@ -74,6 +71,7 @@ from hactrl.site.model import (
     Site,
     Timers,
 )
+from hactrl.vocabulary import Holding, Outcome, Verdict
 from topology.model import Attachment, Interface, Network, Prober, Segment, Server, Switch
 
 SEGMENTS = ("outer", "inner")

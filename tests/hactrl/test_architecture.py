@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from flows.pipeline import PIPELINE
-from hactrl.engine.events import Proof
 from hactrl.engine.roles import takeover
 from hactrl.engine.state import Step
+from hactrl.vocabulary import Proof
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()

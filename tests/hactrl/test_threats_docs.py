@@ -18,19 +18,16 @@ from hactrl.engine.events import (
     AgentLost,
     AgentReported,
     Held,
-    Holding,
     LeaseAsked,
-    Outcome,
-    Proof,
     RequestKind,
     SwitchConnected,
     SwitchLost,
-    Verdict,
 )
 from hactrl.listeners import REST, rooms
 from hactrl.outlets import agent_connection, agents
 from hactrl.rest import budget
 from hactrl.switches import connections
+from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")

@@ -21,18 +21,11 @@ import eventlet
 from eventlet.queue import Empty, LightQueue
 
 from hactrl.engine.effects import AskAgent, GrantLease, Verb
-from hactrl.engine.events import (
-    AgentAnswered,
-    AgentReported,
-    Event,
-    Held,
-    Holding,
-    LeaseAsked,
-    Proof,
-)
+from hactrl.engine.events import AgentAnswered, AgentReported, Event, Held, LeaseAsked
 from hactrl.listeners import AGENTS, open_door, rooms
 from hactrl.outlets.agents import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
+from hactrl.vocabulary import Holding, Proof
 from mininet_lab.loop_device import LoopDevice
 from topology.model import Network
 

@@ -11,8 +11,9 @@ import eventlet
 import pytest
 from agent_site import PATIENCE, TICKER, FakeController, FakeServer, now
 
-from hactrl.engine.events import AgentConnected, AgentLost, Held, Holding, Noticed, Outcome
+from hactrl.engine.events import AgentConnected, AgentLost, Held, Noticed
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.reported("B7")]
 

@@ -13,16 +13,9 @@ import eventlet
 import pytest
 from agent_site import PATIENCE, TICKER, FakeController, FakeServer, loop_device, now
 
-from hactrl.engine.events import (
-    AgentConnected,
-    AgentReported,
-    Held,
-    Holding,
-    LeaseAsked,
-    Noticed,
-    Outcome,
-)
+from hactrl.engine.events import AgentConnected, AgentReported, Held, LeaseAsked, Noticed
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.reported("B4")]
 

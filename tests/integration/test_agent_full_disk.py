@@ -13,15 +13,9 @@ import pytest
 from agent_site import PATIENCE, TICKER, FakeController, FakeServer, now
 
 from hactrl.agent.epochs import EpochFile
-from hactrl.engine.events import (
-    AgentConnected,
-    AgentLost,
-    AgentReported,
-    Held,
-    Holding,
-    Outcome,
-)
+from hactrl.engine.events import AgentConnected, AgentLost, AgentReported, Held
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.reported("B2")]
 

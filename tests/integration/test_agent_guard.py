@@ -22,13 +22,11 @@ from hactrl.engine.events import (
     AgentReported,
     GuardLost,
     Held,
-    Holding,
     LeaseAsked,
     Noticed,
-    Outcome,
-    Proof,
 )
 from hactrl.site.model import Role, Timers
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 pytestmark = pytest.mark.integration
 

@@ -16,8 +16,9 @@ import pytest
 from agent_site import TICKER, FakeController, FakeServer, now
 
 from hactrl.agent import linux
-from hactrl.engine.events import AgentConnected, Holding, Noticed, Outcome
+from hactrl.engine.events import AgentConnected, Noticed
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.reported("B5")]
 

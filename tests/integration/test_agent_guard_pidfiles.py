@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from agent_site import FakeController, FakeServer
 
-from hactrl.engine.events import AgentConnected, Holding, Outcome
+from hactrl.engine.events import AgentConnected
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding, Outcome
 
 pytestmark = [pytest.mark.integration, pytest.mark.reported("B3")]
 

@@ -13,8 +13,9 @@ from ipaddress import ip_address
 
 import pytest
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.health.targets import Route, Target, Targets, decode_report, encode
+from hactrl.vocabulary import Verdict
 
 pytestmark = pytest.mark.integration
 

@@ -26,11 +26,11 @@ from typing import TypeAlias
 
 from hactrl.engine import sight
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.events import Holding, Verdict
 from hactrl.engine.once import once
 from hactrl.engine.roles import ledger
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import Role, Service
+from hactrl.vocabulary import Holding, Verdict
 from topology.model import Interface
 
 Check: TypeAlias = Callable[[State, Role, str], Iterator[Obstacle]]

@@ -6,7 +6,6 @@ from __future__ import annotations
 from enum import Enum
 
 from hactrl.engine.effects import AskAgent, FencePower, Reason, Verb
-from hactrl.engine.events import Holding, Outcome, Proof, Verdict
 from hactrl.engine.roles import ledger
 from hactrl.engine.roles.candidates import (
     all_ports_down,
@@ -19,6 +18,7 @@ from hactrl.engine.roles.candidates import (
 )
 from hactrl.engine.state import Ask, AskKind, State, Takeover
 from hactrl.engine.turn import Turn
+from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
 #: Kinds of evidence that it takes to cut a server's power.
 ENOUGH = 2

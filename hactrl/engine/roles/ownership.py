@@ -39,12 +39,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hactrl.engine.effects import GrantLease
-from hactrl.engine.events import Held, Holding, LeaseAsked, Proof
+from hactrl.engine.events import Held, LeaseAsked
 from hactrl.engine.roles import ledger
 from hactrl.engine.state import Agent, Fenced, Holder, Placement, State, Step, Whose
 from hactrl.engine.turn import Turn, with_item
 from hactrl.site.model import Role
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding, Proof
 
 #: From weakest to strongest. The weakest of all entries is what the new owner is told, because
 #: only RELEASED and POWER let it clear the mount guard that the last owner left.

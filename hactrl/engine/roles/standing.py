@@ -18,7 +18,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 from hactrl.engine.effects import Reason
-from hactrl.engine.events import Verdict
 from hactrl.engine.once import once
 from hactrl.engine.roles.candidates import (
     failings,
@@ -29,6 +28,7 @@ from hactrl.engine.roles.candidates import (
 )
 from hactrl.engine.state import Health, State
 from hactrl.site.model import Role
+from hactrl.vocabulary import Verdict
 
 
 class Standing(IntEnum):

@@ -38,7 +38,6 @@ from hactrl.engine.effects import (
     Verb,
     by_reason,
 )
-from hactrl.engine.events import Holding
 from hactrl.engine.roles import failures, ledger, ownership
 from hactrl.engine.roles.candidates import (
     failings,
@@ -69,7 +68,7 @@ from hactrl.engine.roles.target import (
 )
 from hactrl.engine.state import Ask, AskKind, Placement, State, Step, Takeover
 from hactrl.engine.turn import Turn, with_item, without
-from hactrl.vocabulary import EntryKind
+from hactrl.vocabulary import EntryKind, Holding
 
 #: How often a change lets itself be overtaken by higher epochs before it takes one that is above
 #: all that an agent may name.

@@ -25,7 +25,8 @@ from hactrl.agent.protocol import (
     LeaseGranted,
     Report,
 )
-from hactrl.engine.events import Held, Holding, Outcome, Proof
+from hactrl.engine.events import Held
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 NAME = st.text(max_size=20).filter(str.isprintable)
 WHOLE = st.integers(0, 2**53 - 1)

@@ -38,12 +38,12 @@ from hactrl.engine.events import (
     GuardConnected,
     GuardLost,
     Held,
-    Holding,
     LeaseAsked,
     Noticed,
 )
 from hactrl.engine.roles.ledger import fingerprint
 from hactrl.outlets.agents import AgentServer
+from hactrl.vocabulary import Holding
 
 CLONE = replace(HELLO, boot="clone")
 OLD_HELLO = replace(HELLO, version=1)

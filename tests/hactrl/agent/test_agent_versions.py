@@ -43,13 +43,11 @@ from hactrl.engine.events import (
     AgentReported,
     GuardConnected,
     Held,
-    Holding,
     LeaseAsked,
     Noticed,
-    Outcome,
-    Proof,
 )
 from hactrl.outlets.agents import AgentServer
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 HELD = Held("mail", Holding.HELD, 3)
 

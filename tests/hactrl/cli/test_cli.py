@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 from hactrl.cli.commands import Exit, app
 from hactrl.cli.show import duration
 from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
-from hactrl.engine.events import ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.events import ProbeChanged, SwitchLost
 from hactrl.journal import Entry
+from hactrl.vocabulary import Verdict
 
 
 @pytest.fixture

@@ -29,13 +29,14 @@ from hactrl.engine.effects import (
     Verb,
     Wake,
 )
-from hactrl.engine.events import EpochStored, Event, Noticed, Outcome, PowerFenced
+from hactrl.engine.events import EpochStored, Event, Noticed, PowerFenced
 from hactrl.outlets import power
 from hactrl.outlets.power import PowerFencer
 from hactrl.shell.assembly import Assembly
 from hactrl.site import load
 from hactrl.site.model import PowerFence
 from hactrl.switches.board import Switchboard
+from hactrl.vocabulary import Outcome
 
 #: What the runtime carries out itself, or has no way to tell of.
 OWN = (Answer, Record, Wake)

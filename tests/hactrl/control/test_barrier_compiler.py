@@ -25,10 +25,11 @@ from flows.intents import Fence
 from flows.rules import RuleSet
 from hactrl.control.planning import barrier_plan
 from hactrl.control.wanted import intents
-from hactrl.engine.events import PortChanged, Verdict
+from hactrl.engine.events import PortChanged
 from hactrl.engine.outlook import outlook
 from hactrl.engine.state import Fenced, Health, Placement, State, Step, Takeover
 from hactrl.site import load
+from hactrl.vocabulary import Verdict
 from topology.graph import LiveGraph
 from topology.model import Attachment
 

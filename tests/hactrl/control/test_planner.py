@@ -29,8 +29,8 @@ from hactrl.engine.events import (
     ProbeChanged,
     SwitchConnected,
     Tick,
-    Verdict,
 )
+from hactrl.vocabulary import Verdict
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.hosts import PATIENCE, REMEMBERED, Sighting

@@ -20,7 +20,6 @@ from flows.rules import RuleSet
 from hactrl.control.wanted import intents
 from hactrl.engine.backbone.reach import network_now
 from hactrl.engine.decide import initial
-from hactrl.engine.events import Verdict
 from hactrl.engine.outlook import outlook
 from hactrl.engine.state import (
     Fenced,
@@ -33,6 +32,7 @@ from hactrl.engine.state import (
 )
 from hactrl.site.model import Site
 from hactrl.site.reader import load
+from hactrl.vocabulary import Verdict
 from topology.backbones import routes
 from topology.graph import LiveGraph
 from topology.model import Attachment, Host

@@ -48,7 +48,6 @@ from hactrl.engine.events import (
     AgentConnected,
     Event,
     Held,
-    Holding,
     PortChanged,
     ProbeChanged,
     Requested,
@@ -56,12 +55,12 @@ from hactrl.engine.events import (
     RulesInstalled,
     SwitchConnected,
     Tick,
-    Verdict,
 )
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
 from hactrl.site.model import Site
 from hactrl.switches.session import Wanted
+from hactrl.vocabulary import Holding, Verdict
 from topology.discovery import round_time
 from topology.model import Attachment
 

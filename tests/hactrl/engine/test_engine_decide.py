@@ -34,13 +34,10 @@ from hactrl.engine.events import (
     GuardConnected,
     GuardLost,
     Held,
-    Holding,
     LeaseAsked,
-    Outcome,
     PortChanged,
     PowerFenced,
     ProbeChanged,
-    Proof,
     Remembered,
     Requested,
     RequestKind,
@@ -48,11 +45,11 @@ from hactrl.engine.events import (
     SwitchConnected,
     SwitchLost,
     Tick,
-    Verdict,
 )
 from hactrl.engine.roles.candidates import obstacles
 from hactrl.engine.state import AskKind, State, Step
 from hactrl.site.model import Site
+from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
 Kind = TypeVar("Kind")
 

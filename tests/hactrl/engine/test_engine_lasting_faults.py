@@ -13,9 +13,9 @@ from unittest.mock import patch
 import pytest
 from simulation import Broken, Host, World, make_site
 
-from hactrl.engine.events import Holding
 from hactrl.engine.roles import failures
 from hactrl.site.model import Timers
+from hactrl.vocabulary import Holding
 
 HOUR = 3600.0
 BEGINS = 60.0

@@ -14,17 +14,11 @@ from test_engine_decide import UP, Engine
 from hactrl.control.wanted import intents
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import Answer, Obstacle, Reason, Record, Remember, StorePlacement
-from hactrl.engine.events import (
-    AgentConnected,
-    Outcome,
-    Requested,
-    RequestKind,
-    SwitchConnected,
-    Verdict,
-)
+from hactrl.engine.events import AgentConnected, Requested, RequestKind, SwitchConnected
 from hactrl.engine.memory import text
 from hactrl.engine.state import Failure, Fenced, HoldDown, Kept, Placement, Rest, State
 from hactrl.site.model import Timers
+from hactrl.vocabulary import Outcome, Verdict
 
 HOUR = 3600.0
 

@@ -30,11 +30,11 @@ from hactrl.engine.events import (
     PortChanged,
     ProbeChanged,
     ProberSight,
-    Verdict,
 )
 from hactrl.engine.outlook import outlook
 from hactrl.engine.state import Outlook, State
 from hactrl.site.model import Site
+from hactrl.vocabulary import Verdict
 from topology.hosts import Sighting
 from topology.model import Attachment, Switch
 

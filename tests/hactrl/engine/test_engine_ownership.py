@@ -27,20 +27,17 @@ from hactrl.engine.events import (
     AgentReported,
     Event,
     Held,
-    Holding,
     LeaseAsked,
-    Outcome,
     PortChanged,
     ProbeChanged,
-    Proof,
     Requested,
     RequestKind,
     SwitchConnected,
-    Verdict,
 )
 from hactrl.engine.memory import text
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.state import Failure, Holder, State, Step, Whose
+from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
 
 def unbound(power: bool = False) -> Engine:

@@ -33,11 +33,11 @@ from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
 from hactrl.engine import decide, memory, outlook, sight
-from hactrl.engine.events import Holding
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.roles.ownership import at_start
 from hactrl.engine.state import Holder, Placement, Whose
 from hactrl.site.model import Role
+from hactrl.vocabulary import Holding
 
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
 FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0

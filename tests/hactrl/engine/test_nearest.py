@@ -9,9 +9,10 @@ from campus_network import campus, site_of
 from hactrl.control.wanted import intents
 from hactrl.engine.backbone import nearest
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.events import PortChanged, ProbeChanged, SwitchConnected, Verdict
+from hactrl.engine.events import PortChanged, ProbeChanged, SwitchConnected
 from hactrl.engine.state import State
 from hactrl.health.targets import targets
+from hactrl.vocabulary import Verdict
 from topology.model import Attachment
 
 NETWORK = campus([("a", "b"), ("b", "c")], ["a", "c"], prober="b")

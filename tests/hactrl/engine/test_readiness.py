@@ -22,17 +22,16 @@ from hactrl.engine.events import (
     AgentLost,
     AgentReported,
     Held,
-    Holding,
     LeaseAsked,
     PortChanged,
     ProbeChanged,
     Requested,
     RequestKind,
     SwitchLost,
-    Verdict,
 )
 from hactrl.engine.state import HoldDown
 from hactrl.explain import words
+from hactrl.vocabulary import Holding, Verdict
 
 
 def unsettled(engine: Engine) -> list[str]:

@@ -14,17 +14,16 @@ from hactrl.engine.effects import JudgeAnew, Obstacle, Reason
 from hactrl.engine.events import (
     AgentReported,
     Held,
-    Holding,
     PortChanged,
     ProbeChanged,
     ProberSight,
     SwitchLost,
-    Verdict,
 )
 from hactrl.engine.roles.candidates import best_verdict, failings, obstacles
 from hactrl.engine.state import Placement, Step
 from hactrl.explain import words
 from hactrl.site.model import Site
+from hactrl.vocabulary import Holding, Verdict
 from topology.model import Attachment
 
 SILENT, HEARD = ProberSight(silent=True), ProberSight(silent=False)

@@ -13,12 +13,13 @@ from ipaddress import ip_address
 
 import pytest
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.health import patience
 from hactrl.health.patience import can_be_slow
 from hactrl.health.prober import Prober
 from hactrl.health.targets import Anew, Eager, Report, Route, Target, Targets
 from hactrl.health.verdicts import Cause, Finding
+from hactrl.vocabulary import Verdict
 
 pytestmark = pytest.mark.reported("A1")
 

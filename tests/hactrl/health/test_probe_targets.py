@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.health.targets import (
     Eager,
     Note,
@@ -23,6 +23,7 @@ from hactrl.health.targets import (
 )
 from hactrl.site import load
 from hactrl.site.model import Site
+from hactrl.vocabulary import Verdict
 
 FRONTIER = Path(__file__).parents[3] / "examples" / "frontier.yaml"
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from free_port import free_port
 
-from hactrl.engine.events import ProbeChanged, Verdict
+from hactrl.engine.events import ProbeChanged
 from hactrl.health.targets import (
     Anew,
     Beat,
@@ -29,6 +29,7 @@ from hactrl.health.targets import (
     decode_report,
     encode,
 )
+from hactrl.vocabulary import Verdict
 
 PATIENCE = 20.0
 """Seconds until a test gives up waiting."""

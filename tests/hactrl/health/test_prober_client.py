@@ -16,7 +16,7 @@ import pytest
 from eventlet.queue import LightQueue
 
 from hactrl.engine.effects import JudgeAnew
-from hactrl.engine.events import ProbeChanged, ProberSight, Verdict
+from hactrl.engine.events import ProbeChanged, ProberSight
 from hactrl.health import client as client_module
 from hactrl.health.client import COMMAND, KILL_LOOKS, LOOK, ProberClient
 from hactrl.health.targets import (
@@ -31,6 +31,7 @@ from hactrl.health.targets import (
 )
 from hactrl.site import load
 from hactrl.site.model import Site
+from hactrl.vocabulary import Verdict
 
 FRONTIER = Path(__file__).parents[3] / "examples" / "frontier.yaml"
 PATIENCE = 20.0

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hactrl.engine.events import Verdict
 from hactrl.health.verdicts import RANK, Cause, Finding, Judgement, combine, judge, waited
+from hactrl.vocabulary import Verdict
 
 RISE, FALL = 2, 3
 GOOD = Finding(Cause.NONE)

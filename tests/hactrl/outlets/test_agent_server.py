@@ -46,18 +46,16 @@ from hactrl.engine.events import (
     AgentReported,
     GuardConnected,
     Held,
-    Holding,
     LeaseAsked,
     Noticed,
-    Outcome,
     PowerFenced,
-    Proof,
 )
 from hactrl.journal import STRANGERS
 from hactrl.outlets.agent_connection import BURST, RATE
 from hactrl.outlets.agents import NOTICES, AgentServer, read_tokens
 from hactrl.outlets.power import PowerFencer
 from hactrl.site.model import PowerFence
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from rest_fixture import TOKEN, Controller
 from webob import Request, Response
 
 from hactrl.engine.effects import Record
-from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost, Verdict
+from hactrl.engine.events import Noticed, PortChanged, ProbeChanged, SwitchLost
 from hactrl.engine.state import Failure
 from hactrl.explain import words
 from hactrl.journal import STRANGERS, Entry
 from hactrl.rest.limits import LARGEST_BODY
 from hactrl.rest.router import Permission, Router
 from hactrl.store.file import StoreError
+from hactrl.vocabulary import Verdict
 from topology.model import Attachment
 
 

@@ -16,7 +16,7 @@ from running import secret
 from webob import Request
 
 from hactrl.engine.effects import Remember, StorePlacement
-from hactrl.engine.events import EpochStored, Event, Outcome
+from hactrl.engine.events import EpochStored, Event
 from hactrl.engine.roles.ownership import next_epoch
 from hactrl.explain import words
 from hactrl.shell import assembly as assembly_module
@@ -26,6 +26,7 @@ from hactrl.store import keeper
 from hactrl.store.copies import backup, restore
 from hactrl.store.store import SqliteStore, StoreError
 from hactrl.switches.board import Switchboard
+from hactrl.vocabulary import Outcome
 
 
 def test_without_a_file_a_token_is_made_that_only_its_owner_reads(tmp_path: Path) -> None:

@@ -21,12 +21,13 @@ from typer.testing import CliRunner
 from hactrl.cli.commands import Exit, app
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import Record
-from hactrl.engine.events import AgentConnected, Held, Holding
+from hactrl.engine.events import AgentConnected, Held
 from hactrl.engine.roles import ledger, ownership
 from hactrl.explain import words
 from hactrl.store import copies as store_copies
 from hactrl.store.file import LAYOUT
 from hactrl.store.store import SqliteStore, StoreError
+from hactrl.vocabulary import Holding
 from topology.model import Attachment, Host
 
 pytestmark = pytest.mark.reported("B8")
