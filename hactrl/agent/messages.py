@@ -58,7 +58,9 @@ class Codec:
     """Writes and reads the messages of the given classes, and no others.
 
     `version` is the newest that it speaks, `newer` the version of classes that came later than the
-    first, `limits` those of fields by their name.
+    first, `limits` those of fields by their name. `words` are those of enumerations that are not
+    the protocol's own, so that no change of theirs is one of the protocol; of all others the values
+    are.
     """
 
     def __init__(
@@ -67,11 +69,13 @@ class Codec:
         version: int = 1,
         newer: Mapping[type[Any], int] | None = None,
         limits: Mapping[str, Limit] | None = None,
+        words: Mapping[Enum, str] | None = None,
     ) -> None:
         self._classes = {kind.__name__: kind for kind in classes}
         self._version = version
         self._newer = newer or {}
         self._limits = limits or {}
+        self._words = words or {}
 
     def speaks(self, message: object, version: int) -> bool:
         """Does a peer of this version know this kind of message?"""
@@ -87,7 +91,7 @@ class Codec:
         version = self._version if version is None else version
         if self._classes.get(kind) is not type(message) or not self.speaks(message, version):
             raise ValueError(f"{kind} is no message of this protocol")
-        body = {"kind": kind} | _plain_fields(message, version)
+        body = {"kind": kind} | _plain_fields(message, version, self._words)
         line = json.dumps(body, separators=(",", ":"), allow_nan=False).encode() + b"\n"
         if len(line) > LONGEST_LINE:
             raise ValueError(f"{kind} takes {len(line)} bytes, more than {LONGEST_LINE}")
@@ -113,7 +117,7 @@ class Codec:
         known = self._classes.get(kind) if isinstance(kind, str) else None
         if known is None:
             raise _unknown(newer)(f"unknown kind of message {_short(kind)}")
-        return _Reader(self._limits, newer).build(known, body, known.__name__)
+        return _Reader(self._limits, self._words, newer).build(known, body, known.__name__)
 
 
 def _unknown(newer: bool) -> type[ProtocolError]:
@@ -127,21 +131,21 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return body
 
 
-def _plain_fields(message: Any, version: int) -> dict[str, Any]:
+def _plain_fields(message: Any, version: int, words: Mapping[Enum, str]) -> dict[str, Any]:
     return {
-        f.name: _plain(getattr(message, f.name), version)
+        f.name: _plain(getattr(message, f.name), version, words)
         for f in fields(message)
         if f.metadata.get("since", 1) <= version
     }
 
 
-def _plain(value: Any, version: int) -> Any:
+def _plain(value: Any, version: int, words: Mapping[Enum, str]) -> Any:
     if isinstance(value, Enum):
-        return value.value
+        return words.get(value, value.value)
     if isinstance(value, tuple):
-        return [_plain(item, version) for item in value]
+        return [_plain(item, version, words) for item in value]
     if is_dataclass(value):
-        return _plain_fields(value, version)
+        return _plain_fields(value, version, words)
     return value
 
 
@@ -154,8 +158,9 @@ def _short(value: object) -> str:
 class _Reader:
     """From what JSON knows to the types of the fields. `newer`: the peer may say more."""
 
-    def __init__(self, limits: Mapping[str, Limit], newer: bool) -> None:
+    def __init__(self, limits: Mapping[str, Limit], words: Mapping[Enum, str], newer: bool) -> None:
         self._limits = limits
+        self._words = words
         self._newer = newer
 
     def build(self, kind: type[Any], body: dict[str, Any], place: str) -> Any:
@@ -211,10 +216,10 @@ class _Reader:
         )
 
     def _enum(self, expected: type[Enum], value: str, place: str) -> Enum:
-        try:
-            return expected(value)
-        except ValueError:
-            raise _unknown(self._newer)(f"{place}: {_short(value)} is not known") from None
+        for member in expected:
+            if self._words.get(member, member.value) == value:
+                return member
+        raise _unknown(self._newer)(f"{place}: {_short(value)} is not known")
 
 
 def _number(value: float, place: str, limit: Limit) -> float:

@@ -26,12 +26,13 @@ for their version try `OLDEST` next.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from hactrl.agent.messages import Codec, Limit, since
 from hactrl.engine.events import Held
-from hactrl.vocabulary import Outcome, Proof
+from hactrl.vocabulary import Holding, Outcome, Proof
 
 VERSION = 2
 OLDEST = 1
@@ -222,11 +223,30 @@ LIMITS = {
 }
 """Of every number, text and list that a peer sends; a test looks that none is forgotten."""
 
+WORDS: Mapping[Enum, str] = {
+    Holding.NOTHING: "nothing",
+    Holding.ASSUMING: "assuming",
+    Holding.HELD: "held",
+    Holding.RELEASING: "releasing",
+    Holding.FAILED: "failed",
+    Outcome.DONE: "done",
+    Outcome.REFUSED: "refused",
+    Outcome.TIMED_OUT: "timed_out",
+    Outcome.FAILED: "failed",
+    Proof.NEVER_OWNED: "never_owned",
+    Proof.RELEASED: "released",
+    Proof.POWER: "power",
+    Proof.PERSON: "person",
+    Proof.LEASE: "lease",
+}
+"""What goes over the wire for the engine's words."""
+
 TO_CONTROLLER = Codec(
     [AgentHello, GuardHello, Heartbeat, Answer, Report, LeaseRenew, Pong, Notice],
     VERSION,
     {Pong: 2, Notice: 2},
     LIMITS,
+    WORDS,
 )
 FROM_CONTROLLER = Codec(
     [
@@ -244,4 +264,5 @@ FROM_CONTROLLER = Codec(
     VERSION,
     {Ping: 2},
     LIMITS,
+    WORDS,
 )

@@ -20,6 +20,16 @@ from topology.model import Address, Interface
 BEAT = 0.5
 """Seconds between two signs of life of the prober."""
 
+WORDS = {
+    Verdict.UNKNOWN: "unknown",
+    Verdict.HEALTHY: "healthy",
+    Verdict.READY: "ready",
+    Verdict.UNHEALTHY: "unhealthy",
+}
+"""What goes over the wire for a verdict."""
+
+VERDICTS = {word: verdict for verdict, word in WORDS.items()}
+
 Order: TypeAlias = "Targets | Eager | Anew"
 Report: TypeAlias = "ProbeChanged | Beat | Note"
 
@@ -161,8 +171,8 @@ def _through(
 
 def encode(message: Order | Report) -> bytes:
     """The message as one line."""
-    name = type(message).__name__
-    return json.dumps({name: asdict(message)}, default=str).encode() + b"\n"
+    body = {type(message).__name__: asdict(message)}
+    return json.dumps(body, default=lambda value: WORDS.get(value) or str(value)).encode() + b"\n"
 
 
 def decode_order(line: bytes) -> Order:
@@ -183,8 +193,7 @@ def decode_report(line: bytes) -> Report:
     ((name, body),) = json.loads(line).items()
     match name:
         case "ProbeChanged":
-            verdict = Verdict[body.pop("verdict").removeprefix("Verdict.")]
-            return ProbeChanged(verdict=verdict, **body)
+            return ProbeChanged(verdict=VERDICTS[body.pop("verdict")], **body)
         case "Beat":
             return Beat(tuple((role, service, card) for role, service, card in body["late"]))
         case "Note":

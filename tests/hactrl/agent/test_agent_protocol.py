@@ -217,3 +217,17 @@ def test_prose_is_cut_and_cleaned_rather_than_refused() -> None:
     explanation = TO_CONTROLLER.decode(line.encode()).explanation
     assert explanation.startswith("a b x")
     assert len(explanation) == 2000
+
+
+def test_a_changed_value_of_the_vocabulary_changes_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Answer(1, "mail", Outcome.TIMED_OUT, 4, "late")
+    line = TO_CONTROLLER.encode(answer)
+    monkeypatch.setattr(Outcome.TIMED_OUT, "_value_", "too_late")
+    assert TO_CONTROLLER.encode(answer) == line
+    assert TO_CONTROLLER.decode(line) == answer
+
+
+def test_every_word_of_the_vocabulary_has_one_of_the_wire() -> None:
+    assert protocol.WORDS.keys() == {*Holding, *Outcome, *Proof}
+    for kind in (Holding, Outcome, Proof):
+        assert len({protocol.WORDS[word] for word in kind}) == len(kind)
