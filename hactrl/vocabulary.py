@@ -37,6 +37,19 @@ class Verdict(Enum):
     UNHEALTHY = "unhealthy"
 
 
+class ProbeKind(StrEnum):
+    """How a service is asked; as in the site file."""
+
+    TCP = "tcp"
+    SMTP = "smtp"
+    SUBMISSION = "submission"
+    POP3 = "pop3"
+    IMAP = "imap"
+    HTTP = "http"
+    ICMP = "icmp"
+    ARP = "arp"
+
+
 class Holding(Enum):
     """What a server's agent says of a role. FAILED: a daemon of it ended by itself."""
 

@@ -18,7 +18,7 @@ import asyncio
 import errno
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from hactrl.health.targets import Route
 from hactrl.health.verdicts import Cause, Finding
+from hactrl.vocabulary import ProbeKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -177,17 +178,17 @@ SMTP = (
     Exchange(words(b"QUIT\r\n"), smtp_line(221)),
 )
 
-DIALOGUES: dict[str, tuple[Exchange, ...]] = {
-    "tcp": (),
-    "smtp": SMTP,
-    "submission": SMTP,
-    "pop3": (Exchange(nothing, pop3_line), Exchange(words(b"QUIT\r\n"), pop3_line)),
-    "imap": (
+DIALOGUES: Mapping[str, tuple[Exchange, ...]] = {
+    ProbeKind.TCP: (),
+    ProbeKind.SMTP: SMTP,
+    ProbeKind.SUBMISSION: SMTP,
+    ProbeKind.POP3: (Exchange(nothing, pop3_line), Exchange(words(b"QUIT\r\n"), pop3_line)),
+    ProbeKind.IMAP: (
         Exchange(nothing, imap_greeting),
         Exchange(words(b"1 NOOP\r\n"), imap_line(b"1")),
         Exchange(words(b"2 LOGOUT\r\n"), imap_line(b"2")),
     ),
-    "http": (Exchange(head, http_line),),
+    ProbeKind.HTTP: (Exchange(head, http_line),),
 }
 
 

@@ -49,7 +49,7 @@ from hactrl.health.targets import (
     judged_within,
 )
 from hactrl.health.verdicts import Cause, Finding, Judgement, combine, judge, waited
-from hactrl.vocabulary import Verdict
+from hactrl.vocabulary import ProbeKind, Verdict
 
 EAGER_INTERVAL = 0.05
 """Seconds between probes that somebody waits for: a role's services take longer to start, and
@@ -116,9 +116,9 @@ class StallWatch:
 async def probe(target: Target, route: Route, patience: float | None) -> Finding:
     """Probe one route of the target once."""
     match target.kind:
-        case "icmp":
+        case ProbeKind.ICMP:
             found = Finding(await echo(route, target.timeout))
-        case "arp":
+        case ProbeKind.ARP:
             found = Finding(await resolve(route, target.timeout, target.device_mac))
         case kind:
             found = await converse(kind, route, target.port, target.timeout, patience)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hactrl.site.checker import Checker, listed
 from hactrl.site.errors import Path
 from hactrl.site.schema import FileServerPart
+from hactrl.vocabulary import ProbeKind
 
 #: Of a MAC's first octet, on a backbone: the bit that marks a packet on a detour, and what a host's
 #: locator begins with. See `flows.backbone.locators`.
@@ -69,8 +70,8 @@ class FileServerChecks(Checker):
         for name, service in server.services.items():
             here = (*path, "services", name)
             ports.append(((*here, "port"), f"{service.protocol}/{service.port}"))
-            self.probe_fits((*here, "probe", "kind"), service, "icmp")
-            if service.probe.kind == "arp":
+            self.probe_fits((*here, "probe", "kind"), service, ProbeKind.ICMP)
+            if service.probe.kind == ProbeKind.ARP:
                 self.document.add(
                     (*here, "probe", "kind"),
                     "switches answer ARP for a file server, whether it is well or not",

@@ -15,6 +15,7 @@ from hactrl.site.schema import (
     SitePart,
 )
 from hactrl.site.structure import Sound
+from hactrl.vocabulary import ProbeKind
 from topology.model import Address, Attachment
 
 
@@ -106,7 +107,7 @@ class Checker:
     def probe_fits(self, path: Path, service: ProbedPart, kinds: str = "icmp or arp") -> None:
         """The kind of probe goes over the service's protocol."""
         kind = service.probe.kind
-        if kind not in (None, "icmp", "arp") and service.protocol != "tcp":
+        if kind not in (None, ProbeKind.ICMP, ProbeKind.ARP) and service.protocol != "tcp":
             self.document.add(
                 path,
                 f"{kind} probes go over tcp, and this is a {service.protocol} service",

@@ -25,6 +25,7 @@ from hactrl.site.model import (
 from hactrl.site.reach import ANYONE, is_network
 from hactrl.site.schema import FileServerPart, ProbedPart, RolePart, SitePart
 from hactrl.site.structure import validate
+from hactrl.vocabulary import ProbeKind
 from topology.model import (
     Address,
     FileServer,
@@ -224,7 +225,7 @@ def _peers(names: list[str]) -> dict[str, Any]:
 def _probe(service: ProbedPart, timers: Timers) -> ProbeSettings:
     probe = service.probe
     return ProbeSettings(
-        kind=probe.kind or ("tcp" if service.protocol == "tcp" else "icmp"),
+        kind=probe.kind or (ProbeKind.TCP if service.protocol == "tcp" else ProbeKind.ICMP).value,
         interval=probe.interval or timers.probe_interval,
         timeout=probe.timeout or timers.probe_timeout,
         rise=probe.rise or timers.probe_rise,

@@ -29,6 +29,7 @@ from pydantic_core import PydanticCustomError
 
 from hactrl.site.errors import closest
 from hactrl.site.model import Listen, Timers
+from hactrl.vocabulary import ProbeKind
 from topology.model import Address, Attachment, Subnet
 
 #: Units of durations, in seconds.
@@ -38,7 +39,7 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 BANDWIDTHS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 #: What a probe can be; see `hactrl.site.model.ProbeSettings`.
-PROBE_KINDS = ("tcp", "smtp", "submission", "pop3", "imap", "http", "icmp", "arp")
+PROBE_KINDS = tuple(kind.value for kind in ProbeKind)
 
 PROTOCOLS = ("tcp", "udp")
 FAILBACKS = ("manual", "automatic")
