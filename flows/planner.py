@@ -24,7 +24,7 @@ _MANY = 0.25
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """What switches should hold for a while. `routes`: what it is compiled from; None where no
     rule depends on routes that must stay together. `changed`: the switches that differ from the
     step before; None where all may."""
@@ -62,7 +62,9 @@ class Planner:
         assert self._latest is not None, "nothing has been followed yet"
         return self._latest[0]
 
-    def plan(self, graph: LiveGraph, intents: Intents, standing: Routes | None) -> Sequence[Step]:
+    def plan(
+        self, graph: LiveGraph, intents: Intents, standing: Routes | None
+    ) -> Sequence[PlanStep]:
         """The steps from the routes that stand (None: unknown) to those of the live graph, at
         least one. In the first one every switch may change, unless nothing but routes has."""
         routes = self.follow(graph, intents)
@@ -75,13 +77,13 @@ class Planner:
         self._pause()
         rules_of = self._compiler.with_routes
         if standing is None or former is None:
-            return (Step(rules_of(routes), routes),)
-        steps: list[Step] = []
+            return (PlanStep(rules_of(routes), routes),)
+        steps: list[PlanStep] = []
         latest = standing
         planned = rounds(self.trees.graph, standing, routes, self._pause)
         for then in planned or (routes,):
             changed = frozenset(self._differing(latest, then)) if same or steps else None
-            steps.append(Step(rules_of(then), then, changed))
+            steps.append(PlanStep(rules_of(then), then, changed))
             latest = then
         return steps
 

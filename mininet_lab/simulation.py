@@ -14,7 +14,7 @@ from flows.backbone.locators import Locators
 from flows.diff import Change, apply_all
 from flows.intents import Intents, Nearest
 from flows.pipeline import FORWARD
-from flows.planner import Planner, Step
+from flows.planner import Planner, PlanStep
 from flows.rules import Group, Rule, RuleSet, ToGroup
 from flows.walk.packet import Packet, arp_request, mac, udp
 from flows.walk.trace import (
@@ -233,13 +233,13 @@ class Controller:
         self._down = frozenset(down)
         self.begun = self._plan(None)
 
-    def turn(self, link: Link, standing: Routes | None = None) -> Sequence[Step]:
+    def turn(self, link: Link, standing: Routes | None = None) -> Sequence[PlanStep]:
         """The steps that follow when a link has gone, or has come back. `standing`: the routes
         that switches have now, where these are not yet the latest."""
         self._down ^= {link}
         return self._plan(standing or self.planner.routes)
 
-    def _plan(self, standing: Routes | None) -> Sequence[Step]:
+    def _plan(self, standing: Routes | None) -> Sequence[PlanStep]:
         ends = {end for link in self._down for end in (link.a, link.b)}
         graph = replace(self._site.graph, down_ports=frozenset(ends))
         return self.planner.plan(graph, self._site.wishes, standing)

@@ -45,7 +45,7 @@ class Ears:
 
 
 @dataclass(frozen=True)
-class Change:
+class Hearing:
     """`listener` now hears `speaker`; None: nobody, for the whole lifetime."""
 
     listener: Attachment
@@ -72,13 +72,13 @@ def deafen(ears: Ears, gone: Callable[[Attachment], bool]) -> Ears:
 
 def hear(
     ears: Ears, listener: Attachment, speaker: Attachment, now: float
-) -> tuple[Ears, Change | None]:
+) -> tuple[Ears, Hearing | None]:
     """A probe that left `speaker` arrived at `listener`; the change, if that is new."""
     heard = {**ears.heard, listener: (speaker, now)}
     if ears.told.get(listener) == speaker:
         return replace(ears, heard=heard), None
     told = {**ears.told, listener: speaker}
-    return Ears(heard, told), Change(listener, speaker)
+    return Ears(heard, told), Hearing(listener, speaker)
 
 
 def stand_still(ears: Ears, seconds: float, now: float) -> Ears:
@@ -89,7 +89,7 @@ def stand_still(ears: Ears, seconds: float, now: float) -> Ears:
 
 def grow_old(
     ears: Ears, now: float, ports: int, reached: Set[str]
-) -> tuple[Ears, tuple[Change, ...]]:
+) -> tuple[Ears, tuple[Hearing, ...]]:
     """What has not been heard for the lifetime of so many `ports` is silence from now on.
 
     Only between switches that the controller has `reached`: from and to others no probe goes,
@@ -106,7 +106,7 @@ def grow_old(
             heard[listener] = (None, now)
             if listener not in told or told[listener] is not None:
                 told[listener] = None
-                changes.append(Change(listener, None))
+                changes.append(Hearing(listener, None))
     return Ears(heard, told), tuple(changes)
 
 
@@ -153,7 +153,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Cabling:
     links: tuple[LinkView, ...] = ()
     reports: tuple[Report, ...] = ()
 
@@ -168,7 +168,7 @@ class Judgement:
         return tuple(view.link for view in self.links if view.used and not view.declared)
 
 
-def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset()) -> Judgement:
+def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset()) -> Cabling:
     """Compare. `closed` are ports at which hosts are known to be: nothing heard there counts.
 
     A declared link is used as long as no end of it leads elsewhere, seen or not. One that is not
@@ -194,7 +194,7 @@ def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset())
         reports.append(Report(Trouble.UNDECLARED, str(link)))
         if sight is Sight.ONE_WAY:
             reports.append(Report(Trouble.ONE_WAY, str(link)))
-    return Judgement(tuple(views), tuple(reports))
+    return Cabling(tuple(views), tuple(reports))
 
 
 def backbone_links(network: Network) -> tuple[Link, ...]:

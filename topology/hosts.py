@@ -83,7 +83,7 @@ class Refusal(Enum):
     CANNOT_ASK = "cannot_ask"
 
 
-class Verdict(Enum):
+class Recognition(Enum):
     """ASKED: its holder has been asked, or is to be; PENDING: somebody else asks already, or too
     much is claimed from this port."""
 
@@ -97,7 +97,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True)
-class Holding:
+class Claimed:
     """What a claim is on: all of a host, or (`address`) one address of it."""
 
     mac: str
@@ -108,7 +108,7 @@ class Holding:
 class Claim:
     """`holder` as it was when it was asked, at `deadline` less `PATIENCE`."""
 
-    holding: Holding
+    claimed: Claimed
     holder: Host
     sighting: Sighting
     deadline: float
@@ -120,24 +120,24 @@ class Decision:
     now, `former` where it was before it moved, `won` what it got because nobody answered.
     `unmasked` are claims that this sighting, of the holder, has shown to be spoofs."""
 
-    verdict: Verdict
+    recognition: Recognition
     sighting: Sighting
     host: Host | None = None
     refusal: Refusal | None = None
     claim: Claim | None = None
     former: Attachment | None = None
-    won: Holding | None = None
+    won: Claimed | None = None
     unmasked: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
     """`hosts` by MAC, the oldest first. `claims` that wait for an answer. `answered`: until when
-    further claims on a holding are refused. `down_since` of ports with hosts that are down."""
+    further claims on it are refused. `down_since` of ports with hosts that are down."""
 
     hosts: Mapping[str, Host] = field(default_factory=dict)
-    claims: Mapping[Holding, Claim] = field(default_factory=dict)
-    answered: Mapping[Holding, float] = field(default_factory=dict)
+    claims: Mapping[Claimed, Claim] = field(default_factory=dict)
+    answered: Mapping[Claimed, float] = field(default_factory=dict)
     down_since: Mapping[Attachment, float] = field(default_factory=dict)
 
     def with_same_hosts(self, **changes: Any) -> Table:
@@ -187,15 +187,15 @@ def seen(
     """Take in one sighting."""
     refusal = _refusal(sighting, around)
     if refusal is not None:
-        return table, Decision(Verdict.REFUSED, sighting, refusal=refusal)
+        return table, Decision(Recognition.REFUSED, sighting, refusal=refusal)
     table, unmasked = _unmask(table, sighting, now)
     former: Attachment | None = None
-    while (holding := _in_the_way(table, sighting, around)) is not None:
-        holder = table.hosts[holding.mac]
+    while (claimed := _in_the_way(table, sighting, around)) is not None:
+        holder = table.hosts[claimed.mac]
         if around.port_up(holder.attachment):
-            table, decision = _claim(table, holding, sighting, now, around)
+            table, decision = _claim(table, claimed, sighting, now, around)
             return table, replace(decision, unmasked=unmasked, former=former)
-        table, moved_from = _give_up(table, holding, sighting, around)
+        table, moved_from = _give_up(table, claimed, sighting, around)
         former = former or moved_from
     table, decision = _enter(table, sighting, former)
     return table, replace(decision, unmasked=unmasked)
@@ -207,29 +207,29 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
     decisions = []
     for claim in tuple(table.claims.values()):
         up = around.port_up(claim.holder.attachment)
-        if (up and now < claim.deadline) or table.claims.get(claim.holding) is not claim:
+        if (up and now < claim.deadline) or table.claims.get(claim.claimed) is not claim:
             continue
-        claims = {h: c for h, c in table.claims.items() if h != claim.holding}
+        claims = {h: c for h, c in table.claims.items() if h != claim.claimed}
         table = table.with_same_hosts(claims=claims)
-        holder = table.hosts.get(claim.holding.mac)
+        holder = table.hosts.get(claim.claimed.mac)
         former = won = None
         if holder is not None and holder.attachment == claim.holder.attachment:
             if up and not around.reached(holder.attachment.switch):
                 refused = Decision(
-                    Verdict.REFUSED, claim.sighting, refusal=Refusal.CANNOT_ASK, claim=claim
+                    Recognition.REFUSED, claim.sighting, refusal=Refusal.CANNOT_ASK, claim=claim
                 )
                 decisions.append(refused)
                 continue
             if _still_wanted(table, claim, around):
-                table, former = _give_up(table, claim.holding, claim.sighting, around)
-                won = claim.holding
+                table, former = _give_up(table, claim.claimed, claim.sighting, around)
+                won = claim.claimed
         table, decision = seen(table, claim.sighting, now, around)
         if former is not None:
             host = table.hosts[claim.sighting.mac]
-            verdict = decision.verdict
-            if verdict in (Verdict.KNOWN, Verdict.EXTENDED):
-                verdict = Verdict.MOVED
-            decision = replace(decision, verdict=verdict, host=host, former=former)
+            recognition = decision.recognition
+            if recognition in (Recognition.KNOWN, Recognition.EXTENDED):
+                recognition = Recognition.MOVED
+            decision = replace(decision, recognition=recognition, host=host, former=former)
         decisions.append(replace(decision, won=won))
     return table, tuple(decisions)
 
@@ -288,33 +288,33 @@ def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[
     """A holder that is seen at its port has answered all claims on what it shows."""
     unmasked = tuple(
         claim
-        for holding, claim in table.claims.items()
-        if (holding.mac, claim.holder.attachment) == (sighting.mac, sighting.attachment)
-        and holding.address in (None, sighting.address)
+        for claimed, claim in table.claims.items()
+        if (claimed.mac, claim.holder.attachment) == (sighting.mac, sighting.attachment)
+        and claimed.address in (None, sighting.address)
     )
     if not unmasked:
         return table, ()
-    done = {claim.holding for claim in unmasked}
-    answered = {holding: until for holding, until in table.answered.items() if until > now}
+    done = {claim.claimed for claim in unmasked}
+    answered = {claimed: until for claimed, until in table.answered.items() if until > now}
     answered |= dict.fromkeys(done, now + PATIENCE)
     claims = {h: c for h, c in table.claims.items() if h not in done}
     return table.with_same_hosts(claims=claims, answered=answered), unmasked
 
 
-def _in_the_way(table: Table, sighting: Sighting, around: Surroundings) -> Holding | None:
+def _in_the_way(table: Table, sighting: Sighting, around: Surroundings) -> Claimed | None:
     """What somebody must give up before this sighting can be entered."""
     known = table.hosts.get(sighting.mac)
     there = table.at_port.get(sighting.attachment, ())
     if sighting.mac not in there and len(there) >= HOSTS_AT_A_PORT:
-        return Holding(there[0])
+        return Claimed(there[0])
     if known is not None and known.attachment != sighting.attachment:
-        return Holding(known.mac)
+        return Claimed(known.mac)
     owner = _owner(table, sighting, around)
     if owner is not None and owner != sighting.mac:
-        return Holding(owner, sighting.address)
+        return Claimed(owner, sighting.address)
     full = known is not None and len(known.addresses) >= ADDRESSES_OF_A_HOST
     if known is not None and full and owner is None and sighting.address is not None:
-        return Holding(known.mac, known.addresses[0])
+        return Claimed(known.mac, known.addresses[0])
     return None
 
 
@@ -336,33 +336,33 @@ def _beside(host: Host, sighting: Sighting, around: Surroundings) -> bool:
 def _still_wanted(table: Table, claim: Claim, around: Surroundings) -> bool:
     """Meanwhile the claimant's port may have become a trunk, or full."""
     permitted = _refusal(claim.sighting, around) is None
-    return permitted and _in_the_way(table, claim.sighting, around) == claim.holding
+    return permitted and _in_the_way(table, claim.sighting, around) == claim.claimed
 
 
 def _claim(
-    table: Table, holding: Holding, sighting: Sighting, now: float, around: Surroundings
+    table: Table, claimed: Claimed, sighting: Sighting, now: float, around: Surroundings
 ) -> tuple[Table, Decision]:
-    if not around.reached(table.hosts[holding.mac].attachment.switch):
-        return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.CANNOT_ASK)
-    if now < table.answered.get(holding, now):
-        return table, Decision(Verdict.REFUSED, sighting, refusal=Refusal.SPOOF)
+    if not around.reached(table.hosts[claimed.mac].attachment.switch):
+        return table, Decision(Recognition.REFUSED, sighting, refusal=Refusal.CANNOT_ASK)
+    if now < table.answered.get(claimed, now):
+        return table, Decision(Recognition.REFUSED, sighting, refusal=Refusal.SPOOF)
     port = sighting.attachment
-    claimed = sum(claim.sighting.attachment == port for claim in table.claims.values())
-    if holding in table.claims or claimed >= CLAIMS_FROM_A_PORT:
-        return table, Decision(Verdict.PENDING, sighting)
-    claim = Claim(holding, table.hosts[holding.mac], sighting, now + PATIENCE)
-    table = table.with_same_hosts(claims={**table.claims, holding: claim})
-    return table, Decision(Verdict.ASKED, sighting, claim=claim)
+    already = sum(claim.sighting.attachment == port for claim in table.claims.values())
+    if claimed in table.claims or already >= CLAIMS_FROM_A_PORT:
+        return table, Decision(Recognition.PENDING, sighting)
+    claim = Claim(claimed, table.hosts[claimed.mac], sighting, now + PATIENCE)
+    table = table.with_same_hosts(claims={**table.claims, claimed: claim})
+    return table, Decision(Recognition.ASKED, sighting, claim=claim)
 
 
 def _give_up(
-    table: Table, holding: Holding, sighting: Sighting, around: Surroundings
+    table: Table, claimed: Claimed, sighting: Sighting, around: Surroundings
 ) -> tuple[Table, Attachment | None]:
     """Take from its holder what was claimed. A host that has moved keeps its addresses, unless it
     is on another backbone now: then the answer is where it was, and `_enter` is to follow."""
-    host = table.hosts[holding.mac]
-    if holding.address is not None:
-        kept = tuple(a for a in host.addresses if a != holding.address)
+    host = table.hosts[claimed.mac]
+    if claimed.address is not None:
+        kept = tuple(a for a in host.addresses if a != claimed.address)
         hosts = {**table.hosts, host.mac: replace(host, addresses=kept)}
         return replace(table, hosts=hosts), None
     if host.mac == sighting.mac and host.attachment != sighting.attachment:
@@ -383,14 +383,14 @@ def _enter(table: Table, sighting: Sighting, former: Attachment | None) -> tuple
         taken = table.numbers.get(sighting.attachment.switch, frozenset())
         own = () if sighting.address is None else (sighting.address,)
         host = Host(sighting.mac, sighting.attachment, number(sighting.mac, taken), own)
-        verdict = Verdict.LEARNT
+        recognition = Recognition.LEARNT
     elif sighting.address is None or sighting.address in known.addresses:
-        host, verdict = known, Verdict.KNOWN
+        host, recognition = known, Recognition.KNOWN
     else:
         host = replace(known, addresses=(*known.addresses, sighting.address))
-        verdict = Verdict.EXTENDED
+        recognition = Recognition.EXTENDED
     if former is not None:
-        verdict = Verdict.MOVED
+        recognition = Recognition.MOVED
     if host is not known:
         table = replace(table, hosts={**table.hosts, host.mac: host})
-    return table, Decision(verdict, sighting, host, former=former)
+    return table, Decision(recognition, sighting, host, former=former)

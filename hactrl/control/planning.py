@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from flows.compile import BarrierCompiler
-from flows.planner import Planner, Step
+from flows.planner import Planner, PlanStep
 from hactrl.control.rulebook import Plan
 from hactrl.control.wanted import intents
 from hactrl.engine.backbone.reach import network_now
@@ -27,7 +27,7 @@ def plans(network: Network, planner: Planner) -> Iterator[tuple[tuple[str, ...],
     yield tuple(sorted(switches)), partial(backbone_plan, planner)
 
 
-def backbone_plan(planner: Planner, state: State, standing: Routes | None) -> Sequence[Step]:
+def backbone_plan(planner: Planner, state: State, standing: Routes | None) -> Sequence[PlanStep]:
     """How the switches of backbones get from the routes that stand to what the state asks for."""
     site, view = state.site, state.outlook
     graph = LiveGraph.of(network_now(site.network, view), ports_up=view.ports_up)
@@ -36,9 +36,9 @@ def backbone_plan(planner: Planner, state: State, standing: Routes | None) -> Se
 
 def barrier_plan(
     compiler: BarrierCompiler, state: State, _standing: Routes | None
-) -> Sequence[Step]:
+) -> Sequence[PlanStep]:
     """What the switches of barrier segments should hold: a function of the outlook alone (law 2),
     however much of it the compiler remembers."""
     site, view = state.site, state.outlook
     graph = LiveGraph.of(site.network, ports_up=view.ports_up)
-    return (Step(compiler.at(graph, intents(site, view))),)
+    return (PlanStep(compiler.at(graph, intents(site, view))),)

@@ -18,7 +18,7 @@ from dataclasses import replace
 import eventlet
 from eventlet.queue import LightQueue
 
-from flows.planner import Step
+from flows.planner import PlanStep
 from flows.rules import RuleSet
 from hactrl.control.stretch import Stretch
 from hactrl.engine.state import State
@@ -38,7 +38,7 @@ HEAD_START = 0.2
 
 
 #: From the state and the routes that stand (None: unknown) to the steps, at least one.
-Plan = Callable[[State, Routes | None], Sequence[Step]]
+Plan = Callable[[State, Routes | None], Sequence[PlanStep]]
 
 
 class Rulebook:
@@ -141,7 +141,7 @@ class Rulebook:
         self._give(last, state, awaited, provisional=provisional, final=True)
 
     def _give(
-        self, step: Step, state: State, awaited: Set[str], *, provisional: bool, final: bool
+        self, step: PlanStep, state: State, awaited: Set[str], *, provisional: bool, final: bool
     ) -> None:
         """Compile a step, one switch at a time, those first that somebody waits for, and then the
         one that has waited longest. Others run now and then between two switches. Where no routes
@@ -161,7 +161,7 @@ class Rulebook:
             if switches is first:
                 self._await_confirmed(frozenset(first), HEAD_START)
 
-    def _give_one(self, switch: str, step: Step, like: Wanted) -> None:
+    def _give_one(self, switch: str, step: PlanStep, like: Wanted) -> None:
         """Hand a switch what the step has for it, if it has not got it; `like` but for rules."""
         had = self._wanted.get(switch)
         changes = had is None or step.changed is None or switch in step.changed

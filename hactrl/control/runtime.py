@@ -27,7 +27,7 @@ from hactrl.control.planning import plans
 from hactrl.control.present import Present
 from hactrl.control.rulebook import Rulebook
 from hactrl.engine.decide import decide
-from hactrl.engine.effects import EFFECTS, Answer, Effect, Record, Wake
+from hactrl.engine.effects import EFFECTS, AnswerRequest, Effect, Record, Wake
 from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
@@ -78,7 +78,7 @@ class Runtime:
     ) -> None:
         self.clock = clock
         self._present = present
-        own: Outlets = {Wake: self._set_alarm, Answer: self._answer}
+        own: Outlets = {Wake: self._set_alarm, AnswerRequest: self._answer}
         if own.keys() & outlets.keys() or own.keys() | outlets.keys() != set(EFFECTS):
             wrong = (own.keys() | outlets.keys()) ^ set(EFFECTS) or own.keys() & outlets.keys()
             raise ValueError(f"not one outlet each: {sorted(kind.__name__ for kind in wrong)}")
@@ -104,7 +104,7 @@ class Runtime:
         """Queue an event. Safe from every greenlet, never blocks."""
         self._events.put(event)
 
-    def submit(self, request: Requested) -> Answer:
+    def submit(self, request: Requested) -> AnswerRequest:
         """Put an operator's request to the engine and wait for its answer.
 
         Raises:
@@ -114,7 +114,7 @@ class Runtime:
         try:
             self.post(request)
             with eventlet.Timeout(ANSWER_TIMEOUT, TimeoutError()):
-                answer: Answer = answered.wait()
+                answer: AnswerRequest = answered.wait()
         finally:
             del self._answers[request.request]
         return answer
@@ -206,7 +206,7 @@ class Runtime:
 
     def _carry_out(self, effect: Effect) -> None:
         outlet = self._outlets[type(effect)]
-        if isinstance(effect, Record | Wake | Answer):
+        if isinstance(effect, Record | Wake | AnswerRequest):
             outlet(effect)  # a defect of what would tell of it ends the controller
         else:
             with answered_for(effect, self.post):
@@ -217,7 +217,7 @@ class Runtime:
             self._wake.cancel()
         self._wake = eventlet.spawn_after(max(0.0, wake.at - self.clock()), self.post, Tick())
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: AnswerRequest) -> None:
         if answered := self._answers.get(answer.request):
             answered.send(answer)
 

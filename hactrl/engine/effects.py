@@ -186,7 +186,7 @@ def by_reason(obstacles: Iterable[Obstacle]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerRequest:
     """To an operator's request: accepted (with the epoch that the placement will have), or the
     obstacles. `steps` is what would be done, in order."""
 
@@ -225,7 +225,7 @@ Effect = (
     | SendAgain
     | AnnounceHost
     | KeepHosts
-    | Answer
+    | AnswerRequest
     | Record
     | Wake
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hactrl.engine import memory
-from hactrl.engine.effects import Answer, Obstacle, Reason, by_reason
+from hactrl.engine.effects import AnswerRequest, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
 from hactrl.engine.roles import ledger, ownership
 from hactrl.engine.roles.candidates import best, failings, obstacles
@@ -135,12 +135,12 @@ def _hindrances(state: State, role: str, target: str) -> tuple[Obstacle, ...]:
 
 
 def _refuse(turn: Turn, event: Requested, reasons: tuple[Obstacle, ...]) -> None:
-    turn.do(Answer(event.request, False, reasons))
+    turn.do(AnswerRequest(event.request, False, reasons))
     _record(turn, event, EntryKind.REQUEST_REFUSED, by_reason(reasons))
 
 
 def _accept(turn: Turn, event: Requested, steps: tuple[str, ...], epoch: int = 0) -> None:
-    turn.do(Answer(event.request, True, (), steps, epoch))
+    turn.do(AnswerRequest(event.request, True, (), steps, epoch))
     if not event.dry_run:
         _record(turn, event, EntryKind.REQUEST_ACCEPTED, {"epoch": epoch})
 

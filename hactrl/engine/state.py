@@ -12,7 +12,7 @@ from hactrl.engine.effects import Obstacle
 from hactrl.engine.events import AnswerWays, Held, Requested
 from hactrl.site.model import Site
 from hactrl.vocabulary import Outcome, Proof, Verdict
-from topology.discovery import Heard, Judgement
+from topology.discovery import Cabling, Heard
 from topology.hosts import Table
 from topology.model import Attachment, Host, Link
 
@@ -235,7 +235,7 @@ class Sight:
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerCounts:
     """Of a file server: the bytes that were counted since the start, by way, and what each
     switch's hosts got in the last interval that says something; see `engine.answers`."""
 
@@ -333,8 +333,8 @@ class State:
         default_factory=dict, metadata=LEARNT
     )
     heard: Heard = field(default_factory=dict, metadata=LEARNT)
-    cabling: Judgement = field(default_factory=Judgement, metadata=DERIVED)
-    answers: Mapping[str, Answers] = field(default_factory=dict, metadata=LEARNT)
+    cabling: Cabling = field(default_factory=Cabling, metadata=DERIVED)
+    answers: Mapping[str, AnswerCounts] = field(default_factory=dict, metadata=LEARNT)
     # Whoever asked gets no answer, and asks again.
     pending: tuple[Pending, ...] = field(default_factory=tuple, metadata=LEARNT)
     kept: tuple[Any, ...] = field(default_factory=tuple, metadata=DERIVED)

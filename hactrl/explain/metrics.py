@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from hactrl.engine import readiness, sight
 from hactrl.engine.effects import Record
 from hactrl.engine.roles.candidates import connected
-from hactrl.engine.state import Answers, State, SwitchState
+from hactrl.engine.state import AnswerCounts, State, SwitchState
 from hactrl.vocabulary import EntryKind, Verdict
 
 #: Seconds; a takeover in the lab takes a few tenths, a slow one tens.
@@ -264,7 +264,7 @@ def _answers(state: State) -> Iterator[Metric]:
         labels=["server", "way"],
     )
     for name in state.site.network.file_servers:
-        counted = state.answers.get(name, Answers())
+        counted = state.answers.get(name, AnswerCounts())
         family.add_metric([name, "short"], counted.short)
         family.add_metric([name, "roundabout"], counted.roundabout)
     yield family

@@ -65,13 +65,13 @@ ERRORS = {
 }
 
 
-class Answer(Enum):
+class Reply(Enum):
     GOOD = "good"
     TEMPORARY = "temporary"
     BAD = "bad"
 
 
-Judge = Callable[[bytes], Answer | None]
+Judge = Callable[[bytes], Reply | None]
 """What a line means; None if the answer goes on after it."""
 
 
@@ -90,65 +90,65 @@ class AbandonedError(Exception):
 def smtp_line(expected: int) -> Judge:
     """RFC 5321 section 4.2: three digits, and a hyphen if more lines follow."""
 
-    def judge(line: bytes) -> Answer | None:
+    def judge(line: bytes) -> Reply | None:
         match = re.fullmatch(rb"(\d{3})(?:([ -]).*)?", line)
         if not match:
-            return Answer.BAD
+            return Reply.BAD
         if match[2] == b"-":
             return None
         code = int(match[1])
         if code == expected:
-            return Answer.GOOD
-        return Answer.TEMPORARY if code // 100 == 4 else Answer.BAD
+            return Reply.GOOD
+        return Reply.TEMPORARY if code // 100 == 4 else Reply.BAD
 
     return judge
 
 
-def pop3_line(line: bytes) -> Answer:
+def pop3_line(line: bytes) -> Reply:
     """RFC 1939 section 3, with the response codes of RFC 2449 and RFC 3206."""
     if re.match(rb"\+OK(\s|$)", line):
-        return Answer.GOOD
+        return Reply.GOOD
     codes = rb"\[(SYS/TEMP|IN-USE|LOGIN-DELAY)\]"
     if re.match(rb"-ERR (%b|(?!\[).*(%b))" % (codes, AGAIN), line, re.IGNORECASE):
-        return Answer.TEMPORARY
-    return Answer.BAD
+        return Reply.TEMPORARY
+    return Reply.BAD
 
 
 IMAP_BYE = rb"\* BYE (\[UNAVAILABLE\]|(?!\[).*(%b))" % AGAIN
 
 
-def imap_greeting(line: bytes) -> Answer:
+def imap_greeting(line: bytes) -> Reply:
     """RFC 9051 section 7.1: OK and PREAUTH greet, BYE sends away."""
     if re.match(rb"\* (OK|PREAUTH)(\s|$)", line, re.IGNORECASE):
-        return Answer.GOOD
+        return Reply.GOOD
     if re.match(IMAP_BYE, line, re.IGNORECASE):
-        return Answer.TEMPORARY
-    return Answer.BAD
+        return Reply.TEMPORARY
+    return Reply.BAD
 
 
 def imap_line(tag: bytes) -> Judge:
     """RFC 9051 section 7: untagged lines, and then the one with the command's tag."""
 
-    def judge(line: bytes) -> Answer | None:
+    def judge(line: bytes) -> Reply | None:
         if re.match(rb"%b|%b NO \[UNAVAILABLE\]" % (IMAP_BYE, tag), line, re.IGNORECASE):
-            return Answer.TEMPORARY
+            return Reply.TEMPORARY
         if line.startswith(b"* "):
             return None
         good = re.match(rb"%b OK(\s|$)" % tag, line, re.IGNORECASE)
-        return Answer.GOOD if good else Answer.BAD
+        return Reply.GOOD if good else Reply.BAD
 
     return judge
 
 
-def http_line(line: bytes) -> Answer:
+def http_line(line: bytes) -> Reply:
     """RFC 9112 section 4. A client's error (4xx) is an answer of a server that works."""
     match = re.match(rb"HTTP/1\.[01] (\d{3})(\s|$)", line)
     if not match:
-        return Answer.BAD
+        return Reply.BAD
     status = int(match[1])
     if status == 503:
-        return Answer.TEMPORARY
-    return Answer.GOOD if 100 <= status < 500 else Answer.BAD
+        return Reply.TEMPORARY
+    return Reply.GOOD if 100 <= status < 500 else Reply.BAD
 
 
 def nothing(_route: Route) -> bytes:
@@ -305,11 +305,11 @@ async def answer(reader: asyncio.StreamReader, exchange: Exchange, bad: Cause) -
         if not line.endswith(b"\n"):
             return Finding(Cause.CLOSED)
         match exchange.judge(line.rstrip(b"\r\n")):
-            case Answer.GOOD:
+            case Reply.GOOD:
                 return Finding(Cause.NONE)
-            case Answer.TEMPORARY:
+            case Reply.TEMPORARY:
                 return Finding(Cause.TEMPORARY, said=readable(line))
-            case Answer.BAD:
+            case Reply.BAD:
                 return Finding(bad, said=readable(line))
     return Finding(bad, said=readable(line))
 

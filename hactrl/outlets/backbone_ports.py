@@ -25,7 +25,7 @@ from hactrl.engine.state import State
 from hactrl.switches.session import Wanted
 from topology import discovery
 from topology.backbones import backbone_switches
-from topology.discovery import Change, Ears
+from topology.discovery import Ears, Hearing
 from topology.hosts import ASKER_MAC, Sighting
 from topology.model import Attachment, Host
 
@@ -106,7 +106,7 @@ class Backbone:
         """Whatever was heard there may be plugged in elsewhere when it comes up."""
         self._ears = discovery.deafen(self._ears, lambda gone: gone == port)
 
-    def _tell(self, changes: tuple[Change, ...]) -> None:
+    def _tell(self, changes: tuple[Hearing, ...]) -> None:
         for change in changes:
             self.post(LinkHeard(change.listener, change.speaker))
 

@@ -45,7 +45,7 @@ class Ways(Protocol):
 
 
 @dataclass
-class Answers:
+class AnswerCounter:
     """`current` gives the engine's state; `post` takes events and never blocks."""
 
     switches: Switches

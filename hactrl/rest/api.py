@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webob import Request, Response
 
 from flows.rules import RuleSet
-from hactrl.engine.effects import Answer, Reason
+from hactrl.engine.effects import AnswerRequest, Reason
 from hactrl.engine.events import Noticed, Requested, RequestKind
 from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
@@ -109,7 +109,7 @@ class Api:
         self,
         *,
         snapshot: Callable[[], tuple[State, float]],
-        submit: Callable[[Requested], Answer],
+        submit: Callable[[Requested], AnswerRequest],
         history: History,
         tables: Callable[[], Mapping[str, RuleSet]],
         token: str,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hactrl.engine.backbone import answers, nearest
-from hactrl.engine.state import Answers, State
+from hactrl.engine.state import AnswerCounts, State
 from topology.model import FileServer, Interface
 
 Json = dict[str, Any]
@@ -39,7 +39,7 @@ def _answers(state: State, server: str) -> Json:
                 "share": round(answers.share(way), 3),
                 "interfaces": list(way.interfaces),
             }
-            for way in answers.detours(state.answers.get(server, Answers()))
+            for way in answers.detours(state.answers.get(server, AnswerCounts()))
         ],
     }
 

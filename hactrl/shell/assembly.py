@@ -46,7 +46,7 @@ from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.outlets.agents import AgentServer, read_tokens
 from hactrl.outlets.backbone_ports import Backbone
 from hactrl.outlets.power import PowerFencer
-from hactrl.outlets.reply_counts import Answers
+from hactrl.outlets.reply_counts import AnswerCounter
 from hactrl.rest import Api
 from hactrl.rest.hosts import own_names
 from hactrl.site.model import Site
@@ -103,7 +103,7 @@ class Assembly:
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
         self.backbone = Backbone(board, present.get, events.put, clock)
-        self.answers = Answers(board, present.get, planner, events.put)
+        self.answers = AnswerCounter(board, present.get, planner, events.put)
         outlets: Outlets = {
             AskAgent: self._agents.ask,
             FencePower: self._power.fence,

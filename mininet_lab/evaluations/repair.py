@@ -36,7 +36,7 @@ from flows.diff import (
     ModifyMeter,
     diff,
 )
-from flows.planner import Step
+from flows.planner import PlanStep
 from flows.walk.trace import Delivered, Dropped, Ending, Looped, Trace
 from mininet_lab.graphs import Graph, random_graph
 from mininet_lab.report import Story
@@ -144,7 +144,7 @@ class Watcher:
 
     # What is done.
 
-    def _follow(self, sequence: Sequence[Step]) -> None:
+    def _follow(self, sequence: Sequence[PlanStep]) -> None:
         """Round by round, all switches in random order within each."""
         old = self._standing
         base, sent, switches, turns = self.world, Counter[str](), 0, 0

@@ -32,7 +32,7 @@ from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
 from hactrl.control.stretch import Stretch
 from hactrl.engine.decide import initial
-from hactrl.engine.effects import EFFECTS, Answer, Remember, StorePlacement, Wake
+from hactrl.engine.effects import EFFECTS, AnswerRequest, Remember, StorePlacement, Wake
 from hactrl.engine.events import (
     AgentConnected,
     EpochStored,
@@ -213,7 +213,7 @@ class Bench:
             """Nobody is there to do it."""
 
         own: Outlets = {StorePlacement: self._stored, Remember: self._remembered}
-        kinds = (kind for kind in EFFECTS if kind not in (Wake, Answer))
+        kinds = (kind for kind in EFFECTS if kind not in (Wake, AnswerRequest))
         return {**dict.fromkeys(kinds, ignore), **own}
 
     def _stored(self, effect: StorePlacement) -> None:

@@ -12,7 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry
 
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import Answer, Record, Remember
+from hactrl.engine.effects import AnswerRequest, Record, Remember
 from hactrl.engine.events import (
     AgentConnected,
     Event,
@@ -61,13 +61,13 @@ class Controller:
             registry=CollectorRegistry(),
         )
 
-    def tell(self, *events: Event) -> list[Answer]:
+    def tell(self, *events: Event) -> list[AnswerRequest]:
         answers = []
         todo = list(events)
         while todo:
             self.state, effects = decide(self.state, todo.pop(0), self.now)
             for effect in effects:
-                if isinstance(effect, Answer):
+                if isinstance(effect, AnswerRequest):
                     answers.append(effect)
                 elif isinstance(effect, Remember):
                     todo.append(Remembered(effect.operation, Outcome.DONE))
@@ -78,7 +78,7 @@ class Controller:
                     self.journal.append(Entry(number, 1e9, effect.kind, effect.role, details))
         return answers
 
-    def submit(self, request: Requested) -> Answer:
+    def submit(self, request: Requested) -> AnswerRequest:
         if self.silent:
             raise TimeoutError
         return self.tell(request)[0]

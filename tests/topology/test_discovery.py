@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.discovery import (
-    Change,
+    Cabling,
     Ears,
-    Judgement,
+    Hearing,
     Report,
     Sight,
     Trouble,
@@ -39,7 +39,7 @@ def both(*pairs: tuple[Attachment, Attachment]) -> dict[Attachment, Attachment |
     return {listener: speaker for a, b in pairs for listener, speaker in ((a, b), (b, a))}
 
 
-def sights(judgement: Judgement) -> dict[str, tuple[Sight, bool]]:
+def sights(judgement: Cabling) -> dict[str, tuple[Sight, bool]]:
     return {str(v.link): (v.sight, v.used) for v in judgement.links}
 
 
@@ -113,26 +113,26 @@ def test_a_link_that_is_seen_one_way_is_never_discovered() -> None:
 
 def test_what_is_heard_at_a_port_of_hosts_counts_for_nothing() -> None:
     found = judge(network(discover=True), both((A2, C2)), closed={C2})
-    assert found == Judgement()
+    assert found == Cabling()
 
 
 def test_only_changes_are_told() -> None:
     ears, first = hear(Ears(), B3, A1, 0.0)
     ears, second = hear(ears, B3, A1, 1.0)
     _, third = hear(ears, B3, C1, 2.0)
-    assert (first, second, third) == (Change(B3, A1), None, Change(B3, C1))
+    assert (first, second, third) == (Hearing(B3, A1), None, Hearing(B3, C1))
 
 
 def test_a_link_ages_out_after_three_missed_rounds_and_not_before() -> None:
     ears, _ = hear(Ears(), B3, A1, 0.0)
     assert grow_old(ears, 3 * round_time(2), 2, ALL)[1] == ()
-    assert grow_old(ears, lifetime(2) + 0.01, 2, ALL)[1] == (Change(B3, None),)
+    assert grow_old(ears, lifetime(2) + 0.01, 2, ALL)[1] == (Hearing(B3, None),)
 
 
 def test_a_port_that_never_hears_anything_is_told_once() -> None:
     ears = listen(Ears(), [B3], 0.0)
     ears, changes = grow_old(ears, lifetime(1) + 0.01, 1, ALL)
-    assert changes == (Change(B3, None),)
+    assert changes == (Hearing(B3, None),)
     assert grow_old(ears, 100.0, 1, ALL)[1] == ()
 
 
@@ -148,7 +148,7 @@ def test_a_port_that_went_down_is_forgotten_at_both_ends_and_heard_anew() -> Non
     ears, _ = hear(ears, A1, B3, 0.0)
     ears = deafen(ears, lambda port: port == A1)
     assert ears == Ears()
-    assert hear(ears, B3, A1, 1.0)[1] == Change(B3, A1)
+    assert hear(ears, B3, A1, 1.0)[1] == Hearing(B3, A1)
 
 
 @given(st.integers(1, 5000))

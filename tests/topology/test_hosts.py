@@ -16,11 +16,11 @@ from topology.hosts import (
     PATIENCE,
     REMEMBERED,
     Decision,
+    Recognition,
     Refusal,
     Sighting,
     Surroundings,
     Table,
-    Verdict,
     expire,
     forget,
     number,
@@ -67,7 +67,7 @@ def knowing(*hosts: tuple[str, Attachment, str | None]) -> Table:
 
 def test_a_host_is_learnt_with_its_address_where_it_is_first_seen() -> None:
     table, decision = see(Table(), ANN, P1, "10.0.1.1")
-    assert decision.verdict is Verdict.LEARNT
+    assert decision.recognition is Recognition.LEARNT
     assert (table.hosts[ANN].attachment, table.hosts[ANN].addresses) == (
         P1,
         (ip_address("10.0.1.1"),),
@@ -77,9 +77,9 @@ def test_a_host_is_learnt_with_its_address_where_it_is_first_seen() -> None:
 def test_a_further_address_is_added_and_what_is_known_changes_nothing() -> None:
     table = knowing((ANN, P1, "10.0.1.1"))
     table, decision = see(table, ANN, P1, "fe80::1")
-    assert decision.verdict is Verdict.EXTENDED
+    assert decision.recognition is Recognition.EXTENDED
     again, decision = see(table, ANN, P1, "fe80::1")
-    assert (again, decision.verdict) == (table, Verdict.KNOWN)
+    assert (again, decision.recognition) == (table, Recognition.KNOWN)
 
 
 def refused(mac: str, port: Attachment, address: str | None) -> Refusal | None:
@@ -102,25 +102,25 @@ def test_what_cannot_be_a_host_is_refused() -> None:
 def test_a_host_whose_old_port_is_down_moves_at_once_with_its_addresses() -> None:
     table = knowing((ANN, P1, "10.0.1.1"))
     table, decision = see(table, ANN, P3, None, 1.0, around(frozenset({P1})))
-    assert (decision.verdict, decision.former) == (Verdict.MOVED, P1)
+    assert (decision.recognition, decision.former) == (Recognition.MOVED, P1)
     assert table.hosts[ANN].attachment == P3
     assert table.hosts[ANN].addresses == (ip_address("10.0.1.1"),)
 
 
 def test_a_host_that_does_not_answer_at_its_old_port_moves_when_its_time_is_over() -> None:
     table, decision = see(knowing((ANN, P1, "10.0.1.1")), ANN, P3, "10.0.1.1", 1.0)
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
     assert table.hosts[ANN].attachment == P1
     assert expire(table, 1.0 + PATIENCE / 2, around())[1] == ()
     table, (moved,) = expire(table, 1.0 + PATIENCE, around())
-    assert (moved.verdict, moved.former) == (Verdict.MOVED, P1)
+    assert (moved.recognition, moved.former) == (Recognition.MOVED, P1)
     assert table.hosts[ANN].attachment == P3
 
 
 def test_a_host_that_was_asked_moves_at_once_when_its_old_port_goes_down() -> None:
     table, _ = see(knowing((ANN, P1, "10.0.1.1")), ANN, P3, "10.0.1.1", 1.0)
     table, (moved,) = expire(table, 1.0, around(frozenset({P1})))
-    assert (moved.verdict, moved.former) == (Verdict.MOVED, P1)
+    assert (moved.recognition, moved.former) == (Recognition.MOVED, P1)
     assert table.hosts[ANN].attachment == P3
 
 
@@ -129,20 +129,20 @@ def test_whoever_claims_what_an_answering_host_holds_is_unmasked_and_refused() -
     table, answer = see(table, ANN, P1, "10.0.1.1", 1.1)
     assert [claim.sighting.mac for claim in answer.unmasked] == [EVE]
     table, again = see(table, EVE, P2, "10.0.1.1", 1.2)
-    assert (again.verdict, again.refusal) == (Verdict.REFUSED, Refusal.SPOOF)
+    assert (again.recognition, again.refusal) == (Recognition.REFUSED, Refusal.SPOOF)
     assert expire(table, 9.0, around())[1] == ()
     assert EVE not in table.hosts
 
 
 def test_a_host_is_asked_once_however_many_claims_come() -> None:
     table, _ = see(knowing((ANN, P1, "10.0.1.1")), EVE, P2, "10.0.1.1", 1.0)
-    assert see(table, BOB, P3, "10.0.1.1", 1.1)[1].verdict is Verdict.PENDING
+    assert see(table, BOB, P3, "10.0.1.1", 1.1)[1].recognition is Recognition.PENDING
 
 
 def test_an_address_that_nobody_answers_for_goes_to_who_shows_it_and_the_host_stays() -> None:
     table, _ = see(knowing((ANN, P1, "10.0.1.1")), BOB, P2, "10.0.1.1", 1.0)
     table, (granted,) = expire(table, 2.0, around())
-    assert granted.verdict is Verdict.LEARNT
+    assert granted.recognition is Recognition.LEARNT
     assert table.owners == {ip_address("10.0.1.1"): (BOB,)}
     assert ANN in table.hosts
 
@@ -161,7 +161,7 @@ def test_silence_behind_a_switch_out_of_reach_grants_nothing() -> None:
 def test_a_move_does_not_take_the_address_of_a_third() -> None:
     table = knowing((ANN, P1, "10.0.1.1"), (BOB, P3, "10.0.1.2"))
     table, decision = see(table, ANN, P2, "10.0.1.2", 1.0, around(frozenset({P1})))
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
     assert table.hosts[ANN].attachment == P2
     assert table.owners[ip_address("10.0.1.2")] == (BOB,)
 
@@ -171,7 +171,7 @@ def test_on_a_full_port_the_oldest_host_is_asked_before_another_gets_its_place()
     table = knowing(*((mac, P1, None) for mac in macs))
     table, decision = see(table, ANN, P1, None, 1.0)
     assert decision.claim is not None
-    assert decision.claim.holding.mac == macs[0]
+    assert decision.claim.claimed.mac == macs[0]
     table, _ = expire(table, 2.0, around())
     assert macs[0] not in table.hosts
     assert ANN in table.hosts
@@ -182,7 +182,7 @@ def test_of_too_many_addresses_the_oldest_is_asked_for() -> None:
     table = knowing(*((ANN, P1, f"10.0.2.{n}") for n in range(ADDRESSES_OF_A_HOST)))
     table, decision = see(table, ANN, P1, "10.0.3.1", 1.0)
     assert decision.claim is not None
-    assert decision.claim.holding.address == ip_address("10.0.2.0")
+    assert decision.claim.claimed.address == ip_address("10.0.2.0")
     table, _ = expire(table, 2.0, around())
     assert len(table.hosts[ANN].addresses) == ADDRESSES_OF_A_HOST
     assert ip_address("10.0.3.1") in table.hosts[ANN].addresses
@@ -241,7 +241,7 @@ def test_nobody_takes_anything_from_a_host_that_answers(
         now += pause
         table, granted = expire(table, now, around())
         table, decision = see(table, mac, port, address, now)
-        asked = [d.claim.holding.mac for d in (*granted, decision) if d.claim]
+        asked = [d.claim.claimed.mac for d in (*granted, decision) if d.claim]
         if ANN in asked:
             now += PATIENCE / 2
             table, _ = see(table, ANN, P1, "10.0.1.1", now)
@@ -272,7 +272,7 @@ def test_no_port_gets_more_hosts_by_moves_than_by_new_ones() -> None:
     table = knowing(*((mac, P1, None) for mac in macs), *((mac, P2, None) for mac in there))
     for mac in macs[:2]:
         table, decision = see(table, mac, P2, None, 1.0)
-        assert decision.verdict is Verdict.ASKED
+        assert decision.recognition is Recognition.ASKED
     for second in range(3):
         table, _ = expire(table, 1.0 + (second + 1) * PATIENCE, around())
         assert len(table.at_port[P2]) <= HOSTS_AT_A_PORT
@@ -284,18 +284,18 @@ def test_from_one_port_little_is_claimed_at_a_time() -> None:
     table = knowing(*((mac, P1, None) for mac in macs), (ANN, P3, None))
     for mac in macs:
         table, decision = see(table, mac, P2, None, 1.0)
-    assert decision.verdict is Verdict.PENDING
+    assert decision.recognition is Recognition.PENDING
     assert len(table.claims) == CLAIMS_FROM_A_PORT
     _, decision = see(table, ANN, P1, None, 1.0)
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
     table, _ = expire(table, 1.0 + PATIENCE, around())
     _, decision = see(table, macs[-1], P2, None, 2.5)
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
 
 
 def test_what_is_asked_for_at_a_port_that_becomes_a_trunk_stays_with_its_holder() -> None:
     table, decision = see(knowing((ANN, P1, "10.0.1.1")), EVE, P2, "10.0.1.1", 1.0)
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
     closed = replace(around(), closed=frozenset({P2}))
     table, (decision,) = expire(table, 1.0 + PATIENCE, closed)
     assert decision.refusal is Refusal.NOT_AN_EDGE
@@ -307,7 +307,7 @@ def test_what_follows_from_the_hosts_is_not_made_anew_for_a_claim() -> None:
     before = knowing((ANN, P1, "10.0.1.1"), (BOB, P3, "10.0.1.2"))
     derived = before.in_order, before.owners, before.at_port, before.numbers
     claimed, decision = see(before, EVE, P2, "10.0.1.1", 1.0)
-    assert decision.verdict is Verdict.ASKED
+    assert decision.recognition is Recognition.ASKED
     answered, _ = see(claimed, ANN, P1, "10.0.1.1", 1.5)
     for table in (claimed, answered):
         found = table.in_order, table.owners, table.at_port, table.numbers
@@ -321,11 +321,11 @@ def test_each_backbone_has_link_local_addresses_of_its_own() -> None:
     table = Table()
     for mac, port in ((ANN, P1), (BOB, P3)):
         table, decision = see(table, mac, port, "fe80::1", 0.0, place)
-        assert decision.verdict is Verdict.LEARNT
+        assert decision.recognition is Recognition.LEARNT
     _, decision = see(table, EVE, P3, "fe80::1", 1.0, place)
     assert decision.claim is not None
-    assert decision.claim.holding.mac == BOB
+    assert decision.claim.claimed.mac == BOB
     down = replace(place, port_up=lambda port: port != P1)
     table, decision = see(table, ANN, P3, None, 2.0, down)
-    assert decision.verdict is Verdict.MOVED
+    assert decision.recognition is Recognition.MOVED
     assert table.owners == {ip_address("fe80::1"): (BOB,)}  # each rule of a switch is one host's

@@ -42,7 +42,7 @@ class Repairer(Enum):
 
 
 @dataclass(frozen=True)
-class Change:
+class WayChange:
     """Of the way from a switch to a file server; `after` is None where there is none left.
     `means`: by what switches help themselves, also where not all packets are helped by it."""
 
@@ -73,7 +73,7 @@ def failure(network: Network, text: str) -> Failure:
     raise UnknownFailureError(f"{text!r} is no failure: {FORMS} is expected", text)
 
 
-def changes(before: Ways, after: Ways, failed: Failure) -> Iterator[Change]:
+def changes(before: Ways, after: Ways, failed: Failure) -> Iterator[WayChange]:
     """Every way that the failure changes: what it costs, where it ends, or how many equally short
     ones there are. `after` are the ways once the controller has done what it can."""
     for server in before.graph.network.file_servers.values():
@@ -88,7 +88,7 @@ def changes(before: Ways, after: Ways, failed: Failure) -> Iterator[Change]:
             else:
                 repairer = Repairer.SWITCHES if found.arrives else Repairer.CONTROLLER
             means = tuple(one for one in Means if one in found.means)
-            yield Change(server.name, switch.name, was, then, repairer, means)
+            yield WayChange(server.name, switch.name, was, then, repairer, means)
 
 
 def _same(one: Way, other: Way) -> bool:

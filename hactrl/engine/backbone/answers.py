@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 
 from hactrl.engine.events import AnswersCounted, AnswerWays
-from hactrl.engine.state import Answers, State
+from hactrl.engine.state import AnswerCounts, State
 from hactrl.engine.turn import Turn, with_item
 from hactrl.vocabulary import EntryKind
 
@@ -33,9 +33,9 @@ class Manner(Enum):
 
 def counted(turn: Turn, event: AnswersCounted) -> None:
     """Take in one interval; the journal is told when a server's manner changes."""
-    before = turn.state.answers.get(event.server, Answers())
+    before = turn.state.answers.get(event.server, AnswerCounts())
     judged = {way.switch: way for way in event.ways if _manner(way) is not Manner.UNKNOWN}
-    after = Answers(
+    after = AnswerCounts(
         before.short + sum(way.short for way in event.ways),
         before.roundabout + sum(way.roundabout for way in event.ways),
         {**before.latest, **judged},
@@ -57,17 +57,17 @@ def counted(turn: Turn, event: AnswersCounted) -> None:
 
 def manner(state: State, server: str) -> Manner:
     """How a server's answers go: not the short way if any switch gets them otherwise."""
-    return _of(state.answers.get(server, Answers()))
+    return _of(state.answers.get(server, AnswerCounts()))
 
 
 def roundabout_share(state: State, server: str) -> float | None:
     """The part of a server's answers that takes a roundabout way; None while nothing is known."""
-    latest = state.answers.get(server, Answers()).latest.values()
+    latest = state.answers.get(server, AnswerCounts()).latest.values()
     total = sum(way.short + way.roundabout for way in latest)
     return sum(way.roundabout for way in latest) / total if total else None
 
 
-def detours(answers: Answers) -> list[AnswerWays]:
+def detours(answers: AnswerCounts) -> list[AnswerWays]:
     """The switches whose hosts get answers by a roundabout way, the worst first."""
     found = (way for way in answers.latest.values() if _manner(way) is Manner.ROUNDABOUT)
     return sorted(found, key=lambda way: (-way.roundabout, way.switch))
@@ -78,7 +78,7 @@ def share(way: AnswerWays) -> float:
     return way.roundabout / (way.short + way.roundabout)
 
 
-def _of(answers: Answers) -> Manner:
+def _of(answers: AnswerCounts) -> Manner:
     if detours(answers):
         return Manner.ROUNDABOUT
     return Manner.SHORT if answers.latest else Manner.UNKNOWN

@@ -18,7 +18,7 @@ from hactrl.engine.turn import Turn, with_item
 from hactrl.vocabulary import EntryKind
 from topology import discovery, hosts
 from topology.discovery import Trouble
-from topology.hosts import Decision, Surroundings, Table, Verdict
+from topology.hosts import Decision, Recognition, Surroundings, Table
 from topology.model import Address, Attachment, Host, Subnet
 
 #: Seconds between two journal entries about the same refusal at the same port.
@@ -32,7 +32,7 @@ OF_TROUBLE = {
     Trouble.MISCABLED: EntryKind.LINK_MISCABLED,
 }
 
-_GOES_ON = frozenset({Verdict.LEARNT, Verdict.EXTENDED, Verdict.MOVED})
+_GOES_ON = frozenset({Recognition.LEARNT, Recognition.EXTENDED, Recognition.MOVED})
 
 
 def host_sighted(turn: Turn, event: HostSighted) -> None:
@@ -46,8 +46,8 @@ def host_sighted(turn: Turn, event: HostSighted) -> None:
     _note(turn, decision)
     port = event.sighting.attachment
     behind = turn.state.installed_on(port.switch) < turn.state.version
-    waits = behind and decision.verdict is Verdict.KNOWN
-    if event.packet and (decision.verdict in _GOES_ON or waits):
+    waits = behind and decision.recognition is Recognition.KNOWN
+    if event.packet and (decision.recognition in _GOES_ON or waits):
         turn.do(SendAgain(port, event.packet))
 
 
@@ -164,12 +164,12 @@ def surroundings(state: State) -> Surroundings:
 
 def _note(turn: Turn, decision: Decision) -> None:
     for claim in decision.unmasked:
-        refused = Decision(Verdict.REFUSED, claim.sighting, refusal=hosts.Refusal.SPOOF)
+        refused = Decision(Recognition.REFUSED, claim.sighting, refusal=hosts.Refusal.SPOOF)
         _refused(turn, refused)
     host = decision.host
-    if decision.claim is not None and decision.verdict is Verdict.ASKED:
-        turn.do(AskHost(decision.claim.holder, decision.claim.holding.address))
-    if decision.verdict is Verdict.REFUSED:
+    if decision.claim is not None and decision.recognition is Recognition.ASKED:
+        turn.do(AskHost(decision.claim.holder, decision.claim.claimed.address))
+    if decision.recognition is Recognition.REFUSED:
         _refused(turn, decision)
     elif decision.former is not None and host is not None:
         turn.record(
@@ -179,9 +179,9 @@ def _note(turn: Turn, decision: Decision) -> None:
             former=str(decision.former),
         )
         turn.do(AnnounceHost(host))
-    elif decision.verdict is Verdict.LEARNT and host is not None:
+    elif decision.recognition is Recognition.LEARNT and host is not None:
         turn.record(EntryKind.HOST_LEARNT, host=host.mac, port=str(host.attachment))
-    if decision.verdict is Verdict.LEARNT or decision.former is not None:
+    if decision.recognition is Recognition.LEARNT or decision.former is not None:
         judge(turn)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hactrl.engine.state import Outlook, State
-from topology.discovery import Judgement
+from topology.discovery import Cabling
 from topology.model import Network
 
 
-def network_now(network: Network, found: Judgement | Outlook) -> Network:
+def network_now(network: Network, found: Cabling | Outlook) -> Network:
     """The network with the links that may be used: without those that lead elsewhere, and with
     those that were discovered."""
     misled, discovered = found.misled, found.discovered

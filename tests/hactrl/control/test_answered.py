@@ -19,7 +19,7 @@ from hactrl.control.runtime import Outlets, Runtime
 from hactrl.engine.decide import initial
 from hactrl.engine.effects import (
     EFFECTS,
-    Answer,
+    AnswerRequest,
     AskAgent,
     FencePower,
     GrantLease,
@@ -39,7 +39,7 @@ from hactrl.switches.board import Switchboard
 from hactrl.vocabulary import Outcome
 
 #: What the runtime carries out itself, or has no way to tell of.
-OWN = (Answer, Record, Wake)
+OWN = (AnswerRequest, Record, Wake)
 CARRIED_OUT = [kind for kind in EFFECTS if kind not in OWN]
 ASKED = [
     kind

@@ -30,7 +30,7 @@ from hactrl.control.stretch import LONGEST, Stretch
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
     EFFECTS,
-    Answer,
+    AnswerRequest,
     AskAgent,
     Effect,
     FencePower,
@@ -92,7 +92,7 @@ class Controller:
         outlets: Outlets = {
             kind: partial(self._note, kind.__name__)
             for kind in EFFECTS
-            if kind not in (Wake, Answer)
+            if kind not in (Wake, AnswerRequest)
         }
         self.planner = Planner(Stretch().pause)
         self.runtime = Runtime(
@@ -289,7 +289,7 @@ def test_a_request_that_is_not_answered_in_time_raises_and_a_late_answer_harms_n
     monkeypatch.setattr(shell, "ANSWER_TIMEOUT", 0.01)
     with pytest.raises(TimeoutError):
         controller.runtime.submit(Requested("late", RequestKind.FAILOVER, MAIL, None, "to see"))
-    scripted += [Answer("late", True), FencePower(1, "alpha")]
+    scripted += [AnswerRequest("late", True), FencePower(1, "alpha")]
     controller.tell(Tick())
     assert controller.carried_out == [("FencePower", FencePower(1, "alpha"))]
 

@@ -11,7 +11,7 @@ from simulation import MAIL, RELAY, make_site
 from hactrl.control.wanted import intents
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
-    Answer,
+    AnswerRequest,
     AskAgent,
     Effect,
     FencePower,
@@ -125,11 +125,11 @@ class Engine:
 
     def request(
         self, kind: RequestKind, role: str, target: str | None, dry: bool = False
-    ) -> Answer:
+    ) -> AnswerRequest:
         self.tell(Requested("r1", kind, role, target, "because", dry))
-        if not self.all(Answer):
+        if not self.all(AnswerRequest):
             self.written()
-        return self.last(Answer)
+        return self.last(AnswerRequest)
 
     def written(self, outcome: Outcome = Outcome.DONE) -> Engine:
         """What the engine wants remembered is on disk, or could not be put there."""

@@ -13,7 +13,7 @@ from test_engine_decide import UP, Engine
 
 from hactrl.control.wanted import intents
 from hactrl.engine.decide import decide, initial
-from hactrl.engine.effects import Answer, Obstacle, Reason, Record, Remember, StorePlacement
+from hactrl.engine.effects import AnswerRequest, Obstacle, Reason, Record, Remember, StorePlacement
 from hactrl.engine.events import AgentConnected, Requested, RequestKind, SwitchConnected
 from hactrl.engine.memory import text
 from hactrl.engine.state import Failure, Fenced, HoldDown, Kept, Placement, Rest, State
@@ -244,11 +244,11 @@ def test_a_change_that_was_stored_later_counts_and_not_where_the_role_had_stayed
 def test_disabling_is_answered_only_when_it_is_on_disk() -> None:
     engine = Engine()
     engine.tell(Requested("r1", RequestKind.DISABLE, "", "beta", "because"))
-    assert not engine.all(Answer)
+    assert not engine.all(AnswerRequest)
     assert engine.state.disabled == frozenset()
     assert '"disabled": ["beta"]' in engine.last(Remember).text
     engine.written()
-    assert engine.last(Answer).accepted
+    assert engine.last(AnswerRequest).accepted
     assert engine.state.disabled == {"beta"}
 
 
@@ -257,7 +257,7 @@ def test_disabling_is_answered_only_when_it_is_on_disk() -> None:
 def test_what_cannot_be_written_is_refused_and_does_not_count(outcome: Outcome) -> None:
     engine = Engine()
     engine.tell(Requested("r1", RequestKind.DISABLE, "", "beta", "because")).written(outcome)
-    answer = engine.last(Answer)
+    answer = engine.last(AnswerRequest)
     assert not answer.accepted
     assert answer.obstacles == (Obstacle(Reason.NOT_WRITTEN, "disable"),)
     assert engine.state.disabled == frozenset()
@@ -269,9 +269,9 @@ def test_two_requests_at_once_are_both_remembered() -> None:
     engine.tell(Requested("r1", RequestKind.DISABLE, "", "beta", "because"))
     engine.tell(Requested("r2", RequestKind.DISABLE, "", "alpha", "because"))
     engine.written()
-    assert [answer.request for answer in engine.all(Answer)] == ["r1"]
+    assert [answer.request for answer in engine.all(AnswerRequest)] == ["r1"]
     engine.written()
-    assert [answer.request for answer in engine.all(Answer)] == ["r1", "r2"]
+    assert [answer.request for answer in engine.all(AnswerRequest)] == ["r1", "r2"]
     assert engine.state.disabled == {"alpha", "beta"}
     assert '["alpha", "beta"]' in engine.last(Remember).text
 

@@ -12,7 +12,7 @@ from test_engine_decide import UP, Engine
 from hactrl.engine import readiness
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
-    Answer,
+    AnswerRequest,
     AskAgent,
     FencePower,
     GrantLease,
@@ -311,7 +311,7 @@ def test_a_person_s_word_that_is_contradicted_meanwhile_does_not_stay_on_disk() 
     engine = unbound().tell(AgentLost("alpha"))
     engine.tell(Requested("r9", RequestKind.CONFIRM_OFF, "", "alpha", "because"))
     engine.agent("alpha", Holding.HELD, 3).all_written()
-    assert not engine.last(Answer).accepted
+    assert not engine.last(AnswerRequest).accepted
     assert json.loads(engine.last(Remember).text)["fenced"] == {}
 
 

@@ -17,8 +17,8 @@ from free_port import free_port
 
 from hactrl.health.dialogues import (
     AbandonedError,
-    Answer,
     Judge,
+    Reply,
     connection,
     converse,
     converse_patiently,
@@ -309,22 +309,22 @@ def test_probes_come_from_the_route_s_source_and_say_so(route: Route) -> None:
 @pytest.mark.parametrize(
     ("judge", "line", "answer"),
     [
-        (smtp_line(250), b"250", Answer.GOOD),
+        (smtp_line(250), b"250", Reply.GOOD),
         (smtp_line(250), b"250-more", None),
-        (smtp_line(250), b"2500 strange", Answer.BAD),
-        (smtp_line(220), b"250 not now", Answer.BAD),
-        (pop3_line, b"+OKAY", Answer.BAD),
-        (pop3_line, b"-ERR [SYS/PERM] broken", Answer.BAD),
-        (imap_greeting, b"* PREAUTH hello", Answer.GOOD),
-        (imap_greeting, b"1 OK hello", Answer.BAD),
+        (smtp_line(250), b"2500 strange", Reply.BAD),
+        (smtp_line(220), b"250 not now", Reply.BAD),
+        (pop3_line, b"+OKAY", Reply.BAD),
+        (pop3_line, b"-ERR [SYS/PERM] broken", Reply.BAD),
+        (imap_greeting, b"* PREAUTH hello", Reply.GOOD),
+        (imap_greeting, b"1 OK hello", Reply.BAD),
         (imap_line(b"1"), b"* 3 EXISTS", None),
-        (imap_line(b"1"), b"1 NO [UNAVAILABLE] wait", Answer.TEMPORARY),
-        (imap_line(b"1"), b"1 BAD what", Answer.BAD),
-        (imap_line(b"1"), b"12 OK of another", Answer.BAD),
-        (http_line, b"HTTP/1.0 404 Not Found", Answer.GOOD),
-        (http_line, b"HTTP/1.1 302", Answer.GOOD),
-        (http_line, b"SSH-2.0-OpenSSH", Answer.BAD),
+        (imap_line(b"1"), b"1 NO [UNAVAILABLE] wait", Reply.TEMPORARY),
+        (imap_line(b"1"), b"1 BAD what", Reply.BAD),
+        (imap_line(b"1"), b"12 OK of another", Reply.BAD),
+        (http_line, b"HTTP/1.0 404 Not Found", Reply.GOOD),
+        (http_line, b"HTTP/1.1 302", Reply.GOOD),
+        (http_line, b"SSH-2.0-OpenSSH", Reply.BAD),
     ],
 )
-def test_meaning_of_a_line(judge: Judge, line: bytes, answer: Answer | None) -> None:
+def test_meaning_of_a_line(judge: Judge, line: bytes, answer: Reply | None) -> None:
     assert judge(line) is answer

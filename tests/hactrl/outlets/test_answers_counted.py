@@ -11,7 +11,7 @@ from flows.backbone.locators import Locators
 from flows.planner import Planner
 from hactrl.engine.decide import initial
 from hactrl.engine.events import AnswersCounted, AnswerWays, Event
-from hactrl.outlets.reply_counts import Answers, since
+from hactrl.outlets.reply_counts import AnswerCounter, since
 from topology.graph import LiveGraph
 
 NETWORK = campus([("a", "b"), ("b", "c"), ("c", "d")], ["a", "a", "d"])
@@ -29,7 +29,7 @@ class Bench:
         self.planner = Planner()
         self.planner.follow(LiveGraph.of(NETWORK), intents(NETWORK, CARDS))
         state = initial(site_of(NETWORK), {}, 0.0)
-        self.answers = Answers(self, lambda: state, self.planner, self.post)
+        self.answers = AnswerCounter(self, lambda: state, self.planner, self.post)
 
     def count_answers(self, switch: str) -> None:
         if switch not in self.away:

@@ -15,7 +15,14 @@ from topology.model import Attachment, Interface, Link, Network
 from topology.paths.repairs import Means
 from topology.paths.shortest import Hops
 from topology.paths.ways import Crossing, Leg, Roundabout, Way, Ways
-from topology.paths.what_if import Change, Failure, Repairer, UnknownFailureError, changes, failure
+from topology.paths.what_if import (
+    Failure,
+    Repairer,
+    UnknownFailureError,
+    WayChange,
+    changes,
+    failure,
+)
 
 NAMES = tuple("abcdef")
 
@@ -34,7 +41,7 @@ def after(network: Network, failed: Failure) -> Ways:
     return Ways(LiveGraph.of(network, failed.down), {"files": left})
 
 
-def what_if(network: Network, text: str) -> dict[str, Change]:
+def what_if(network: Network, text: str) -> dict[str, WayChange]:
     """By switch."""
     failed = failure(network, text)
     found = changes(ways(network), after(network, failed), failed)
