@@ -19,10 +19,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import eventlet
-from eventlet.green import socket
-
 from flows.sparing import Sparing
+from hactrl import hub
+from hactrl.hub import socket
 from hactrl.site.model import Listen, Site
 
 LOG = logging.getLogger(__name__)
@@ -189,7 +188,7 @@ class Door:
             while (accepted := self._accept()) is not None:
                 self._let_in(handle, *accepted)
                 # Else whoever connects without end would never let anybody else run.
-                eventlet.sleep(0)
+                hub.sleep(0)
         finally:
             self.listener.close()
 
@@ -216,7 +215,7 @@ class Door:
             self._say("full", f"connections of {peer[0]} are refused: too many are in use")
             sock.close()
             return
-        self._inside[peer] = sock, eventlet.spawn(self._host, handle, sock, peer)
+        self._inside[peer] = sock, hub.spawn(self._host, handle, sock, peer)
         if gone is not None:
             self._say("crowded", f"idle connections of {gone[0]} end: there are too many")
             self._send_away(gone)
@@ -236,7 +235,7 @@ class Door:
                 if (gone := self._guests.oldest()) is not None:
                     self._guests.leave(gone)
                     self._send_away(gone)
-                eventlet.sleep(PAUSE)
+                hub.sleep(PAUSE)
 
     def _host(self, handle: Handler, sock: Any, peer: Peer) -> None:
         try:

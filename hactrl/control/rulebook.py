@@ -15,13 +15,12 @@ import gc
 from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
 
-import eventlet
-from eventlet.queue import LightQueue
-
 from flows.planner import PlanStep
 from flows.rules import RuleSet
+from hactrl import hub
 from hactrl.control.stretch import Stretch
 from hactrl.engine.state import State
+from hactrl.hub import LightQueue
 from hactrl.switches.session import Wanted
 from topology.paths.routes import Routes
 
@@ -187,7 +186,7 @@ class Rulebook:
 
     def _await_confirmed(self, switches: Set[str], timeout: float) -> None:
         """Until these hold what was handed to them, if they are connected, or for so long."""
-        with eventlet.Timeout(timeout, False):
+        with hub.Timeout(timeout, False):
             while self._missing(switches) - self._silent:
                 self._confirmed.get()
 

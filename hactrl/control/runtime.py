@@ -16,12 +16,9 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
-import eventlet
-from eventlet.event import Event as Answered
-from eventlet.queue import LightQueue
-
 from flows.planner import Planner
 from flows.rules import RuleSet
+from hactrl import hub
 from hactrl.control.answered import answered_for
 from hactrl.control.planning import plans
 from hactrl.control.present import Present
@@ -31,6 +28,8 @@ from hactrl.engine.effects import EFFECTS, AnswerRequest, Effect, Record, Wake
 from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
+from hactrl.hub import Event as Answered
+from hactrl.hub import LightQueue
 from hactrl.switches.session import Wanted
 from hactrl.vocabulary import Verdict
 from topology.discovery import round_time
@@ -94,7 +93,7 @@ class Runtime:
         )
         self._probes = targets(site)
         self._look_round = look_round(self._probes)
-        self._wake: eventlet.greenthread.GreenThread | None = None
+        self._wake: hub.GreenThread | None = None
 
     @property
     def state(self) -> State:
@@ -113,7 +112,7 @@ class Runtime:
         answered = self._answers[request.request] = Answered()
         try:
             self.post(request)
-            with eventlet.Timeout(ANSWER_TIMEOUT, TimeoutError()):
+            with hub.Timeout(ANSWER_TIMEOUT, TimeoutError()):
                 answer: AnswerRequest = answered.wait()
         finally:
             del self._answers[request.request]
@@ -140,7 +139,7 @@ class Runtime:
         """Have the engine look, when it is time, whether it has settled, in a greenlet of its own:
         events may not come by themselves. Ports that are told of make the time longer."""
         while self.looking_round:
-            eventlet.sleep(max(LOOK, self.state.started + self._longest() - self.clock()))
+            hub.sleep(max(LOOK, self.state.started + self._longest() - self.clock()))
             self.post(Tick())
 
     def _serve(self, event: Event) -> None:
@@ -215,7 +214,7 @@ class Runtime:
     def _set_alarm(self, wake: Wake) -> None:
         if self._wake is not None:
             self._wake.cancel()
-        self._wake = eventlet.spawn_after(max(0.0, wake.at - self.clock()), self.post, Tick())
+        self._wake = hub.spawn_after(max(0.0, wake.at - self.clock()), self.post, Tick())
 
     def _answer(self, answer: AnswerRequest) -> None:
         if answered := self._answers.get(answer.request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import eventlet
+from hactrl import hub
 
 #: Seconds. Less than the 5 ms of the law, because what lies between two pauses comes on top.
 LONGEST = 0.002
@@ -25,5 +25,5 @@ class Stretch:
         """Let others run, if the stretch has been long enough. Costs next to nothing otherwise,
         so it may be called often."""
         if self._clock() >= self._end:
-            eventlet.sleep(0)
+            hub.sleep(0)
             self._end = self._clock() + self._longest

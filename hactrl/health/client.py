@@ -21,11 +21,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import eventlet
-from eventlet.event import Event as Occasion
-from eventlet.green import subprocess
-from eventlet.queue import LightQueue
-
+from hactrl import hub
 from hactrl.engine.effects import JudgeAnew
 from hactrl.engine.events import ProbeChanged, ProberSight
 from hactrl.health.targets import (
@@ -39,6 +35,8 @@ from hactrl.health.targets import (
     encode,
     targets,
 )
+from hactrl.hub import Event as Occasion
+from hactrl.hub import LightQueue, subprocess
 from hactrl.site.model import Site
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +66,7 @@ __all__ = ["ProberClient", "targets"]
 
 
 class ProberClient:
-    """Probes the site's services from `start` to `stop`; call it from one eventlet hub only.
+    """Probes the site's services from `start` to `stop`; call it from one hub only.
 
     `post` gets every change of a verdict, and of whether anybody judges; it must not block.
     """
@@ -100,7 +98,7 @@ class ProberClient:
 
     def start(self) -> None:
         """`run` in a greenlet of its own."""
-        eventlet.spawn(self.run)
+        hub.spawn(self.run)
 
     def run(self) -> None:
         """Keep a prober running until `stop`. Any exception is a defect."""
@@ -115,7 +113,7 @@ class ProberClient:
                 pause = FIRST_PAUSE
             LOG.error("the prober ended, exit code %s; starting it again", code)
             self._see(ProberSight(silent=True))
-            with eventlet.Timeout(pause, False):
+            with hub.Timeout(pause, False):
                 self._stop.wait()
             pause = min(2 * pause, LONGEST_PAUSE)
         self._ended.send()
@@ -145,7 +143,7 @@ class ProberClient:
         self._stop.send()
         self._orders.put(None)
         if self._running:
-            killer = eventlet.spawn_after(STOP_TIMEOUT, self._kill)
+            killer = hub.spawn_after(STOP_TIMEOUT, self._kill)
             self._ended.wait()
             killer.cancel()
 
@@ -163,8 +161,8 @@ class ProberClient:
         self._process = process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
-        writer = eventlet.spawn(self._write, process.stdin, self._orders)
-        watcher = eventlet.spawn(self._watch, process)
+        writer = hub.spawn(self._write, process.stdin, self._orders)
+        watcher = hub.spawn(self._watch, process)
         for line in process.stdout:
             self._quiet, self._spoken = 0, True
             self._take(line)
@@ -186,7 +184,7 @@ class ProberClient:
     def _watch(self, process: Any) -> None:
         """Tell when the prober is silent, and end it if it stays so."""
         while True:
-            eventlet.sleep(LOOK)
+            hub.sleep(LOOK)
             self._quiet += 1
             if self._spoken and self._quiet == SILENT_LOOKS:
                 LOG.warning("nothing is heard of the prober (process %s)", process.pid)

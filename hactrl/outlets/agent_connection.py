@@ -12,11 +12,8 @@ import time
 from socket import MSG_PEEK, SHUT_RDWR
 from typing import Any
 
-import eventlet
-from eventlet.event import Event as Answered
-from eventlet.queue import Empty, Full, LightQueue
-
 from flows.sparing import Sparing
+from hactrl import hub
 from hactrl.agent.messages import LONGEST_LINE, ProtocolError, UnknownMessageError
 from hactrl.agent.protocol import (
     FROM_CONTROLLER,
@@ -29,6 +26,8 @@ from hactrl.agent.protocol import (
     Refusal,
     Refused,
 )
+from hactrl.hub import Empty, Full, LightQueue
+from hactrl.hub import Event as Answered
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class Connection:
         self._pings: dict[int, Answered] = {}
         self._last_ping = 0
         self._queue: LightQueue = LightQueue(LONGEST_QUEUE)
-        self._writer = eventlet.spawn(self._write)
+        self._writer = hub.spawn(self._write)
 
     def speak(self, version: int) -> None:
         """Go on in the newest version that both know; the peer's own is `version`."""
@@ -101,7 +100,7 @@ class Connection:
             refusal = Refusal.SUPERSEDED
         line = FROM_CONTROLLER.encode(Refused(refusal, explanation), self.version)
         self._writer.kill()
-        with contextlib.suppress(OSError, eventlet.Timeout), eventlet.Timeout(SEND_TIMEOUT):
+        with contextlib.suppress(OSError, hub.Timeout), hub.Timeout(SEND_TIMEOUT):
             self._sock.sendall(line)
         self.close()
 
@@ -158,7 +157,7 @@ class Connection:
         else:
             patience = max(patience, HEARTBEATS_MISSED * self._heartbeat)
         for _ in range(PING_LOOKS):
-            with eventlet.Timeout(patience / PING_LOOKS, False):
+            with hub.Timeout(patience / PING_LOOKS, False):
                 answers: bool = answered.wait()
                 return answers
         del self._pings[number]
@@ -173,9 +172,9 @@ class Connection:
     def _line(self, timeout: float) -> bytes:
         while True:
             try:
-                with eventlet.Timeout(timeout):
+                with hub.Timeout(timeout):
                     return self._receive()
-            except eventlet.Timeout:
+            except hub.Timeout:
                 # After this process was stopped, time is up before what has come is looked at.
                 if not self._waiting():
                     raise EndedError(f"silent for {timeout} s") from None
@@ -214,7 +213,7 @@ class Connection:
         now = time.monotonic()
         self._credit = min(BURST, self._credit + (now - self._counted) * RATE) - 1
         self._counted = now
-        eventlet.sleep(0 if self._credit > 0 else 1 / RATE)
+        hub.sleep(0 if self._credit > 0 else 1 / RATE)
 
     def _write(self) -> None:
         beat = FROM_CONTROLLER.encode(Heartbeat(), OLDEST)
@@ -224,7 +223,7 @@ class Connection:
                     line = self._queue.get(timeout=self._heartbeat)
                 except Empty:
                     line = beat
-                with eventlet.Timeout(SEND_TIMEOUT, TimeoutError("does not read")):
+                with hub.Timeout(SEND_TIMEOUT, TimeoutError("does not read")):
                     self._sock.sendall(line)
         except OSError:  # TimeoutError is one
             self._sock.close()  # the reader sees it and ends the connection

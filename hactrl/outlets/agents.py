@@ -17,9 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import eventlet
-
 from flows.sparing import Sparing
+from hactrl import hub
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.protocol import (
     HIGHEST_CLAIM,
@@ -176,11 +175,11 @@ class AgentServer:
         self._asked[order.operation] = (order, connection)
         connection.send(self._message(order))
         if order.verb is Verb.STATUS:
-            eventlet.spawn_after(PING_PATIENCE, self._give_up_ping, order)
+            hub.spawn_after(PING_PATIENCE, self._give_up_ping, order)
 
     def _give_up_ping(self, order: AskAgent) -> None:
         """A later answer is let through, and says nothing any more."""
-        eventlet.sleep(0)  # what has arrived while the hub was busy is read first
+        hub.sleep(0)  # what has arrived while the hub was busy is read first
         if order.operation in self._asked:
             self._answer(order, Outcome.TIMED_OUT)
 
@@ -297,7 +296,7 @@ class AgentServer:
             if self._standing.get(place) is standing:
                 self._lose(place, standing)
                 reason = f"it did not answer, and a newer one is here, from {newcomer.peer}"
-                eventlet.spawn_n(standing.refuse, Refusal.SUPERSEDED, reason)
+                hub.spawn_n(standing.refuse, Refusal.SUPERSEDED, reason)
 
     def _tell_refusal(
         self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError

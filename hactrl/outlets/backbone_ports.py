@@ -14,11 +14,10 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import eventlet
-
 from flows import lldp
 from flows.backbone.locators import Locators
 from flows.frames import FrameError, announcement, question, sender
+from hactrl import hub
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State
@@ -121,9 +120,9 @@ class Backbone:
             pause = discovery.round_time(len(ports)) / max(1, len(ports))
             for port in ports:
                 self._announce(port, len(ports))
-                eventlet.sleep(pause)
+                hub.sleep(pause)
             if not ports:
-                eventlet.sleep(pause)
+                hub.sleep(pause)
 
     def _ports(self) -> list[Attachment]:
         """The ports of connected backbone switches that are up, but those of servers and prober."""

@@ -8,12 +8,11 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import eventlet
-from eventlet.green import subprocess
-
+from hactrl import hub
 from hactrl.control.answered import answered_for
 from hactrl.engine.effects import FencePower
 from hactrl.engine.events import Event, PowerFenced
+from hactrl.hub import subprocess
 from hactrl.site.model import PowerFence
 from hactrl.vocabulary import Outcome
 
@@ -34,7 +33,7 @@ class PowerFencer:
         if fence is None:
             self._emit(PowerFenced(order.operation, order.server, Outcome.REFUSED))
             return
-        eventlet.spawn_n(self._run, order, fence)
+        hub.spawn_n(self._run, order, fence)
 
     def _run(self, order: FencePower, fence: PowerFence) -> None:
         with answered_for(order, self._emit):

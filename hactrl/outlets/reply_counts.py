@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-import eventlet
-
 from flows.backbone.locators import Locators
 from flows.openflow import Counts
+from hactrl import hub
 from hactrl.engine.events import AnswersCounted, AnswerWays, Event
 from hactrl.engine.state import State
 from topology.model import Attachment, Network
@@ -59,9 +58,9 @@ class AnswerCounter:
         """Ask and tell for ever."""
         while True:
             self.ask()
-            eventlet.sleep(PATIENCE)
+            hub.sleep(PATIENCE)
             self.tell()
-            eventlet.sleep(INTERVAL - PATIENCE)
+            hub.sleep(INTERVAL - PATIENCE)
 
     def ask(self) -> None:
         """Ask every connected switch that has interfaces."""

@@ -1,6 +1,6 @@
 """The REST interface: which paths there are, and what they answer.
 
-It knows neither Ryu nor eventlet: whatever it needs is handed to it as a callable.
+It knows neither Ryu nor the hub: whatever it needs is handed to it as a callable.
 """
 
 from __future__ import annotations

@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from eventlet.semaphore import Semaphore
-
+from hactrl.hub import Semaphore
 from hactrl.rest.problem import ProblemError
 
 WORKING = 4

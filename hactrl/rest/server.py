@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-import eventlet
-from eventlet import greenio, wsgi
-
+from hactrl import hub
+from hactrl.hub import wsgi
 from hactrl.listeners import Door, Peer
 from hactrl.rest.budget import Application, Budget
 from hactrl.rest.limits import LARGEST_BODY, check_length
@@ -110,7 +109,7 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
     """Serves one connection."""
 
     wfile: Any
-    _deadline: eventlet.Timeout | None = None
+    _deadline: hub.Timeout | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -122,7 +121,7 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
         except _Gone as gone:
             LOG.debug("%s: %s", self.client_address[0], gone)
             # What is left to be sent would make `finish` wait again.
-            greenio.shutdown_safe(self.connection)
+            hub.shutdown_safe(self.connection)
             self.wfile = self.wfile.file
         finally:
             self._within(None, "")
@@ -135,7 +134,7 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
         except ProblemError as problem:
             self._refuse(problem)
         # Else many requests in one packet would be served before anything else is.
-        eventlet.sleep(0)
+        hub.sleep(0)
 
     def _read_request_line(self) -> Any:
         try:
@@ -197,4 +196,4 @@ class Protocol(wsgi.HttpProtocol):  # type: ignore[misc]
             self._deadline.cancel()
         self._deadline = None
         if seconds is not None:
-            self._deadline = eventlet.Timeout(seconds, _Gone(otherwise))
+            self._deadline = hub.Timeout(seconds, _Gone(otherwise))

@@ -14,8 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import eventlet
-from eventlet.queue import LightQueue
 from ryu import cfg
 from ryu.app.wsgi import ControllerBase, WSGIApplication
 from ryu.base import app_manager
@@ -32,7 +30,9 @@ from ryu.ofproto import ofproto_v1_3
 
 from flows import openflow
 from flows.openflow.connection import Disconnected
+from hactrl import hub
 from hactrl.engine.events import PortChanged
+from hactrl.hub import LightQueue
 from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.shell.assembly import Assembly
 from hactrl.shell.watchdog import Watchdog
@@ -117,7 +117,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
     def _stop(self, number: int) -> None:
         """End by the signal that told it to, with the journal on disk: so a supervisor or a shell
         learns that it did not end by itself."""
-        with eventlet.Timeout(LAST_WORDS, False):
+        with hub.Timeout(LAST_WORDS, False):
             self._assembly.flush()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -237,7 +237,7 @@ def is_of_live_switch(event: Any) -> bool:
 
 def supervised(name: str, function: Callable[[], None]) -> Any:
     """Run in a greenlet, which is given back, whose unexpected end is the end of the controller."""
-    return eventlet.spawn(supervise, name, function)
+    return hub.spawn(supervise, name, function)
 
 
 def supervise(name: str, function: Callable[[], None]) -> None:

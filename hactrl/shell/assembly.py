@@ -13,13 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import eventlet
-from eventlet import tpool
-from eventlet.queue import LightQueue
-from eventlet.semaphore import Semaphore
-
 from flows.planner import Planner
 from flows.sparing import Sparing
+from hactrl import hub
 from hactrl.control.answered import answered_for
 from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
@@ -42,6 +38,7 @@ from hactrl.engine.effects import (
 from hactrl.engine.events import EpochStored, Noticed, Remembered
 from hactrl.engine.roles.ownership import forgetful
 from hactrl.health.client import ProberClient
+from hactrl.hub import LightQueue, Semaphore
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
 from hactrl.outlets.agents import AgentServer, read_tokens
 from hactrl.outlets.backbone_ports import Backbone
@@ -107,8 +104,8 @@ class Assembly:
         outlets: Outlets = {
             AskAgent: self._agents.ask,
             FencePower: self._power.fence,
-            StorePlacement: partial(eventlet.spawn_n, self._store_placement),
-            Remember: partial(eventlet.spawn_n, self._remember),
+            StorePlacement: partial(hub.spawn_n, self._store_placement),
+            Remember: partial(hub.spawn_n, self._remember),
             GrantLease: self._agents.grant,
             ProbeEagerly: self._probe_eagerly,
             JudgeAnew: self._prober.judge_anew,
@@ -143,7 +140,7 @@ class Assembly:
             looking_round=lambda: self.runtime.looking_round,
             token=operator,
             hosts=names_of(site),
-            aside=few_at_a_time(tpool.execute),
+            aside=few_at_a_time(hub.execute_in_thread),
             notice=self.runtime.post,
         )
 
@@ -196,7 +193,7 @@ class Assembly:
                 self._unwritable.log(cause, LOG.error, said, error, JOURNAL_PAUSE)
                 details = (("why", str(error)),)
                 self.runtime.post(Noticed(EntryKind.STORE_UNWRITABLE, details=details))
-            eventlet.sleep(JOURNAL_PAUSE)
+            hub.sleep(JOURNAL_PAUSE)
 
     def _probe_eagerly(self, effect: ProbeEagerly) -> None:
         seconds = effect.until - self._clock()

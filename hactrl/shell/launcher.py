@@ -18,7 +18,6 @@ starts.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import ssl
@@ -140,10 +139,11 @@ def ryu_manager() -> Any:
     """
     # Said at every start, of no use to who starts it, and Ryu leaves no choice.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
-    wsgi = importlib.import_module("eventlet.wsgi")
+    from hactrl.hub import wsgi
+
     if not hasattr(wsgi, "ALREADY_HANDLED"):
         # A list, because a WebSocket that closes is iterated over as its response.
-        wsgi.ALREADY_HANDLED = []  # type: ignore[attr-defined]
+        wsgi.ALREADY_HANDLED = []
     import ryu.cmd.manager
     import ryu.controller.controller
     import ryu.log

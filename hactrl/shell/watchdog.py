@@ -26,8 +26,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import eventlet
-from eventlet import patcher
+from hactrl import hub
 
 LOG = logging.getLogger(__name__)
 
@@ -77,12 +76,12 @@ class Watchdog:
         self._beats = 0
         self._unanswered = 0
         self._served = False
-        self._thread = os.getpid(), patcher.original("threading").get_native_id()
+        self._thread = os.getpid(), hub.original("threading").get_native_id()
         self._service = Service(os.environ)
 
     def run(self) -> None:
         """Beat for ever."""
-        patcher.original("threading").Thread(target=self._watch, daemon=True).start()
+        hub.original("threading").Thread(target=self._watch, daemon=True).start()
         faulthandler.enable(log_file())  # for the SIGABRT by which systemd ends what hangs
         faulthandler.register(signal.SIGPROF, file=log_file(), chain=True)
         while True:
@@ -91,7 +90,7 @@ class Watchdog:
             self._ask_again()
             if self._served:
                 self._service.tell("WATCHDOG=1")
-            eventlet.sleep(BEAT)
+            hub.sleep(BEAT)
 
     def answer(self) -> None:
         """OpenFlow events are served."""
@@ -114,7 +113,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         """The native thread. It takes no lock of anybody's: the hub may hang with it."""
-        clock = patcher.original("time")
+        clock = hub.original("time")
         stall, before, waited = Stall(), time.monotonic(), starvation(*self._thread)
         while True:
             clock.sleep(LOOK)
@@ -168,7 +167,7 @@ class Service:
         self._failed = False
         if self._address.startswith("@"):  # in the abstract namespace
             self._address = "\0" + self._address[1:]
-        plain = patcher.original("socket")
+        plain = hub.original("socket")
         self._socket = plain.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         self._socket.setblocking(False)
 

@@ -1,8 +1,8 @@
 """The store among greenlets: nothing of the disk is ever waited for in the hub (law 6).
 
-A thread of eventlet's pool (`eventlet.tpool`) waits for the store's own threads. A placement has
-one at once, while the journal has one greenlet that writes batches; that one can never keep more
-than one of the pool's threads busy, so a slow journal leaves the others to placements.
+A thread of the hub's pool (`hub.execute_in_thread`) waits for the store's own threads. A placement
+has one at once, while the journal has one greenlet that writes batches; that one can never keep
+more than one of the pool's threads busy, so a slow journal leaves the others to placements.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import eventlet
-from eventlet import tpool
-from eventlet.semaphore import Semaphore
-
+from hactrl import hub
 from hactrl.engine.effects import Record
+from hactrl.hub import Semaphore
 from hactrl.store.store import Entry, Store
 from topology.model import Host
 
@@ -83,10 +81,10 @@ class Keeper:
         """
         while True:
             if self._appended.acquire(timeout=LOOK):
-                eventlet.sleep(BATCH)
+                hub.sleep(BATCH)
             self.flush()
 
     @staticmethod
     def _in_thread(call: Callable[[], Result]) -> Result:
-        result: Result = tpool.execute(call)
+        result: Result = hub.execute_in_thread(call)
         return result

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from eventlet.patcher import original
+from hactrl import hub
 
-# Real ones: where eventlet has replaced the standard library's, its own would switch greenlets in
+# Real ones: where the hub has replaced the standard library's, its own would switch greenlets in
 # a thread that has none.
-_threading = original("threading")
-_queue = original("queue")
+_threading = hub.original("threading")
+_queue = hub.original("queue")
 
 Result = TypeVar("Result")
 
 
 class Worker:
     """`run` may be called by any thread, real or the hub's; whoever calls waits, thread and all,
-    so the hub should ask by `eventlet.tpool`."""
+    so a greenlet should ask by `hub.execute_in_thread`."""
 
     def __init__(self, name: str) -> None:
         self._jobs = _queue.SimpleQueue()

@@ -17,9 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import eventlet
-
 from flows.sparing import Sparing
+from hactrl import hub
 from hactrl.engine.events import Event, Noticed, SwitchConnected, SwitchLost
 from hactrl.journal import of_strangers
 from hactrl.switches.board import Switchboard
@@ -220,7 +219,7 @@ class Connections:
         ask = self._spawn(f"role at {name}", lambda: wire.take_master_role(self._generation_id))
         connection.greenlets.append(ask)
         waited = partial(self._spawn, f"end of {name}", lambda: self._end_unruled(connection))
-        connection.greenlets.append(eventlet.spawn_after(ROLE_DEADLINE, waited))
+        connection.greenlets.append(hub.spawn_after(ROLE_DEADLINE, waited))
 
     def _end_unruled(self, connection: Connection) -> None:
         """Who answers echoes, and takes no master, must not keep a switch's place."""
@@ -239,7 +238,7 @@ class Connections:
         self._board.unplug(connection.session)
         connection.wire.ended()
         for greenlet in connection.greenlets:
-            eventlet.spawn_n(greenlet.kill)
+            hub.spawn_n(greenlet.kill)
         self._close(connection.wire.datapath)
         if connection.mastered:
             self._post(SwitchLost(connection.switch))

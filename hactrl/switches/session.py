@@ -23,11 +23,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from eventlet.queue import Empty, LightQueue
-
 from flows.diff import Change, diff
 from flows.openflow import Counts
 from flows.rules import RuleSet
+from hactrl.hub import Empty, LightQueue
 
 LOG = logging.getLogger(__name__)
 

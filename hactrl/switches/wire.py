@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import eventlet
-from eventlet.event import Event
-
 from flows.diff import Change
 from flows.openflow import Count, Counting, Counts, Reading, frame_again, frame_out, messages
 from flows.rules import RuleSet
+from hactrl import hub
+from hactrl.hub import Event
 
 #: Looks into which the time for an echo is parted. A hub that was held up looks once, and then
 #: hears what has come meanwhile.
@@ -54,10 +53,10 @@ class DatapathWire:
         request, answered = self.datapath.ofproto_parser.OFPEchoRequest(self.datapath), Event()
         self.datapath.set_xid(request)
         self._echoes[request.xid] = answered
-        sender = eventlet.spawn(self.datapath.send_msg, request)
+        sender = hub.spawn(self.datapath.send_msg, request)
         try:
             for _ in range(LOOKS):
-                with eventlet.Timeout(deadline / LOOKS, False):
+                with hub.Timeout(deadline / LOOKS, False):
                     return bool(answered.wait())
             return False
         finally:

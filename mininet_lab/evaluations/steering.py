@@ -21,13 +21,11 @@ from ipaddress import ip_address, ip_network
 from itertools import count, pairwise
 from typing import Any
 
-import eventlet
-from eventlet.queue import LightQueue
-
 from flows.diff import Change, ModifyGroup
 from flows.openflow import Counts
 from flows.planner import Planner
 from flows.rules import RuleSet
+from hactrl import hub
 from hactrl.control.present import Present
 from hactrl.control.runtime import Outlets, Runtime
 from hactrl.control.stretch import Stretch
@@ -43,6 +41,7 @@ from hactrl.engine.events import (
     RequestKind,
     SwitchConnected,
 )
+from hactrl.hub import LightQueue
 from hactrl.site.model import (
     Controller,
     Listen,
@@ -197,7 +196,7 @@ class Bench:
             connection.session = session
             self._board.plug(session)
         self._greenlets = [
-            eventlet.spawn(work)
+            hub.spawn(work)
             for work in (
                 self.runtime.run,
                 *(rulebook.run for rulebook in self.runtime.rulebooks),
@@ -234,7 +233,7 @@ class Bench:
         idle = 0
         while idle < 3 * len(self._greenlets):
             before = self.sent.changes
-            eventlet.sleep(0)
+            hub.sleep(0)
             idle = idle + 1 if self.sent.changes == before else 0
 
     def move(self, number: int) -> Move:

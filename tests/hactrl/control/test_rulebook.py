@@ -11,9 +11,10 @@ import eventlet
 import pytest
 from simulation import make_site
 
+from flows.planner import PlanStep
 from flows.rules import Match, Rule, RuleSet
 from hactrl.control import rulebook
-from hactrl.control.rulebook import COLLECTOR_THRESHOLDS, Rulebook, Step
+from hactrl.control.rulebook import COLLECTOR_THRESHOLDS, Rulebook
 from hactrl.engine.decide import initial
 from hactrl.engine.state import State, SwitchState
 from hactrl.switches.session import Wanted
@@ -30,14 +31,14 @@ def routes(number: int) -> Routes:
     return Routes({Destination.switch(str(number)): {}})
 
 
-def step(number: int, changed: frozenset[str] | None = None) -> Step:
-    return Step(lambda _switch: rules(number), routes(number), changed)
+def step(number: int, changed: frozenset[str] | None = None) -> PlanStep:
+    return PlanStep(lambda _switch: rules(number), routes(number), changed)
 
 
 class World:
     """All switches are connected; none confirms by itself."""
 
-    def __init__(self, steps: Sequence[Step], timeout: float = 60.0) -> None:
+    def __init__(self, steps: Sequence[PlanStep], timeout: float = 60.0) -> None:
         self.steps = steps
         connected = {name: SwitchState(connected=True) for name in NAMES}
         self.state = replace(initial(make_site(), {}, 0.0), switches=connected)
@@ -59,7 +60,7 @@ class World:
     def _current(self) -> tuple[State, bool]:
         return self.state, self.provisional
 
-    def _plan(self, _state: State, standing: Routes | None) -> Sequence[Step]:
+    def _plan(self, _state: State, standing: Routes | None) -> Sequence[PlanStep]:
         self.standing.append(standing)
         self.on_plan()
         return self.steps
@@ -192,7 +193,7 @@ def test_what_is_provisional_does_not_stand() -> None:
 
 @pytest.mark.parametrize("twice", [True, False])
 def test_where_no_routes_must_stay_together_nothing_is_waited_for(twice: bool) -> None:
-    with running(World([Step(lambda _switch: rules(1))])) as world:
+    with running(World([PlanStep(lambda _switch: rules(1))])) as world:
         if twice:
             world.change()
             let_run()

@@ -69,7 +69,7 @@ PORTS = frozenset({*range(1, 7), PROBER_PORT})
 
 
 class Alarm:
-    """What `eventlet.spawn_after` gives."""
+    """What `hub.spawn_after` gives."""
 
     def __init__(self, delay: float, ring: Callable[[], None]) -> None:
         self.delay = delay
@@ -140,7 +140,7 @@ def alarms(monkeypatch: pytest.MonkeyPatch) -> list[Alarm]:
         kept.append(Alarm(delay, lambda: function(*arguments)))
         return kept[-1]
 
-    monkeypatch.setattr(shell.eventlet, "spawn_after", keep)
+    monkeypatch.setattr(shell.hub, "spawn_after", keep)
     return kept
 
 
@@ -338,7 +338,7 @@ def test_it_has_settled_after_a_while_whoever_is_silent(
     controller.tell(*switches())
     assert controller.last("outer").provisional
     with monkeypatch.context() as patched:
-        patched.setattr(shell.eventlet, "sleep", sleep)
+        patched.setattr(shell.hub, "sleep", sleep)
         controller.runtime.settle()
     controller.tell()
     assert slept[:2] == [pytest.approx(look_round(targets(controller.runtime.state.site))), 5.0]
