@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from simulation import make_site
 
 from flows.pipeline import PIPELINE
+from hactrl.engine.decide import initial
 from hactrl.engine.roles import takeover
 from hactrl.engine.state import Step
+from hactrl.engine.turn import Turn
+from hactrl.explain import steps
+from hactrl.site.model import Timers
 from hactrl.vocabulary import Proof
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +44,20 @@ def test_the_steps_of_a_takeover_are_drawn_as_they_are(kind: str, path: Sequence
     drawn = f"{kind:14}    {diagram(path)}\n"
     assert drawn in TEXT
     assert drawn in (takeover.__doc__ or "")
+
+
+def test_the_table_of_a_takeover_s_steps_is_that_of_the_code() -> None:
+    drawn = f"\n{steps.table()}\n"
+    assert drawn in TEXT, "draw it anew: python -m hactrl.explain.steps"
+
+
+@pytest.mark.parametrize("step", Step)
+def test_a_step_waits_for_as_long_as_the_timer_that_the_table_names(step: Step) -> None:
+    """Each timer is another number here."""
+    every = {each.name: float(number) for number, each in enumerate(fields(Timers), start=1)}
+    site = make_site(timers=Timers(**every))  # type: ignore[arg-type]
+    rule = takeover.STEPS[step]
+    assert rule.patience(Turn(initial(site, {}, 0.0), 0.0)) == every[rule.timer]
 
 
 def test_every_table_is_told_in_order() -> None:

@@ -4,17 +4,11 @@
     owns nothing      STORE ────────────────────► SERVE ─► STEER ─► finished
 
 Each step has a function that enters it, one that looks how far it is, and one for failure or
-deadline; `STEPS` is the table. The ways back:
+deadline; `STEPS` is the table, and says in words what each waits for and what else follows.
 
-    STORE   nothing has happened yet: give up
-    FENCE   the target cannot take it any more, or a planned release failed: another target,
-            which is first of all the origin if the change was planned
-    ASSUME  the target is asked to release (as a suspect, in the next FENCE); another target,
-    SERVE   at last the origin again; when all have been tried: give up, and begin anew after a
-            pause. Who has the resource and is only slow keeps it if nobody would do better
-    STEER   finish: who is not yet steered is told by its switch's own `installed`
-
-Another target means a new epoch, and so begins at STORE.
+Another target is one that has no obstacles, at last the origin again; who was asked to assume is
+asked to release (as a suspect, in the next FENCE). It means a new epoch, and so begins at STORE.
+When all have been tried, or it was given up, it begins anew after a pause.
 
 The origin's power is cut only by an unplanned change. A planned one becomes unplanned when
 nobody serves any more: its target has failed after it was asked to assume, or its release
@@ -25,7 +19,7 @@ holds the resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from enum import Enum
 
 from hactrl.engine import memory
@@ -454,30 +448,80 @@ def _wait_for(turn: Turn, takeover: Takeover, reasons: tuple[Obstacle, ...]) -> 
 
 @dataclass(frozen=True)
 class StepRule:
-    """`patience`: seconds until the step's deadline; `ends`: the deadline is a failure."""
+    """`patience`: seconds until the step's deadline; `ends`: the deadline is a failure.
+
+    The rest are words of the table in ARCHITECTURE.md, and nothing decides by them: the timer of
+    the site file that `patience` follows, what the step waits for, and what happens when that has
+    not come by the deadline, or cannot come any more.
+    """
 
     enter: Callable[[Turn, Takeover], None] | None
     look: Callable[[Turn, Takeover], Progress]
     fail: Callable[[Turn, Takeover], None]
     patience: Callable[[Turn], float]
     ends: bool = True
+    _: KW_ONLY
+    timer: str
+    waits_for: str
+    otherwise: str
 
 
 STEPS: Mapping[Step, StepRule] = {
     Step.STORE: StepRule(
-        _enter_store, _stored, _store_failed, lambda turn: turn.state.site.timers.fence_deadline
+        _enter_store,
+        _stored,
+        _store_failed,
+        lambda turn: turn.state.site.timers.fence_deadline,
+        timer="fence_deadline",
+        waits_for="the new epoch, and what a restart must not forget, to be on disk",
+        otherwise="given up",
     ),
     Step.FENCE: StepRule(
-        None, _proven, _fence_failed, lambda turn: turn.state.site.timers.fence_deadline, False
+        None,
+        _proven,
+        _fence_failed,
+        lambda turn: turn.state.site.timers.fence_deadline,
+        False,
+        timer="fence_deadline",
+        waits_for="proof that nobody else can touch what the role owns",
+        otherwise=(
+            "planned: back to the origin, or on by force if that cannot take it any more; "
+            "else it waits on for proof, and is given up if the origin serves again. "
+            "Where the target is what fails: another target"
+        ),
     ),
     Step.ASSUME: StepRule(
-        _enter_assume, _assumed, _try_another, lambda turn: turn.state.site.timers.assume_deadline
+        _enter_assume,
+        _assumed,
+        _try_another,
+        lambda turn: turn.state.site.timers.assume_deadline,
+        timer="assume_deadline",
+        waits_for="the target's agent to have what the role owns, at this epoch",
+        otherwise="another target",
     ),
     Step.SERVE: StepRule(
-        _enter_serve, _serves, _serve_failed, lambda turn: turn.state.site.timers.serve_deadline
+        _enter_serve,
+        _serves,
+        _serve_failed,
+        lambda turn: turn.state.site.timers.serve_deadline,
+        timer="serve_deadline",
+        waits_for=(
+            "good answers of the role's services through the target's own cards; "
+            "of a role that owns nothing, better ones than where it is"
+        ),
+        otherwise=(
+            "on to `steer` if it has what the role owns, only probes find it ill, and nobody is "
+            "expected to do better; else another target"
+        ),
     ),
     Step.STEER: StepRule(
-        _enter_steer, _steered, _finish, lambda turn: turn.state.site.timers.steer_deadline
+        _enter_steer,
+        _steered,
+        _finish,
+        lambda turn: turn.state.site.timers.steer_deadline,
+        timer="steer_deadline",
+        waits_for="the connected switches of the role's segments to confirm their rules",
+        otherwise="finished all the same; `hactl status` names the switches (`not_steered`)",
     ),
 }
 
