@@ -21,7 +21,7 @@ from hactrl.vocabulary import Proof
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text()
-PAGES = [ROOT / "ARCHITECTURE.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 NAMED = re.compile(r"`((?:hactrl|flows|topology|tests|mininet_lab|docs|tools|examples)/[\w./-]+)`")
 
 

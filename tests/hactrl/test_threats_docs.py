@@ -31,7 +31,7 @@ from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "threats.md").read_text(encoding="utf-8")
-DOCUMENTS = [*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "ARCHITECTURE.md"]
+DOCUMENTS = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
 
 NUMBERS = [
     (
