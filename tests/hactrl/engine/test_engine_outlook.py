@@ -40,7 +40,10 @@ from topology.model import Attachment, Switch
 
 CAMPUS = campus([("a", "b"), ("b", "c"), ("a", "c")], ["a", "c"], prober="b")
 SPARE = (Attachment("a", 7), Attachment("c", 7))
-SEEDS, MORE_SEEDS = 12, 120
+SEEDS = 6
+
+#: Each field is missed in one of these at least.
+TELLING = (*range(5), 12)
 
 #: The fields of the state that questions read.
 READ = frozenset(
@@ -166,7 +169,7 @@ class Forgetful(once.Reading):
 def test_a_field_whose_reading_is_not_noted_leaves_an_answer_that_is_wrong(name: str) -> None:
     forgetful = type("Forgetful", (Forgetful,), {"forgotten": name})
     with patch.object(once, "Reading", forgetful):
-        assert any(breaks(seed) for seed in range(MORE_SEEDS))
+        assert any(breaks(seed) for seed in TELLING)
 
 
 def breaks(seed: int) -> bool:
