@@ -37,6 +37,10 @@ class Verdict(Enum):
     UNHEALTHY = "unhealthy"
 
 
+#: From worst to best.
+RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEALTHY: 3}
+
+
 class ProbeKind(StrEnum):
     """How a service is asked; as in the site file."""
 

@@ -13,7 +13,6 @@ from math import ceil
 from hactrl.engine import sight
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.roles.candidates import (
-    RANK,
     best_verdict,
     connected,
     failings,
@@ -23,7 +22,7 @@ from hactrl.engine.roles.candidates import (
 )
 from hactrl.engine.state import State, SwitchState
 from hactrl.site.model import Role
-from hactrl.vocabulary import Holding, Verdict
+from hactrl.vocabulary import RANK, Holding, Verdict
 
 #: What an agent says while it changes what it has.
 UNFINISHED = (Holding.ASSUMING, Holding.RELEASING)

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from hactrl.vocabulary import Verdict
+from hactrl.vocabulary import RANK, Verdict
 
 
 class Cause(StrEnum):
@@ -49,8 +49,6 @@ VERDICT_OF = {Cause.NONE: Verdict.HEALTHY, Cause.TEMPORARY: Verdict.READY} | dic
     (Cause.NO_ADDRESS, Cause.NO_CARD, Cause.LOCAL_FAULT),
     Verdict.UNKNOWN,
 )
-
-RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEALTHY: 3}
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,10 @@ from hactrl.engine.once import once
 from hactrl.engine.roles import ledger
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import Role, Service
-from hactrl.vocabulary import Holding, Verdict
+from hactrl.vocabulary import RANK, Holding, Verdict
 from topology.model import Interface
 
 Check: TypeAlias = Callable[[State, Role, str], Iterator[Obstacle]]
-
-#: From worst to best; the best of a service's cards counts.
-RANK = {Verdict.UNHEALTHY: 0, Verdict.UNKNOWN: 1, Verdict.READY: 2, Verdict.HEALTHY: 3}
 
 #: What a probe finds at once and needs no confirmation: somebody answered, and said no.
 CERTAIN = frozenset({"refused", "reset"})
