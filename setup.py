@@ -19,6 +19,7 @@ TEST = [
     "hypothesis>=6.100",
     "import-linter>=2.1",
     "mypy>=1.11",
+    "os-ken>=4.2",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ryu.ofproto import nicira_ext
-
+from flows.openflow.framework import nicira_ext
 from flows.openflow.ryu_mended import ofproto, parser
 
 Places = tuple[tuple[int, int], ...]

@@ -1,7 +1,8 @@
 """OpenFlow 1.3, with Nicira's extensions, in both directions: our rules as messages of Ryu, and
 what a switch answers as our rules.
 
-This package is, beside the application's shell, the only place that imports Ryu.
+This package is, beside the application's shell, the only one that knows Ryu; `framework` says
+whether that, or os-ken, is underneath.
 
 - `messages(datapath, change)`: what to send for a change of `flows.diff`.
 - `Reading(datapath)`: reads back all that is ours, as a `RuleSet`; `Count(datapath)` only counts;

@@ -15,11 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from typing import Any
 
-from ryu.controller import controller, ofp_event
-from ryu.controller.event import EventBase
-from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
-from ryu.lib import hub
-
 from flows.openflow.budget import (
     HANDSHAKE_TIME,
     MOST_PORTS,
@@ -29,6 +24,15 @@ from flows.openflow.budget import (
     ExcessError,
 )
 from flows.openflow.frame_check import HEADER, VERSION, Kind, Part, part_of
+from flows.openflow.framework import (
+    CONFIG_DISPATCHER,
+    DEAD_DISPATCHER,
+    MAIN_DISPATCHER,
+    EventBase,
+    controller,
+    hub,
+    ofp_event,
+)
 from flows.openflow.framing import Framing, pieces
 from flows.openflow.questions import Questions
 from flows.openflow.ryu_mended import message_class, read_message

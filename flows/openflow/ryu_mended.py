@@ -1,4 +1,4 @@
-"""Ryu 4.34's OpenFlow 1.3, with what it lacks, and checked before it reads.
+"""Ryu's OpenFlow 1.3, 4.34's and os-ken's, with what it lacks, and checked before it reads.
 
 Import `ofproto` and `parser` from here. Everything is done in memory when this module is
 imported; nothing on disk is changed.
@@ -25,16 +25,15 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from ryu.lib import type_desc
-from ryu.ofproto import (
-    ofproto_parser,
-    ofproto_protocol,  # noqa: F401  (registers the parsers of every version)
-    oxm_fields,
-)
-from ryu.ofproto import ofproto_v1_3 as ofproto
-from ryu.ofproto import ofproto_v1_3_parser as parser
-
 from flows.openflow import frame_check
+from flows.openflow.framework import (
+    ProtocolDesc,  # noqa: F401  (its module registers the parsers of every version)
+    ofproto,
+    ofproto_parser,
+    oxm_fields,
+    parser,
+    type_desc,
+)
 from flows.openflow.walks import MalformedError, padded
 
 __all__ = [

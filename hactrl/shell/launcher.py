@@ -77,6 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from oslo_config.cfg import Error as OptionsError
     from ryu.lib import hub
 
+    from flows.openflow.framework import NAME, RYU, VARIABLE
+
+    if NAME != RYU:
+        return refuse(ImportError(f"it runs on Ryu, and {VARIABLE} is {NAME}; let it be empty"))
     options = manager.CONF
     try:
         name_applications(manager, arguments)

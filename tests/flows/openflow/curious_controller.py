@@ -1,8 +1,6 @@
-"""A Ryu application that has asked every switch for everything, and uses every answer as hactrl
-does.
+"""An application that has asked every switch for everything, and uses every answer as hactrl does.
 
-Loaded by its path: `ryu-manager curious_controller.py`. Prints how many messages it has used when
-it is told to end.
+Started by `framework_manager.py`. Prints how many messages it has used when it is told to end.
 """
 
 from __future__ import annotations
@@ -11,14 +9,17 @@ import os
 import signal
 from typing import Any
 
-from ryu.base import app_manager
-from ryu.controller import ofp_event
-from ryu.controller.handler import CONFIG_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
-
 from flows import openflow
 from flows.openflow import connection
 from flows.openflow.counting import Counting
 from flows.openflow.frame_check import Kind
+from flows.openflow.framework import (
+    CONFIG_DISPATCHER,
+    MAIN_DISPATCHER,
+    Application,
+    ofp_event,
+    set_ev_cls,
+)
 from flows.openflow.questions import ANSWERS, Questions
 from flows.openflow.ryu_mended import ofproto, parser
 from flows.rules import COOKIE_PREFIX, OWN_IDS
@@ -50,7 +51,7 @@ EVENTS = [
 ]
 
 
-class Curious(app_manager.RyuApp):  # type: ignore[misc]
+class Curious(Application):  # type: ignore[misc]
     OFP_VERSIONS = [ofproto.OFP_VERSION]  # noqa: RUF012
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

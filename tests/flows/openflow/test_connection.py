@@ -10,14 +10,18 @@ from typing import Any
 import openflow_frames
 import pytest
 from openflow_frames import Octets, frames, message, multipart, plain
-from ryu.base import app_manager
-from ryu.controller import ofp_event
-from ryu.controller.handler import CONFIG_DISPATCHER, DEAD_DISPATCHER, MAIN_DISPATCHER
-from ryu.lib import hub
 
 from flows.openflow import connection
 from flows.openflow.budget import HANDSHAKE_TIME, MOST_PORTS
 from flows.openflow.connection import Connection
+from flows.openflow.framework import (
+    CONFIG_DISPATCHER,
+    DEAD_DISPATCHER,
+    MAIN_DISPATCHER,
+    app_manager,
+    hub,
+    ofp_event,
+)
 from flows.openflow.ryu_mended import ofproto, parser
 from flows.sparing import Sparing
 

@@ -12,9 +12,9 @@ from typing import Any
 import openflow_frames
 import pytest
 from openflow_frames import Octets, frames, plain, wrong_lengths
-from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.openflow import frame_check
+from flows.openflow.framework import ProtocolDesc
 from flows.openflow.ryu_mended import ofproto, parser, read_message
 from flows.openflow.walks import MalformedError
 

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ryu.ofproto import ofproto_parser
-from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.diff import AddGroup, AddRule, FlushLearnt
 from flows.numbers import CookieKind
@@ -29,6 +27,7 @@ from flows.openflow import (
 )
 from flows.openflow.actions import decode_actions, decode_instructions
 from flows.openflow.fields import decode_match, encode_match
+from flows.openflow.framework import ProtocolDesc, ofproto_parser
 from flows.openflow.ryu_mended import MalformedError, ofproto, parser
 from flows.oxm import WIDTHS
 from flows.rules import (

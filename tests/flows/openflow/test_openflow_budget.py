@@ -9,7 +9,6 @@ from collections.abc import Iterable
 import openflow_frames
 import pytest
 from openflow_frames import NOTHING, Octets, frames, message, multipart
-from ryu.ofproto.ofproto_protocol import ProtocolDesc
 
 from flows.openflow.budget import (
     ANSWER_OCTETS,
@@ -22,6 +21,7 @@ from flows.openflow.budget import (
     Limits,
 )
 from flows.openflow.frame_check import Kind, Part
+from flows.openflow.framework import ProtocolDesc
 from flows.openflow.framing import PIECE, Framing, pieces
 from flows.openflow.questions import ANSWERS, Questions
 from flows.openflow.ryu_mended import ofproto, read_message

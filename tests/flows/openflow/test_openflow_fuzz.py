@@ -44,10 +44,8 @@ class Controller:
         self.address = ("127.0.0.1", free_port())
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-c", "from hactrl.shell.launcher import main; main()"),
-                *("--ofp-listen-host", self.address[0]),
-                *("--ofp-tcp-listen-port", str(self.address[1])),
-                str(HERE / "curious_controller.py"),
+                *(sys.executable, str(HERE.parents[1] / "framework_manager.py")),
+                *(self.address[0], str(self.address[1]), str(HERE / "curious_controller.py")),
             ],
             stdout=subprocess.PIPE,
             stderr=log.open("wb"),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ import pytest
 from running import FRONTIER, MAIN, own_site
 from ryu import cfg
 
+from flows.openflow.framework import OS_KEN, VARIABLE
 from hactrl.shell import launcher
 
 REPOSITORY = Path(__file__).parents[3]
@@ -101,6 +103,18 @@ def test_a_site_file_that_nobody_named_ends_the_program_before_ryu_starts() -> N
     assert done.returncode == 1
     assert done.stderr.startswith("ryu-manager: hactrl needs a site file")
     assert "loading app" not in done.stderr
+
+
+@pytest.mark.skipif(find_spec(OS_KEN) is None, reason="os-ken is not installed")
+def test_another_framework_than_ryu_ends_the_program_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(VARIABLE, OS_KEN)
+    done = run_manager("hactrl")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"ryu-manager: it runs on Ryu, and {VARIABLE} is {OS_KEN}; let it be empty\n"
+    )
 
 
 def test_a_wrong_site_file_ends_the_program_with_its_errors(tmp_path: Path) -> None:
