@@ -6,14 +6,10 @@ from setuptools import find_packages, setup
 
 README = Path(__file__).with_name("README.md")
 
-FAST = [
-    "scipy>=1.11",
-]
 LAB = [
     "matplotlib>=3.8",
     "mininet==2.3.0.dev6",
     "topohub>=1.5",
-    *FAST,
 ]
 TEST = [
     "hypothesis>=6.100",
@@ -72,7 +68,7 @@ setup(
         # Ryu imports distutils, which Python 3.12 dropped and setuptools still carries.
         'setuptools<68; python_version >= "3.12"',
     ],
-    extras_require={"fast": FAST, "lab": LAB, "test": [*TEST, *LAB]},
+    extras_require={"lab": LAB, "test": [*TEST, *LAB]},
     entry_points={
         "console_scripts": [
             "ryu-manager=hactrl.shell.launcher:main",

@@ -20,29 +20,31 @@ Bits = int
 Costs = dict[str, dict[int, Bits]]
 
 
-class Queue:
-    """Costs that switches may have, taken out in ascending order: buckets instead of a heap of
-    all (R. B. Dial, "Algorithm 360: shortest-path forest with topological ordering",
-    Communications of the ACM 12, 1969), because many have the same cost."""
+class Queue(dict[int, dict[str, Bits]]):
+    """By cost, who may have it and toward which destinations, taken out in ascending order: buckets
+    instead of a heap of all (R. B. Dial, "Algorithm 360: shortest-path forest with topological
+    ordering", Communications of the ACM 12, 1969), because many have the same cost.
+
+    What is added costs more than anything taken out before."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, dict[str, Bits]] = {}
+        super().__init__()
         self._order: list[int] = []
 
-    def add(self, cost: int, switch: str, bits: Bits) -> None:
-        """The cost is above that of anything taken out before."""
-        same = self._waiting.get(cost)
-        if same is None:
-            self._waiting[cost] = {switch: bits}
-            heappush(self._order, cost)
-        else:
-            same[switch] = same.get(switch, 0) | bits
+    def __missing__(self, cost: int) -> dict[str, Bits]:
+        heappush(self._order, cost)
+        found = self[cost] = dict[str, Bits]()
+        return found
 
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Bits]]]:
+    def add(self, cost: int, switch: str, bits: Bits) -> None:
+        same = self[cost]
+        same[switch] = same.get(switch, 0) | bits
+
+    def ascending(self) -> Iterator[tuple[int, dict[str, Bits]]]:
         """Take out all that have the lowest cost; meanwhile more may be added."""
         while self._order:
             cost = heappop(self._order)
-            yield cost, self._waiting.pop(cost)
+            yield cost, self.pop(cost)
 
 
 def put(costs: Costs, switch: str, cost: int, bits: Bits) -> None:

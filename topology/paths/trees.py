@@ -27,7 +27,7 @@ from collections.abc import Iterator, Mapping
 import networkx as nx
 
 from topology.paths.costs import Bits, Costs, Queue, between, places, put, take, union
-from topology.paths.from_nothing import beginnings, costs_of_all, least_weight, settle
+from topology.paths.from_nothing import beginnings, costs_of_all, least_weight, near_of, settle
 from topology.paths.next_hops import next_hops
 from topology.paths.routes import Destination, Routes, Sources
 from topology.paths.shortest import SAME_WEIGHT, Hops
@@ -214,7 +214,7 @@ class Trees:
         it moves."""
         costs = self._costs
         moved: dict[str, Bits] = {}
-        for cost, reached in better:
+        for cost, reached in better.ascending():
             for switch, bits in reached.items():
                 news = bits & ~moved.get(switch, 0)
                 if not news:
@@ -236,14 +236,15 @@ class Trees:
         lost theirs with them: whose costs it moves."""
         lost = self._lost(suspects)
         moved = {switch: union(at.values()) for switch, at in lost.items()}
-        settle(self._costs, self._offers(lost), dict(moved), self._near, self._pause)
+        near = {switch: near_of(self._adjacency[switch]) for switch in lost}
+        settle(self._costs, self._offers(lost), dict(moved), near, self._pause)
         return moved
 
     def _lost(self, suspects: Queue) -> Costs:
         """Strike out, and return, what no way costs any longer."""
         costs = self._costs
         lost: Costs = {}
-        for cost, reached in suspects:
+        for cost, reached in suspects.ascending():
             for switch, bits in reached.items():
                 self._pause()
                 near = list(self._near(switch))
