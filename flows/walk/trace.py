@@ -124,13 +124,29 @@ class Trace:
     root: Visit
 
     def steps(self) -> Iterator[Step]:
-        """All steps of all switches and branches, in order."""
-        return flatten(self.root.steps)
+        """All steps of all switches and branches, in order; what several ways lead to comes with
+        each of them. On a network with many equal ways that are very many."""
+        return _flatten(self.root.steps)
+
+    def visits(self) -> Iterator[Visit]:
+        """Every visit once, however many ways lead to it, each before those that it leads to."""
+        begun: set[int] = set()
+        ended: dict[int, Visit] = {}
+        todo = [self.root]
+        while todo:
+            visit = todo[-1]
+            if id(visit) in begun:
+                ended.setdefault(id(todo.pop()), visit)
+                continue
+            begun.add(id(visit))
+            crossed = (step.visit for step in inside(visit.steps) if isinstance(step, Crossed))
+            todo += [onward for onward in crossed if id(onward) not in begun]
+        return reversed(ended.values())
 
     @property
     def deliveries(self) -> frozenset[Delivered]:
         """Every delivery that can happen."""
-        return frozenset(s for s in self.steps() if isinstance(s, Delivered))
+        return frozenset(s for s in self._every() if isinstance(s, Delivered))
 
     @property
     def places(self) -> frozenset[Attachment]:
@@ -139,35 +155,43 @@ class Trace:
 
     @property
     def drops(self) -> frozenset[Dropped]:
-        return frozenset(s for s in self.steps() if isinstance(s, Dropped))
+        return frozenset(s for s in self._every() if isinstance(s, Dropped))
 
     @property
     def loops(self) -> frozenset[Looped]:
-        return frozenset(s for s in self.steps() if isinstance(s, Looped))
+        return frozenset(s for s in self._every() if isinstance(s, Looped))
 
     @property
     def learnt(self) -> frozenset[Learnt]:
-        return frozenset(s for s in self.steps() if isinstance(s, Learnt))
+        return frozenset(s for s in self._every() if isinstance(s, Learnt))
 
     @property
     def to_controller(self) -> frozenset[ToController]:
-        return frozenset(s for s in self.steps() if isinstance(s, ToController))
+        return frozenset(s for s in self._every() if isinstance(s, ToController))
 
     def outcomes(self) -> frozenset[Outcome]:
         """All possible courses: one for each combination of select groups' choices."""
         return _outcomes(self.root.steps)
 
+    def _every(self) -> Iterator[Step]:
+        for visit in self.visits():
+            yield from inside(visit.steps)
 
-def flatten(steps: Iterable[Step]) -> Iterator[Step]:
-    """All steps, with those within branches and at further switches, in order."""
+
+def inside(steps: Iterable[Step]) -> Iterator[Step]:
+    """All steps within one switch, with those within branches, in order."""
     for step in steps:
         yield step
-        match step:
-            case Grouped(_, branches):
-                for branch in branches:
-                    yield from flatten(branch.steps)
-            case Crossed(_, visit):
-                yield from flatten(visit.steps)
+        if isinstance(step, Grouped):
+            for branch in step.branches:
+                yield from inside(branch.steps)
+
+
+def _flatten(steps: Iterable[Step]) -> Iterator[Step]:
+    for step in inside(steps):
+        yield step
+        if isinstance(step, Crossed):
+            yield from _flatten(step.visit.steps)
 
 
 def _outcomes(steps: Iterable[Step]) -> frozenset[Outcome]:

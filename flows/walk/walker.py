@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from flows.oxm import REGISTERS
 from flows.rules import (
@@ -60,7 +60,7 @@ from flows.walk.trace import (
     ToController,
     Trace,
     Visit,
-    flatten,
+    inside,
 )
 from topology.model import Attachment, Link
 
@@ -111,7 +111,7 @@ class Walker:
 
     def walk(self, port_up: Callable[[Attachment], bool], packet: Packet, at: Attachment) -> Trace:
         world = _World(self._tables, self._held, self._ends, port_up)
-        return Trace(_visit(world, packet.on_the_wire(), at, ()))
+        return Trace(_visited(world, _Arrival(at, packet.on_the_wire())))
 
 
 def with_learnt(rule_sets: Mapping[str, RuleSet], trace: Trace) -> dict[str, RuleSet]:
@@ -132,10 +132,6 @@ class _World:
     ends: Mapping[Attachment, Link]
     port_up: Callable[[Attachment], bool]
 
-    #: What has been found out already, where nothing loops: equal ways meet again and again.
-    known: dict[_Arrival, Visit] = field(default_factory=dict)
-    loops: list[_Arrival] = field(default_factory=list)
-
 
 @dataclass(frozen=True)
 class _Arrival:
@@ -143,18 +139,42 @@ class _Arrival:
     packet: Packet
 
 
-def _visit(world: _World, packet: Packet, at: Attachment, way: tuple[_Arrival, ...]) -> Visit:
-    arrival = _Arrival(at, packet)
-    if arrival in world.known:
-        return world.known[arrival]
-    if arrival in way or len(way) > MOST_HOPS:
-        world.loops.append(arrival)
-        return Visit(at, arrival.packet, (Looped(at, arrival.packet),))
-    before = len(world.loops)
-    visit = Visit(at, arrival.packet, _Pipeline(world, arrival, (*way, arrival)).run())
-    if len(world.loops) == before:
-        world.known[arrival] = visit
-    return visit
+def _visited(world: _World, first: _Arrival) -> Visit:
+    """Depth first, and without recursion, because a way may be longer than Python's stack is deep.
+    What several ways meet in is visited once: there may be very many equal ones."""
+    done: dict[_Arrival, Visit] = {}
+    way: dict[_Arrival, tuple[Step, ...]] = {}
+    todo = [first]
+    while todo:
+        arrival = todo[-1]
+        if arrival in way:  # all that it leads to has been visited
+            steps = _joined(way.pop(arrival), done)
+            done[arrival] = Visit(arrival.at, arrival.packet, steps)
+        if arrival in done or len(way) > MOST_HOPS:
+            todo.pop()
+            continue
+        way[arrival] = _Pipeline(world, arrival).run()
+        crossed = [step.visit for step in inside(way[arrival]) if isinstance(step, Crossed)]
+        onward = (_Arrival(visit.at, visit.packet) for visit in reversed(crossed))
+        todo += [each for each in onward if each not in done and each not in way]
+    return done[first]
+
+
+def _joined(steps: Iterable[Step], done: Mapping[_Arrival, Visit]) -> tuple[Step, ...]:
+    """With the visits at further switches. One that is not done leads back, or goes too far."""
+    return tuple(_join(step, done) for step in steps)
+
+
+def _join(step: Step, done: Mapping[_Arrival, Visit]) -> Step:
+    match step:
+        case Crossed(link, Visit(at, packet)):
+            looped = Visit(at, packet, (Looped(at, packet),))
+            return Crossed(link, done.get(_Arrival(at, packet), looped))
+        case Grouped(group, branches):
+            joined = (Branch(branch.bucket, _joined(branch.steps, done)) for branch in branches)
+            return Grouped(group, tuple(joined))
+        case _:
+            return step
 
 
 class _TooDeepError(Exception):
@@ -162,11 +182,11 @@ class _TooDeepError(Exception):
 
 
 class _Pipeline:
-    """One packet's way through one switch's tables. It changes as the packet does."""
+    """One packet's way through one switch's tables. It changes as the packet does. Visits that it
+    leads to are without steps."""
 
-    def __init__(self, world: _World, arrival: _Arrival, way: tuple[_Arrival, ...]) -> None:
+    def __init__(self, world: _World, arrival: _Arrival) -> None:
         self._world = world
-        self._way = way
         self._switch = arrival.at.switch
         self._values = dict.fromkeys(REGISTERS, 0) | dict(arrival.packet)
         self._values["in_port"] = arrival.at.port
@@ -181,7 +201,7 @@ class _Pipeline:
             steps = [*self._table(0), *self._run_action_set()]
         except _TooDeepError:
             return (self._dropped(Reason.TOO_DEEP),)
-        if all(isinstance(step, Matched | Rewritten | Learnt) for step in flatten(steps)):
+        if all(isinstance(step, Matched | Rewritten | Learnt) for step in steps):
             steps.append(self._dropped(Reason.RULE))
         return tuple(steps)
 
@@ -316,7 +336,7 @@ class _Pipeline:
         far = link.b if out == link.a else link.a
         if not self._world.port_up(far):
             return self._dropped(Reason.PORT_DOWN)
-        return Crossed(link, _visit(self._world, self._packet(), far, self._way))
+        return Crossed(link, Visit(far, self._packet(), ()))
 
 
 def in_set_order(actions: Iterable[Action]) -> tuple[Action, ...]:

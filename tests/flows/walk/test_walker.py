@@ -334,6 +334,36 @@ def test_two_ways_that_meet_again_are_both_in_the_trace() -> None:
     assert [type(s) for s in trace.steps()].count(Delivered) == 2
 
 
+def ladder(rungs: int) -> Trace:
+    """Through so many switches, with two equal links from each to the next."""
+    names = [str(number) for number in range(rungs)]
+    links = [
+        Link(Attachment(near, port), Attachment(far, port + 10))
+        for near, far in pairwise(names)
+        for port in (2, 3)
+    ]
+    either = Group(1, GroupType.SELECT, tuple(bucket(Output(port), weight=1) for port in (2, 3)))
+    held = {name: RuleSet.of([rule(ToGroup(1))], [either]) for name in names}
+    held[names[-1]] = RuleSet.of([rule(Output(9))])
+    return walk(held, links, lambda _: True, PACKET, Attachment("0", 1))
+
+
+def test_very_many_equal_ways_are_walked_at_once() -> None:
+    trace = ladder(MOST_HOPS)  # 2 ** 63 ways
+    assert trace.places == {Attachment(str(MOST_HOPS - 1), 9)}
+    assert not trace.loops
+
+
+def test_each_visit_is_given_once_before_those_that_it_leads_to() -> None:
+    assert [str(visit.at) for visit in ladder(3).visits()] == [
+        "0:1",
+        "1:12",
+        "1:13",
+        "2:12",
+        "2:13",
+    ]
+
+
 def test_a_learnt_host_is_found_by_the_next_packet() -> None:
     learn = rule(Learn(7, 5, 60, 0, 0x99), goto=7)
     held = {"s": RuleSet.of([learn, rule(Output(8), table=7)])}
