@@ -22,13 +22,22 @@ class ClientError(Exception):
 
 
 class RefusedError(ClientError):
-    """The controller refused, and nothing has changed. `obstacles` is the engine's why."""
+    """The controller refused, and nothing has changed. `obstacles` is the engine's why, `name`
+    what nothing is called."""
 
-    def __init__(self, status: int, kind: str, detail: str, obstacles: Sequence[Json] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        obstacles: Sequence[Json] = (),
+        name: str = "",
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.obstacles = tuple(obstacles)
+        self.name = name
 
 
 class UnknownOutcomeError(ClientError):
@@ -132,9 +141,9 @@ class Client:
     def paths(
         self, server: str | None = None, origin: str | None = None, what_if: str | None = None
     ) -> dict[str, Any]:
-        """The ways from `origin` (a switch, or a host's MAC or address) to a file server; all if
-        left out. `what_if`: what such a failure would change, as `topology.paths.what_if` writes
-        it."""
+        """The ways from `origin` to a file server; all if left out. Names are as in
+        `hactrl.explain.names`. `what_if`: what such a failure would change, as
+        `topology.paths.what_if` writes it."""
         query = {"server": server, "from": origin, "what_if": what_if}
         given = {name: value for name, value in query.items() if value is not None}
         return dict(self._ask("GET", "/v1/paths", query=given))
@@ -232,4 +241,5 @@ def _failure(response: httpx.Response) -> ClientError:
         return UnknownOutcomeError(f"{response.url} answered {response.status_code}, not as hactrl")
     if response.status_code >= 500 and kind != "not-ready":
         return UnknownOutcomeError(detail)
-    return RefusedError(response.status_code, kind, detail, problem.get("obstacles", ()))
+    obstacles, name = problem.get("obstacles", ()), problem.get("name", "")
+    return RefusedError(response.status_code, kind, detail, obstacles, name)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from enum import IntEnum
-from typing import Annotated, Any
+from socket import SOCK_STREAM, gaierror, getaddrinfo
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
+
+Found = TypeVar("Found")
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -57,6 +60,35 @@ def connected(url: str, token: str = "") -> Iterator[Client]:
     except UnknownOutcomeError as error:
         err.print(f"[red]unknown:[/] {escape(str(error))}")
         raise typer.Exit(Exit.UNKNOWN) from error
+
+
+def by_names(ask: Callable[[dict[str, Any]], Found], question: dict[str, Any]) -> Found:
+    """Ask the controller, which knows hosts by their addresses; their names are known to this
+    machine. What it does not know is asked again with each address that the name has here.
+
+    Raises:
+        RefusedError: the first refusal, if no address helps.
+    """
+    try:
+        return ask(question)
+    except RefusedError as error:
+        unknown = error.name if error.kind == "unknown-name" else ""
+        for member in [each for each, value in question.items() if unknown and value == unknown]:
+            for address in _addresses(unknown):
+                with suppress(RefusedError):
+                    return by_names(ask, question | {member: address})
+        raise
+
+
+def _addresses(name: str) -> list[str]:
+    """Those of a host, by its name; none if it is nobody's name, or a MAC or an address itself."""
+    if ":" in name or name.replace(".", "").isdecimal():
+        return []
+    try:
+        found = getaddrinfo(name, None, type=SOCK_STREAM)
+    except (gaierror, UnicodeError):
+        return []
+    return [str(address[0]) for *_, address in found]
 
 
 def print_json(document: Any) -> None:

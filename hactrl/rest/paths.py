@@ -6,15 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Any
 
 from hactrl.engine.backbone import nearest
 from hactrl.engine.backbone.reach import network_now
 from hactrl.engine.outlook import ports_up
 from hactrl.engine.state import State, SwitchState
+from hactrl.explain import names
 from hactrl.rest.problem import ProblemError
-from hactrl.site.errors import closest
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Attachment, FileServer, Host, Network
@@ -23,14 +22,11 @@ from topology.paths.ways import Leg, Way, Ways
 
 Json = dict[str, Any]
 
-#: Names that are told where one is unknown, at most.
-_MOST_NAMES = 12
-
 
 @dataclass(frozen=True)
 class Question:
-    """Of all file servers if `server` is None, from all switches if `origin` is: a switch, an
-    attachment there, or a host's MAC or address. `failure`: see `topology.paths.what_if.FORMS`."""
+    """Of all file servers if `server` is None, from all switches if `origin` is. Names are as in
+    `hactrl.explain.names`. `failure`: see `topology.paths.what_if.FORMS`."""
 
     server: str | None = None
     origin: str | None = None
@@ -41,7 +37,8 @@ def paths(state: State, question: Question) -> Json:
     """The ways that are asked for; with a failure, those that it would change.
 
     Raises:
-        ProblemError: a name that nothing has.
+        UnknownNameError: a name that nothing has.
+        ProblemError: what is no failure.
     """
     servers = _servers(state, question.server)
     origin, host = (None, None) if question.origin is None else _origin(state, question.origin)
@@ -170,40 +167,19 @@ def _servers(state: State, name: str | None) -> list[FileServer]:
     known = state.site.network.file_servers
     if name is None:
         return list(known.values())
-    if name not in known:
-        raise _unknown(f"no file server is named {name}", name, known)
-    return [known[name]]
+    found = names.file_server(state, name)
+    if found is None:
+        raise names.unknown(f"no file server is named {name}", name, known)
+    return [found]
 
 
-def _origin(state: State, text: str) -> tuple[str, Host | None]:
+def _origin(state: State, name: str) -> tuple[str, Host | None]:
     """The switch that is meant, and the host, if one is."""
-    network = state.site.network
-    switches = backbones.backbone_switches(network)
-    switch, colon, port = text.rpartition(":")
-    if text in switches:
-        return text, None
-    if colon and switch in switches and port.isdecimal():
-        return switch, None
-    hosts = state.host_table.hosts
-    for host in hosts.values():
-        if _is(host, text):
-            return host.attachment.switch, host
-    choices = {*switches, *hosts, *(str(a) for host in hosts.values() for a in host.addresses)}
-    raise _unknown(
-        f"{text} is no switch of a backbone, and no host that is known has it as MAC or address"
-        " (a host is known once it has sent a packet)",
-        text,
-        choices,
-    )
-
-
-def _is(host: Host, text: str) -> bool:
-    if text.lower().replace("-", ":") == host.mac:
-        return True
-    try:
-        return ip_address(text) in host.addresses
-    except ValueError:
-        return False
+    switch, host = names.switch(state, name)
+    if switch not in backbones.backbone_switches(state.site.network):
+        message = f"{switch} is no switch of a backbone: only these have ways to file servers"
+        raise names.UnknownNameError(name, message)
+    return switch, host
 
 
 def _failure(network: Network, text: str) -> what_if.Failure:
@@ -212,18 +188,4 @@ def _failure(network: Network, text: str) -> what_if.Failure:
     except what_if.UnknownFailureError as error:
         if not error.choices:
             raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", str(error)) from error
-        raise _unknown(str(error), error.name, error.choices) from error
-
-
-def _unknown(message: str, name: str, choices: Iterable[str]) -> ProblemError:
-    """With what was probably meant, else with what there is."""
-    known = sorted(choices)
-    meant = closest(name, known)
-    if meant:
-        message += f"; did you mean {meant!r}?"
-    elif known:
-        more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
-        message += f"; there are: {', '.join(known[:_MOST_NAMES])}{more}"
-    else:
-        message += "; there are none"
-    return ProblemError(HTTPStatus.NOT_FOUND, "unknown-name", message)
+        raise names.unknown(str(error), error.name, error.choices) from error

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from webob import Request, Response
 
 from flows.sparing import Sparing
+from hactrl.explain.names import UnknownNameError
 from hactrl.rest.hosts import is_own, own_names
 from hactrl.rest.limits import check_length
 from hactrl.rest.problem import ProblemError
@@ -110,6 +111,11 @@ class Router:
             response = self._answer(request)
         except ProblemError as problem:
             response = problem.response(path)
+        except UnknownNameError as error:
+            unknown = ProblemError(
+                HTTPStatus.NOT_FOUND, "unknown-name", str(error), name=error.name
+            )
+            response = unknown.response(path)
         except Exception as error:
             if self._defects.tell(type(error).__name__) is not None:
                 LOG.exception("defect in %s %s", request.method, path)

@@ -12,7 +12,10 @@ from topology.paths.repairs import Means
 from topology.paths.ways import Way, Ways
 
 #: How failures are written.
-FORMS = "link:SWITCH-SWITCH, link:SWITCH:PORT-SWITCH:PORT, switch:NAME or interface:NAME"
+FORMS = (
+    "link:SWITCH-SWITCH, link:SWITCH:PORT-SWITCH:PORT, port:SWITCH:PORT, switch:NAME or"
+    " interface:NAME"
+)
 
 
 class UnknownFailureError(ValueError):
@@ -58,7 +61,7 @@ def failure(network: Network, text: str) -> Failure:
     """The failure that is written so; see FORMS.
 
     Raises:
-        UnknownFailureError: there is no such link, switch or interface.
+        UnknownFailureError: there is no such link, port, switch or interface.
     """
     kind, _, name = text.partition(":")
     if kind == "link":
@@ -66,9 +69,11 @@ def failure(network: Network, text: str) -> Failure:
     if kind == "switch":
         _among(f"no switch is named {name}", name, tuple(network.switches))
         return Failure(text, _switch(network, name))
+    if kind == "port":
+        return Failure(text, _port(network, name))
     if kind == "interface":
-        cards = network.file_interfaces
-        _among(f"no file server has an interface {name}", name, tuple(cards))
+        cards = network.interfaces | network.file_interfaces
+        _among(f"no interface is named {name}", name, tuple(cards))
         return Failure(text, frozenset({cards[name].attachment}))
     raise UnknownFailureError(f"{text!r} is no failure: {FORMS} is expected", text)
 
@@ -118,10 +123,22 @@ def _link(network: Network, name: str) -> frozenset[Attachment]:
 def _switch(network: Network, name: str) -> frozenset[Attachment]:
     """All ports of a switch that the network names, and the other ends of its links."""
     probers = (s.prober.attachment for s in network.segments.values() if s.prober is not None)
-    cards = (card.attachment for card in network.file_interfaces.values())
+    interfaces = (network.interfaces | network.file_interfaces).values()
+    cards = (card.attachment for card in interfaces)
     own = {end for end in (*cards, *probers) if end.switch == name}
     links = (link for link in network.links if name in (link.a.switch, link.b.switch))
     return frozenset((*own, *(end for link in links for end in (link.a, link.b))))
+
+
+def _port(network: Network, name: str) -> frozenset[Attachment]:
+    """A port, and the other end of its link, if it has one."""
+    switch, _, number = name.rpartition(":")
+    _among(f"{name} is no port: no switch is named {switch}", switch, tuple(network.switches))
+    if not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise UnknownFailureError(f"{name} is no port: SWITCH:PORT is expected", name)
+    port = Attachment(switch, int(number))
+    links = (link for link in network.links if port in (link.a, link.b))
+    return frozenset((port, *(end for link in links for end in (link.a, link.b))))
 
 
 def _among(message: str, name: str, choices: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from click.testing import Result
 from rest_fixture import CAMPUS, EXAMPLE, SITE, Controller, served
 from typer.testing import CliRunner
 
-from hactrl.cli import backbone
+from hactrl.cli import common
 from hactrl.cli.commands import Exit, app
 from hactrl.engine.events import HostSighted, LinkHeard, PortChanged
 from topology.hosts import Sighting
@@ -90,7 +90,7 @@ def test_a_host_may_be_said_by_its_name(url: str, monkeypatch: pytest.MonkeyPatc
         assert name == "ann.example"
         return [(2, 1, 6, "", ("10.20.9.9", 0)), (2, 1, 6, "", ("10.20.1.5", 0))]
 
-    monkeypatch.setattr(backbone, "getaddrinfo", resolve)
+    monkeypatch.setattr(common, "getaddrinfo", resolve)
     assert ANN in hactl(url, "paths", "files", "--from", "ann.example").stdout
 
 

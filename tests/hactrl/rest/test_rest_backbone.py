@@ -77,9 +77,19 @@ def test_a_way_names_switches_ports_and_the_hops_that_stand_behind(controller: C
     assert found["hosts"] == 1
 
 
-@pytest.mark.parametrize("name", [ANN, ANN.upper(), ANN.replace(":", "-"), "r5", "r5:9"])
+@pytest.mark.parametrize(
+    "name", [ANN, ANN.upper(), ANN.replace(":", "-"), "10.20.1.5", "r5", "r5:9", "files-5"]
+)
 def test_where_from_may_be_said_in_several_ways(controller: Controller, name: str) -> None:
     assert {found["switch"] for found in paths(controller, **{"from": name})} == {"r5"}
+
+
+def test_a_file_server_may_be_said_by_its_address(controller: Controller) -> None:
+    assert {found["server"] for found in paths(controller, server="10.20.0.20")} == {"archive"}
+
+
+def test_a_name_that_nothing_has_is_told_to_programs_too(controller: Controller) -> None:
+    assert ask(controller, "/v1/paths", server="fils").json["name"] == "fils"
 
 
 def test_without_names_all_file_servers_from_all_switches(controller: Controller) -> None:
@@ -171,10 +181,15 @@ def test_the_ports_of_a_failure_are_told(controller: Controller) -> None:
         ({"server": "fils"}, "no file server is named fils; did you mean 'files'?"),
         ({"server": "x"}, "no file server is named x; there are: archive, files"),
         ({"from": "10.20.1.6"}, "did you mean '10.20.1.5'?"),
-        ({"from": "r9"}, "there are: 00:16:3e:00:00:01, 10.20.1.5, r1, r2, r3, r4, r5, r6"),
+        ({"from": "r9"}, "there are: 00:16:3e:00:00:01, 10.20.1.5, archive-1, archive-3,"),
+        ({"from": "10.20.1.6"}, "no host with 10.20.1.6 is known on campus (a host is known once"),
+        ({"from": "192.0.2.1"}, "no segment has 192.0.2.1 in its networks, and no host has it"),
+        ({"from": "r9:7"}, "r9:7: no switch is named r9; there are: r1, r2"),
+        ({"from": "r5:x"}, "r5:x is no port of r5: a number is expected"),
+        ({"from": "files"}, "files has the interfaces files-3, files-4, files-5, files-6: name"),
         ({"what_if": "link:r1-r1"}, "no link is named r1-r1; did you mean 'r"),
         ({"what_if": "switch:r33"}, "no switch is named r33; did you mean 'r3'?"),
-        ({"what_if": "interface:file-3"}, "an interface file-3; did you mean 'files-3'?"),
+        ({"what_if": "interface:file-3"}, "no interface is named file-3; did you mean 'files-3'?"),
     ],
 )
 def test_a_name_that_nothing_has(controller: Controller, query: dict[str, str], said: str) -> None:

@@ -233,6 +233,16 @@ def test_all_parallel_links_or_exactly_one() -> None:
     assert failure(network, "link:b-a").down == network.trunk_ports
 
 
+def test_a_port_goes_down_with_the_other_end_of_its_link() -> None:
+    (first, *_) = SQUARE.links
+    assert failure(SQUARE, f"port:{first.b}").down == {first.a, first.b}
+    assert failure(SQUARE, "port:a:1").down == {Attachment("a", 1)}
+    with pytest.raises(UnknownFailureError, match="SWITCH:PORT is expected"):
+        failure(SQUARE, "port:a:x")
+    with pytest.raises(UnknownFailureError, match="no switch is named z"):
+        failure(SQUARE, "port:z:1")
+
+
 def test_a_link_whose_switches_could_be_several_is_named_by_its_ports() -> None:
     network = campus([("a-b", "c"), ("a", "b-c")], ["a"])
     one, other = network.links
