@@ -6,7 +6,6 @@ Every fault returns the moment at which it struck, on the clock of the controlle
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import time
 from contextlib import ExitStack
@@ -138,32 +137,6 @@ class Lab:
     def link_up(self, port: Attachment) -> float:
         struck = now()
         self.network.set_cable(port, up=True)
-        return struck
-
-    def kill_daemon(self, server: str, command: str, role: str | None = None) -> float:
-        struck = now()
-        self.servers[server].kill(command, role)
-        return struck
-
-    def stop_agent(self, server: str) -> float:
-        """Freeze it: it is there and says nothing."""
-        struck = now()
-        self.servers[server].signal_agent(signal.SIGSTOP)
-        return struck
-
-    def continue_agent(self, server: str) -> float:
-        struck = now()
-        self.servers[server].signal_agent(signal.SIGCONT)
-        return struck
-
-    def kill_agent(self, server: str) -> float:
-        struck = now()
-        self.servers[server].signal_agent(signal.SIGKILL)
-        return struck
-
-    def isolate_from_management(self, server: str, *, isolated: bool = True) -> float:
-        struck = now()
-        self.servers[server].isolate_from_management(isolated=isolated)
         return struck
 
     def kill_controller(self) -> float:

@@ -173,34 +173,6 @@ class LabServer:
             if number in (signal.SIGKILL, signal.SIGTERM):
                 agent.wait(timeout=10.0)
 
-    def processes(self, name: str, role: str | None = None) -> list[int]:
-        """Processes of the server whose command is `name`, of one role or of all."""
-        network = self._network_namespace(role) if role else None
-        return [
-            pid
-            for pid in _all_processes()
-            if _command(pid) == name
-            and _server_of(pid) == self.name
-            and (network is None or _namespace(pid, "net") == network)
-        ]
-
-    def kill(self, name: str, role: str | None = None) -> list[int]:
-        """Kill (SIGKILL) the server's processes of this name.
-
-        Raises:
-            ServerError: there is none.
-        """
-        found = self.processes(name, role)
-        if not found:
-            raise ServerError(f"no process {name} on {self.name}")
-        for pid in found:
-            os.kill(pid, signal.SIGKILL)
-        return found
-
-    def isolate_from_management(self, *, isolated: bool) -> None:
-        """Pull the management cable, or plug it in again."""
-        self.chassis.set_link(MANAGEMENT_DEVICE, up=not isolated)
-
     def command(self, *words: str) -> tuple[str, ...]:
         """What to execute so that `words` run in the server."""
         spaces = ("--mount", "--pid", "--net")
@@ -233,9 +205,6 @@ class LabServer:
     def _roles(self) -> list[str]:
         return [role.name for role in self.site.roles.values() if self.name in role.servers]
 
-    def _network_namespace(self, role: str) -> int:
-        return Path(f"/proc/{self.init}/root/run/netns/{role}").stat().st_ino
-
     def _namespaces(self) -> list[Path]:
         return list(Path(f"/proc/{self.init}/root/run/netns").iterdir())
 
@@ -254,7 +223,7 @@ class LabServer:
         self._stale = []
 
     def _boot(self, disk: LoopDevice | None) -> _Power:
-        lines = boot_script(self.name, self.directory)
+        lines = boot_script(self.directory)
         for role in self._roles():
             lines += plan.role_script(self.site, self.site.roles[role], self.name)
         # Process 1 ignores SIGCHLD, so that the kernel itself collects orphans.
@@ -304,7 +273,7 @@ class LabServer:
         (self.directory / "agent-state").mkdir(exist_ok=True)
 
 
-def boot_script(name: str, directory: Path) -> list[str]:
+def boot_script(directory: Path) -> list[str]:
     """Shell lines at the very beginning of a server: /sys, and a /run of its own, in which the
     lab's directory stays where it was."""
     new = f"{directory}/run"
@@ -315,7 +284,6 @@ def boot_script(name: str, directory: Path) -> list[str]:
         f"mount --bind {LAB} {new}/lab",
         f"mount -n --move {new} /run",
         "mount -t sysfs sysfs /sys",
-        f"echo {name} > /run/server",
         "cat /proc/sys/kernel/random/uuid > /run/boot-id",
     ]
 
@@ -341,7 +309,7 @@ def _users(devices: tuple[Path, ...]) -> list[int]:
     seen: set[int] = set()
     found = []
     for pid in _all_processes() if devices else ():
-        namespace = _namespace(pid, "mnt")
+        namespace = _mount_namespace(pid)
         if namespace is None or namespace in seen:
             continue
         seen.add(namespace)
@@ -359,17 +327,9 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split()]
 
 
-def _command(pid: int) -> str:
-    return _read(f"/proc/{pid}/comm").strip()
-
-
-def _server_of(pid: int) -> str:
-    return _read(f"/proc/{pid}/root/run/server").strip()
-
-
-def _namespace(pid: int, kind: str) -> int | None:
+def _mount_namespace(pid: int) -> int | None:
     try:
-        return Path(f"/proc/{pid}/ns/{kind}").stat().st_ino
+        return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
     except OSError:  # it has ended
         return None
 

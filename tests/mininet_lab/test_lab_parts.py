@@ -50,7 +50,7 @@ def test_an_agent_file_is_what_toml_reads_back() -> None:
 
 
 def test_a_server_keeps_the_labs_directory_where_it_was() -> None:
-    lines = boot_script("smtp_pop", Path("/run/lab/servers/smtp_pop"))
+    lines = boot_script(Path("/run/lab/servers/smtp_pop"))
     bind = next(n for n, line in enumerate(lines) if "--bind /run/lab " in line)
     move = next(n for n, line in enumerate(lines) if "--move" in line)
     assert bind < move
