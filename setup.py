@@ -13,7 +13,7 @@ LAB = [
 ]
 TEST = [
     "hypothesis>=6.100",
-    "import-linter>=2.1",
+    "import-linter>=2.17",
     "mypy>=1.11",
     "os-ken>=4.2",
     "pytest>=8",

@@ -30,6 +30,10 @@ from mininet_lab.loop_device import attached
 
 CHECKOUT: Path = Path(__file__).resolve().parent.parent
 
+#: What runs inside, by `process_one`: `python -m RUNNER PIPE DIRECTORY NAME OPTIONS`. By its name
+#: only, because it knows every scenario, and they know where this checkout is.
+RUNNER = "mininet_lab.runner"
+
 #: Seconds until a disk that is still attached has been attached by somebody else.
 _PATIENCE = 5.0
 
@@ -111,7 +115,7 @@ class Workplace:
 
 
 def run_isolated(workplace: Workplace, main: list[str]) -> int:
-    """Run a scenario inside, by the arguments of `runner.main`; its exit status.
+    """Run a scenario inside, by the arguments of `RUNNER`; its exit status.
 
     Raises:
         LabBusyError: a run has not ended yet, or a disk of one is in use.
@@ -125,7 +129,7 @@ def run_isolated(workplace: Workplace, main: list[str]) -> int:
             [
                 *("setpriv", "--pdeathsig", "KILL"),
                 *("unshare", *namespaces, "--fork", "--kill-child", "--mount-proc"),
-                *(sys.executable, "-m", "mininet_lab.isolate", str(alive)),
+                *(sys.executable, "-m", RUNNER, str(alive)),
                 *(str(workplace.run), *main),
             ],
             pass_fds=(lock, alive),
@@ -177,9 +181,3 @@ def process_one(run: Callable[[], int], starter: int | None = None) -> int:
 def _end_with(starter: int) -> None:
     os.read(starter, 1)  # nobody ever writes
     os._exit(128 + signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    from mininet_lab.runner import main
-
-    sys.exit(process_one(lambda: main(Path(sys.argv[2]), sys.argv[3:]), int(sys.argv[1])))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 from mininet_lab import scenarios
+from mininet_lab.isolate import process_one
 from mininet_lab.lab import StageError
 from mininet_lab.report import Story
 from mininet_lab.scenarios import Options, Scenario
@@ -25,3 +27,7 @@ def main(directory: Path, arguments: list[str]) -> int:
     except StageError as error:
         story.expect(False, "the scenario could be played to its end", str(error))
     return story.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(process_one(lambda: main(Path(sys.argv[2]), sys.argv[3:]), int(sys.argv[1])))
