@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import IntEnum
-from functools import lru_cache
-from hashlib import sha256
 
 from flows.rules import COOKIE_PREFIX, LEARNT_COOKIE, OWN_IDS
+from topology.numbering import digest, numbers, places
 
 
 class CookieKind(IntEnum):
@@ -31,36 +30,21 @@ class CookieKind(IntEnum):
 
 def cookie(kind: CookieKind, intent: str) -> int:
     """The cookie of a rule that serves this intent, in words."""
-    return COOKIE_PREFIX | kind << 32 | _digest(intent)
+    return COOKIE_PREFIX | kind << 32 | digest(intent)
 
 
 def learnt_cookie(links: Iterable[str]) -> int:
     """The cookie of what switches learn while these links of their segment are up: other links,
     another flood tree, another cookie, and the diff flushes what was learnt before."""
-    return LEARNT_COOKIE | _digest(" ".join(sorted(links)))
+    return LEARNT_COOKIE | digest(" ".join(sorted(links)))
 
 
 def own_ids(names: Iterable[str]) -> dict[str, int]:
-    """A group or meter id within our range for each name.
-
-    Where two digests fall together, the name that sorts later takes the next free number.
-    """
-    taken: dict[int, str] = {}
-    for name in sorted(set(names)):
-        place = _digest(name) % len(OWN_IDS)
-        while place in taken:
-            place = (place + 1) % len(OWN_IDS)
-        taken[place] = name
-    return {name: OWN_IDS[place] for place, name in taken.items()}
+    """A group or meter id within our range for each name."""
+    return {name: OWN_IDS[place] for name, place in numbers(names, len(OWN_IDS)).items()}
 
 
 def content_ids(content: str) -> Iterator[int]:
     """The ids that a group may have that is known by what is in it, the best first: every other
     one is for where another group has the same digest."""
-    first = _digest(content) % len(OWN_IDS)
-    return (OWN_IDS[(first + place) % len(OWN_IDS)] for place in range(len(OWN_IDS)))
-
-
-@lru_cache(maxsize=1 << 16)
-def _digest(text: str) -> int:
-    return int.from_bytes(sha256(text.encode()).digest()[:4])
+    return (OWN_IDS[place] for place in places(content, len(OWN_IDS)))

@@ -18,10 +18,11 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
+from topology.locators import HOST_NUMBERS, is_locator
 from topology.model import Address, Attachment, Host, Subnet
+from topology.numbering import places
 
 #: Hosts at one port: more than a desk's, fewer than would fill a switch's table.
 HOSTS_AT_A_PORT = 64
@@ -34,14 +35,6 @@ CLAIMS_FROM_A_PORT = 8
 PATIENCE = 1.0
 #: Seconds that a host is remembered whose port is down.
 REMEMBERED = 300.0
-#: The controller asks hosts with this MAC as source: they answer to it, and an edge switch sends
-#: what is for it to the controller. Locally administered, of the range of our locators, with the
-#: switch number that no switch has.
-ASKER_MAC = "0a:ff:ff:ff:ff:fe"
-#: First octets of locators, also of those that are marked as on a detour.
-LOCATOR_OCTETS = ("0a", "0e")
-#: Hosts have the lower half of a switch's 24-bit numbers; the upper is for servers' interfaces.
-NUMBERS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -259,10 +252,7 @@ def moments(table: Table) -> tuple[float, ...]:
 
 def number(mac: str, taken: Set[int]) -> int:
     """The host's number at a switch: from its digest, the next free one if that is taken."""
-    place = int.from_bytes(sha256(f"host {mac}".encode()).digest()[:4]) % NUMBERS
-    while place in taken:
-        place = (place + 1) % NUMBERS
-    return place
+    return next(place for place in places(f"host {mac}", HOST_NUMBERS) if place not in taken)
 
 
 def _refusal(sighting: Sighting, around: Surroundings) -> Refusal | None:
@@ -271,7 +261,7 @@ def _refusal(sighting: Sighting, around: Surroundings) -> Refusal | None:
         return Refusal.NOT_AN_EDGE
     octets = bytes.fromhex(sighting.mac.replace(":", ""))
     group = bool(octets[0] & 1) or not any(octets)
-    if group or sighting.mac.startswith(LOCATOR_OCTETS) or sighting.mac in around.macs:
+    if group or is_locator(sighting.mac) or sighting.mac in around.macs:
         return Refusal.RESERVED_MAC
     address = sighting.address
     if address is None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_network
 
-from flows.backbone.locators import DETOUR
+from flows.backbone.locators import DETOUR, LOCATORS
 from flows.backbone.view import View
 from flows.common.answers import answer, taken
 from flows.common.fields import MULTICAST, Fields, address, arp, arp_request, icmpv6, ip, mac
@@ -26,7 +26,7 @@ from flows.numbers import CookieKind
 from flows.pipeline import ADMIT, ARP, FORWARD, POLICY, SOURCE, STEER
 from flows.rules import CONTROLLER, Output, Rule, SetField
 from flows.walk.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, UDP
-from topology.hosts import ASKER_MAC
+from topology.locators import ASKER_MAC
 from topology.model import Address, Host, Interface
 
 _LLDP = 960
@@ -59,8 +59,8 @@ _LLDP_MAC = mac("01:80:c2:00:00:0e")
 #: MACs that bridges never forward (IEEE 802.1D, table 7-10).
 _RESERVED_MACS = (mac("01:80:c2:00:00:00"), mac("ff:ff:ff:ff:ff:f0"))
 
-#: All locators, with the bit `DETOUR` or without it; they begin with 0a or 0e.
-_LOCATORS = (0x0A << 40, (0xFF << 40) & ~DETOUR)
+#: All locators, with the bit `DETOUR` or without it.
+_LOCATORS = (LOCATORS, (0xFF << 40) & ~DETOUR)
 
 _LINK_LOCAL = ip_network("fe80::/10")
 _UNSPECIFIED = IPv6Address("::")

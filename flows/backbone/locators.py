@@ -13,23 +13,20 @@ combination of failures makes a loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 
+from topology import locators
+from topology.locators import HOST_NUMBERS, RESERVED_SWITCH
 from topology.model import Host, Interface, Network
+from topology.numbering import numbers
 
-_FIRST = 0x0A << 40
-_PREFIX_MASK = 0xFFFFFF << 24
+#: What all of them begin with.
+LOCATORS = locators.LOCATOR << 40
 
 #: Of the first octet; a virtual MAC has it clear.
-DETOUR = 0x04 << 40
+DETOUR = locators.DETOUR << 40
 
-#: This number of a switch is never given: `topology.hosts.ASKER_MAC` has it.
-_RESERVED_SWITCH = 0xFFFF
-
-#: Interfaces of file servers have the upper half of the numbers, hosts the lower one.
-_INTERFACES = 1 << 23
+_PREFIX_MASK = 0xFFFFFF << 24
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,11 @@ class Locators:
             if network.segments[switch.segment].backbone
         ]
         cards = network.file_interfaces
-        return cls(_numbers(backbone, _RESERVED_SWITCH), _numbers(cards, _INTERFACES))
+        return cls(numbers(backbone, RESERVED_SWITCH), numbers(cards, HOST_NUMBERS))
 
     def prefix(self, switch: str) -> tuple[int, int]:
         """Value and mask that all locators of a switch match."""
-        return _FIRST | self.switches[switch] << 24, _PREFIX_MASK
+        return LOCATORS | self.switches[switch] << 24, _PREFIX_MASK
 
     def host(self, host: Host) -> int:
         """The locator of a host, where it is."""
@@ -61,17 +58,5 @@ class Locators:
 
     def interface(self, interface: Interface) -> int:
         """The locator of one interface of a file server."""
-        number = _INTERFACES | self.interfaces[interface.name]
+        number = HOST_NUMBERS | self.interfaces[interface.name]
         return self.prefix(interface.attachment.switch)[0] | number
-
-
-def _numbers(names: Iterable[str], room: int) -> dict[str, int]:
-    """A number below `room` for each name. Where two digests fall together, the name that sorts
-    later takes the next free one."""
-    taken: dict[int, str] = {}
-    for name in sorted(set(names)):
-        place = int.from_bytes(sha256(name.encode()).digest()[:4]) % room
-        while place in taken:
-            place = (place + 1) % room
-        taken[place] = name
-    return {name: place for place, name in taken.items()}

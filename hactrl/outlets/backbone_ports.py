@@ -25,7 +25,8 @@ from hactrl.switches.session import Wanted
 from topology import discovery
 from topology.backbones import backbone_switches
 from topology.discovery import Ears, Hearing
-from topology.hosts import ASKER_MAC, Sighting
+from topology.hosts import Sighting
+from topology.locators import ASKER_MAC
 from topology.model import Attachment, Host
 
 LOG = logging.getLogger(__name__)

@@ -6,11 +6,7 @@ from hactrl.site.checker import Checker, listed
 from hactrl.site.errors import Path
 from hactrl.site.schema import FileServerPart
 from hactrl.vocabulary import ProbeKind
-
-#: Of a MAC's first octet, on a backbone: the bit that marks a packet on a detour, and what a host's
-#: locator begins with. See `flows.backbone.locators`.
-DETOUR = 0x04
-LOCATOR = 0x0A
+from topology.locators import DETOUR, LOCATOR, first_octet, is_locator, is_marked
 
 
 class FileServerChecks(Checker):
@@ -105,9 +101,8 @@ class FileServerChecks(Checker):
 
     def _mac(self, path: Path, mac: str, what: str) -> None:
         """Neither a locator nor marked as on a detour."""
-        first = int(mac[:2], 16)
-        if first & DETOUR or first == LOCATOR:
-            free = f"{first & ~(DETOUR | LOCATOR) | 0x02:02x}{mac[2:]}"
+        if is_marked(mac) or is_locator(mac):
+            free = f"{first_octet(mac) & ~(DETOUR | LOCATOR) | 0x02:02x}{mac[2:]}"
             self.document.add(
                 path,
                 f"{mac} cannot be the {what}: the backbone needs its first octet for itself",

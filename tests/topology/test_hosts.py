@@ -12,7 +12,6 @@ from topology.hosts import (
     ADDRESSES_OF_A_HOST,
     CLAIMS_FROM_A_PORT,
     HOSTS_AT_A_PORT,
-    NUMBERS,
     PATIENCE,
     REMEMBERED,
     Decision,
@@ -26,6 +25,7 @@ from topology.hosts import (
     number,
     seen,
 )
+from topology.locators import HOST_NUMBERS
 from topology.model import Attachment
 
 P1, P2, P3 = Attachment("s1", 1), Attachment("s1", 2), Attachment("s2", 1)
@@ -207,7 +207,7 @@ def test_a_port_that_came_up_again_counts_anew() -> None:
 
 def test_a_number_that_is_taken_gives_the_next() -> None:
     own = number(ANN, frozenset())
-    assert number(ANN, {own}) == (own + 1) % NUMBERS
+    assert number(ANN, {own}) == (own + 1) % HOST_NUMBERS
 
 
 def test_a_number_stays_when_others_come_and_go() -> None:

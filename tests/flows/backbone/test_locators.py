@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from flows.backbone.locators import DETOUR, Locators
 from flows.walk.packet import mac
-from topology.hosts import ASKER_MAC
+from topology.locators import ASKER_MAC
 from topology.model import Attachment, FileServer, Host, Interface, Network, Segment, Switch
 
 NAMES = st.sets(st.text("abcs0123456789", min_size=1, max_size=4), min_size=1, max_size=60)

@@ -17,7 +17,8 @@ from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State, SwitchState
 from hactrl.outlets.backbone_ports import Backbone
 from hactrl.switches.session import Wanted
-from topology.hosts import ASKER_MAC, Sighting
+from topology.hosts import Sighting
+from topology.locators import ASKER_MAC
 from topology.model import Attachment
 
 NETWORK = campus([("a", "b")], ["a"])
