@@ -31,10 +31,13 @@ AT = "r2"
 CLIENT = next(guest.name for guest in clients() if guest.attachment.switch == AT)
 
 RUNS = 5
-LARGE = 40_000_000
+LARGE = 100_000_000
 
 #: Seconds of a probe's path on watch, and of quiet after each repair.
 _LOOK, _QUIET = 0.3, 1.0
+
+#: Octets that say at once which way a file takes, long before it is there.
+_PLENTY = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,6 @@ def blackout(
 
 def carrying(campus: Campus) -> Way:
     """What carries the client's packets now, by the counters of its switch's trunks."""
-    before = campus.port_bytes(AT)
-    time.sleep(_LOOK)
-    after = campus.port_bytes(AT)
     network = campus.site.network
     ends = {
         near: far
@@ -130,7 +130,14 @@ def carrying(campus: Campus) -> Way:
         for near, far in ((link.a, link.b), (link.b, link.a))
         if near.switch == AT
     }
-    near = max(ends, key=lambda end: after[end.port] - before[end.port])
+    before, deadline = campus.port_bytes(AT), time.monotonic() + _LOOK
+    while True:
+        now = campus.port_bytes(AT)
+        near = max(ends, key=lambda end: now[end.port] - before[end.port])
+        plenty = now[near.port] - before[near.port] >= _PLENTY
+        if plenty or time.monotonic() >= deadline:
+            break
+        time.sleep(0.01)
     switch = ends[near].switch
     cards = network.file_servers[SERVER].interfaces
     card = next(card for card in cards if card.attachment.switch == switch)
