@@ -43,6 +43,8 @@ setup(
         "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3 :: Only",
         "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Communications :: Email",
         "Topic :: System :: Clustering",
         "Topic :: System :: Networking",
@@ -58,7 +60,7 @@ setup(
         "ryu==4.34",
         "eventlet>=0.40",
         "networkx>=3.2",
-        "WebOb>=1.8.8",
+        "WebOb>=1.8.9",  # brings the module `cgi`, which it imports and Python 3.13 dropped
         "ruamel.yaml>=0.18",
         "pydantic>=2.6",
         "typer>=0.12",

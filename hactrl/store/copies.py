@@ -103,8 +103,8 @@ def _prepare(copy: Path, store: Path, unfinished: Path, clock: float) -> None:
         connection.execute(_RAISE.format("epoch_floor"), (max(int(clock), *epochs),))
         connection.execute(
             "INSERT INTO journal (at, kind, role, details, last)"
-            " VALUES (?1, 'store.restored', '', '{}', ?1)",
-            (clock,),
+            " VALUES (?, 'store.restored', '', '{}', ?)",
+            (clock, clock),
         )
     _own_as(unfinished, store if store.exists() else store.parent)
     _own_as(Path(f"{store}.lock"), unfinished)

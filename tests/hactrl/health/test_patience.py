@@ -68,9 +68,13 @@ class MailServer:
 
     @asynccontextmanager
     async def listening(self, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[MailServer]:
-        async with await asyncio.start_server(self.serve, host, port) as server:
+        server = await asyncio.start_server(self.serve, host, port)
+        try:
             self.port = server.sockets[0].getsockname()[1]
             yield self
+        finally:
+            # Its context manager would wait for whoever has not been greeted yet (Python 3.12).
+            server.close()
 
 
 class Probing:

@@ -2,7 +2,8 @@
 
 SQLite's Python module changed in 3.12 so that threads that share a connection get each other's
 answers (python/cpython#118172), and a Debian 12 has 3.11 only. So the stress runs with every
-interpreter of these that is on PATH and has eventlet; the tests' names say which ones ran.
+interpreter of these that `make test-python` has made an environment for, or that is on PATH and has
+eventlet; the tests' names say which ones ran.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pytest
 
 from hactrl.store.worker import Worker
 
+ROOT = Path(__file__).parents[3]
 STRESS = Path(__file__).with_name("store_stress.py")
 RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -27,7 +29,8 @@ def interpreter(version: str) -> str:
     """The path of a Python that can run a store."""
     if version == RUNNING:
         return sys.executable
-    found = shutil.which(f"python{version}")
+    own = ROOT / f".venv-{version}" / "bin" / "python"
+    found = str(own) if own.exists() else shutil.which(f"python{version}")
     if found is None:
         pytest.skip(f"python{version} is not on PATH: not shown for that version")
     asked = subprocess.run(
