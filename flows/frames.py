@@ -1,5 +1,5 @@
-"""Ethernet frames as octets: who a packet says it is from, questions to a host, and what a host
-says of itself to all."""
+"""Ethernet frames as octets: who a packet says it is from, questions to hosts, and what a host says
+of itself to all."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from flows.walk.packet import (
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
 )
+from flows.walk.packet import mac as mac_number
 from topology.model import Address
 
+#: Only a neighbour can have sent what arrives with it (RFC 4861, section 7.1.2).
+ON_LINK_HOP_LIMIT = 255
+
+_EVERYBODY = b"\xff" * 6
+_ALL_NODES = IPv6Address("ff02::1")
+#: The first 13 octets of solicited-node addresses (RFC 4291, section 2.7.1).
+_SOLICITED_NODE = IPv6Address("ff02::1:ff00:0").packed[:13]
 #: Flag O of a neighbour advertisement (RFC 4861, section 4.4).
 _OVERRIDE = 0x2000_0000
 
@@ -80,50 +88,81 @@ def _ipv6(mac: bytes, body: bytes) -> Address:
 def question(asker: str, host: str, address: Address) -> bytes:
     """Ask one host, by its own MAC, whether it still has the address: an ARP probe that no cache
     notes (RFC 5227), or a neighbour solicitation from the asker's link-local address."""
-    ours, theirs = _octets(asker), _octets(host)
+    ours, theirs = mac_octets(asker), mac_octets(host)
     if isinstance(address, IPv4Address):
-        return _arp_request(theirs, ours, bytes(4), address)
+        return _arp_request((theirs, ours), bytes(4), address)
     # Modified EUI-64 (RFC 4291, appendix A).
     local = bytes([ours[0] ^ 2]) + ours[1:3] + b"\xff\xfe" + ours[3:]
     source = IPv6Address(bytes.fromhex("fe80000000000000") + local)
-    message = struct.pack("!BBHI", NEIGHBOUR_SOLICITATION, 0, 0, 0) + address.packed
-    return _icmpv6((theirs, ours), (source, address), message + b"\x01\x01" + ours)
+    return _solicitation((theirs, ours), (source, address), address)
+
+
+def arp_request(asker: str, source: IPv4Address, target: IPv4Address) -> bytes:
+    """Ask all who has the address (RFC 826)."""
+    return _arp_request((_EVERYBODY, mac_octets(asker)), source.packed, target)
+
+
+def solicitation(asker: str, source: IPv6Address, target: IPv6Address) -> bytes:
+    """Ask all who may have the address who has it, at its solicited-node address (RFC 4861,
+    section 4.3)."""
+    to = IPv6Address(_SOLICITED_NODE + target.packed[13:])
+    return _solicitation((_multicast(to), mac_octets(asker)), (source, to), target)
 
 
 def announcement(mac: str, address: Address) -> bytes:
     """Tell all that the address is this MAC's: an ARP announcement (RFC 5227, section 2.3), or an
     advertisement that nobody has asked for (RFC 4861, section 7.2.6). Who has noted another MAC
     notes this one instead."""
-    own = _octets(mac)
+    own = mac_octets(mac)
     if isinstance(address, IPv4Address):
-        return _arp_request(b"\xff" * 6, own, address.packed, address)
+        return _arp_request((_EVERYBODY, own), address.packed, address)
     message = struct.pack("!BBHI", NEIGHBOUR_ADVERTISEMENT, 0, 0, _OVERRIDE) + address.packed
-    ends = bytes.fromhex("333300000001"), own
-    return _icmpv6(ends, (address, IPv6Address("ff02::1")), message + b"\x02\x01" + own)
+    ends = _multicast(_ALL_NODES), own
+    return _icmpv6(ends, (address, _ALL_NODES), message + b"\x02\x01" + own)
 
 
-def _octets(mac: str) -> bytes:
-    return bytes.fromhex(mac.replace(":", ""))
+def mac_octets(mac: str) -> bytes:
+    """
+    Raises:
+        ValueError: not six octets in hexadecimal.
+    """
+    return mac_number(mac).to_bytes(6)
 
 
-def _arp_request(to: bytes, sender: bytes, source: bytes, target: IPv4Address) -> bytes:
+def checksum(data: bytes) -> int:
+    """The Internet checksum (RFC 1071)."""
+    padded = data + b"\0" * (len(data) % 2)
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+# In what follows `eth` is destination and source, `ip` is source and destination.
+
+
+def _multicast(address: IPv6Address) -> bytes:
+    """The MAC of a multicast address (RFC 2464, section 7)."""
+    return b"\x33\x33" + address.packed[12:]
+
+
+def _arp_request(eth: tuple[bytes, bytes], source: bytes, target: IPv4Address) -> bytes:
     fields = struct.pack("!HHBBH", 1, ETH_IPV4, 6, 4, ARP_REQUEST)
-    body = fields + sender + source + bytes(6) + target.packed
-    return to + sender + struct.pack("!H", ETH_ARP) + body
+    body = fields + eth[1] + source + bytes(6) + target.packed
+    return eth[0] + eth[1] + struct.pack("!H", ETH_ARP) + body
+
+
+def _solicitation(
+    eth: tuple[bytes, bytes], ip: tuple[IPv6Address, IPv6Address], target: IPv6Address
+) -> bytes:
+    message = struct.pack("!BBHI", NEIGHBOUR_SOLICITATION, 0, 0, 0) + target.packed
+    return _icmpv6(eth, ip, message + b"\x01\x01" + eth[1])
 
 
 def _icmpv6(eth: tuple[bytes, bytes], ip: tuple[IPv6Address, IPv6Address], message: bytes) -> bytes:
-    """`eth`: destination and source; `ip`: source and destination; `message` without checksum."""
+    """`message`: without checksum."""
     ends = ip[0].packed + ip[1].packed
     pseudo = ends + struct.pack("!II", len(message), ICMPV6)
-    message = message[:2] + _checksum(pseudo + message) + message[4:]
-    header = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, 255) + ends
+    message = message[:2] + struct.pack("!H", checksum(pseudo + message)) + message[4:]
+    header = struct.pack("!IHBB", 6 << 28, len(message), ICMPV6, ON_LINK_HOP_LIMIT) + ends
     return eth[0] + eth[1] + struct.pack("!H", ETH_IPV6) + header + message
-
-
-def _checksum(data: bytes) -> bytes:
-    """The Internet checksum (RFC 1071) of an even number of octets."""
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return struct.pack("!H", ~total & 0xFFFF)

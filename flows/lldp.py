@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from flows.frames import mac_octets
 from topology.model import derived_mac
 
 ETH_LLDP = 0x88CC
@@ -65,7 +66,7 @@ def frame(announced: Announcement, ttl: int, secret: bytes) -> bytes:
     source = derived_mac(f"lldp {announced.datapath_id:#x} port {announced.port}")
     return (
         DESTINATION
-        + bytes.fromhex(source.replace(":", ""))
+        + mac_octets(source)
         + struct.pack("!H", ETH_LLDP)
         + _tlv(_CHASSIS, chassis)
         + _tlv(_PORT, port)

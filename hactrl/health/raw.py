@@ -1,6 +1,7 @@
 """Probes below TCP: ICMP echo, and ARP or neighbour discovery. They need CAP_NET_RAW.
 
-Packets are built and recognised by pure functions; `echo` and `resolve` send and wait.
+Packets are built (`flows.frames` has those of neighbours) and recognised by pure functions; `echo`
+and `resolve` send and wait.
 """
 
 from __future__ import annotations
@@ -14,31 +15,20 @@ import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 
+from flows.frames import ON_LINK_HOP_LIMIT, arp_request, checksum, mac_octets, solicitation
+from flows.walk.packet import ETH_ARP, ETH_IPV6, ICMPV6, NEIGHBOUR_ADVERTISEMENT
 from hactrl.health.dialogues import cause_of
 from hactrl.health.targets import Route
 from hactrl.health.verdicts import Cause
 from topology.model import Address
 
-ETH_P_ARP, ETH_P_IPV6 = 0x0806, 0x86DD
-ICMPV6, ICMP6_FILTER = socket.IPPROTO_ICMPV6, 1  # linux/icmpv6.h
+ICMP6_FILTER = 1  # linux/icmpv6.h
 ECHO_REQUEST = {4: 8, 6: 128}  # RFC 792, RFC 4443 section 4.1
 ECHO_REPLY = {4: 0, 6: 129}
-SOLICITATION, ADVERTISEMENT = 135, 136  # RFC 4861 section 4.3 and 4.4
-ON_LINK_HOP_LIMIT = 255  # RFC 4861 section 7.1.2: only a neighbour can have sent it
 SIOCGIFHWADDR = 0x8927  # linux/sockios.h
-BROADCAST = b"\xff" * 6
 
 Accept = Callable[[bytes], bool]
 """Is this packet the answer?"""
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    padded = data + b"\0" * (len(data) % 2)
-    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
 
 
 def echo_request(version: int, token: bytes) -> bytes:
@@ -59,13 +49,6 @@ def echo_reply(version: int, token: bytes) -> Accept:
     return accept
 
 
-def arp_request(mac: bytes, source: IPv4Address, target: IPv4Address) -> bytes:
-    """RFC 826: who has `target`?"""
-    ethernet = BROADCAST + mac + struct.pack("!H", ETH_P_ARP)
-    fields = struct.pack("!HHBBH", 1, 0x0800, 6, 4, 1)
-    return ethernet + fields + mac + source.packed + bytes(6) + target.packed
-
-
 def arp_reply(target: IPv4Address) -> Accept:
     def accept(frame: bytes) -> bool:
         return frame[20:22] == b"\x00\x02" and frame[28:32] == target.packed
@@ -73,24 +56,11 @@ def arp_reply(target: IPv4Address) -> Accept:
     return accept
 
 
-def solicitation(mac: bytes, source: IPv6Address, target: IPv6Address) -> bytes:
-    """RFC 4861 section 4.3, to the target's solicited-node address (RFC 4291 section 2.7.1)."""
-    node = target.packed[-3:]
-    destination = IPv6Address(IPv6Address("ff02::1:ff00:0").packed[:13] + node)
-    option = b"\x01\x01" + mac  # source link-layer address
-    body = struct.pack("!BBHI", SOLICITATION, 0, 0, 0) + target.packed + option
-    pseudo = source.packed + destination.packed + struct.pack("!II", len(body), ICMPV6)
-    body = body[:2] + struct.pack("!H", checksum(pseudo + body)) + body[4:]
-    ipv6 = struct.pack("!IHBB", 6 << 28, len(body), ICMPV6, ON_LINK_HOP_LIMIT)
-    ethernet = b"\x33\x33\xff" + node + mac + struct.pack("!H", ETH_P_IPV6)
-    return ethernet + ipv6 + source.packed + destination.packed + body
-
-
 def advertisement(target: IPv6Address) -> Accept:
     def accept(frame: bytes) -> bool:
         return (
             frame[20:22] == bytes([ICMPV6, ON_LINK_HOP_LIMIT])
-            and frame[54:56] == bytes([ADVERTISEMENT, 0])
+            and frame[54:56] == bytes([NEIGHBOUR_ADVERTISEMENT, 0])
             and frame[62:78] == target.packed
         )
 
@@ -127,8 +97,7 @@ async def resolve(route: Route, timeout: float, device_mac: str) -> Cause:
     device = device_with(device_mac)
     if device is None:
         return Cause.NO_CARD
-    mac = bytes.fromhex(device_mac.replace(":", ""))
-    protocol, question, accept = _neighbour_question(mac, route.source, route.destination)
+    protocol, question, accept = _neighbour_question(device_mac, route.source, route.destination)
     try:
         with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol)) as raw:
             raw.bind((device, protocol))
@@ -137,12 +106,12 @@ async def resolve(route: Route, timeout: float, device_mac: str) -> Cause:
         return cause_of(error)
 
 
-def _neighbour_question(mac: bytes, source: Address, target: Address) -> tuple[int, bytes, Accept]:
+def _neighbour_question(mac: str, source: Address, target: Address) -> tuple[int, bytes, Accept]:
     if isinstance(source, IPv4Address) and isinstance(target, IPv4Address):
-        return ETH_P_ARP, arp_request(mac, source, target), arp_reply(target)
+        return ETH_ARP, arp_request(mac, source, target), arp_reply(target)
     assert isinstance(source, IPv6Address), "a route has one family"
     assert isinstance(target, IPv6Address), "a route has one family"
-    return ETH_P_IPV6, solicitation(mac, source, target), advertisement(target)
+    return ETH_IPV6, solicitation(mac, source, target), advertisement(target)
 
 
 def device_with(mac: str) -> str | None:
@@ -150,7 +119,7 @@ def device_with(mac: str) -> str | None:
 
     Asked of the kernel: /sys/class/net shows the namespace of whoever mounted it.
     """
-    wanted = bytes.fromhex(mac.replace(":", ""))
+    wanted = mac_octets(mac)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         for _, name in socket.if_nameindex():
             request = struct.pack("16s24x", name.encode())  # struct ifreq, netdevice(7)

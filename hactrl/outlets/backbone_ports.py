@@ -16,7 +16,7 @@ from typing import Protocol
 
 from flows import lldp
 from flows.backbone.locators import Locators
-from flows.frames import FrameError, announcement, question, sender
+from flows.frames import FrameError, announcement, mac_octets, question, sender
 from hactrl import hub
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
@@ -85,7 +85,7 @@ class Backbone:
         except FrameError as error:
             LOG.debug("a frame at %s is not believed: %s", listener, error)
             return
-        asked = frame[:6] == bytes.fromhex(ASKER_MAC.replace(":", ""))
+        asked = frame[:6] == mac_octets(ASKER_MAC)
         self.post(HostSighted(Sighting(mac, listener, address), b"" if asked else frame))
 
     def _announced(self, listener: Attachment, frame: bytes) -> None:
