@@ -78,10 +78,12 @@ class HistoryEntry:
 
 @dataclass(frozen=True)
 class Walked:
-    """What would happen to a packet, in words, and the edge ports it would come out of."""
+    """What would happen to a packet, in words, and the edge ports it would come out of, by one of
+    so many ways."""
 
     lines: tuple[str, ...]
     delivered: tuple[str, ...]
+    ways: int
 
 
 class Client:
@@ -162,9 +164,9 @@ class Client:
 
     def trace(self, question: Json) -> Walked:
         """Walk a packet through the wanted rules; `question` as
-        `hactrl.explain.tracing.Question`."""
+        `hactrl.explain.questions.Question`."""
         found = self._ask("POST", "/v1/trace", body=question)
-        return Walked(tuple(found["lines"]), tuple(found["delivered"]))
+        return Walked(tuple(found["lines"]), tuple(found["delivered"]), found["ways"])
 
     def metrics(self) -> str:
         """In Prometheus' text format."""

@@ -22,16 +22,19 @@ from hactrl.cli.common import (
     DEFAULT_URL,
     AsJson,
     Exit,
+    SiteFile,
     Url,
     Yes,
     confirmed,
     connected,
     err,
+    loaded,
     out,
     print_json,
 )
+from hactrl.cli.trace import trace
 from hactrl.client import Accepted, Client, UnreachableError
-from hactrl.site import SiteError, dumps, load
+from hactrl.site import dumps
 from hactrl.site.warnings import warnings
 from hactrl.tokens import header_token, read_secret
 
@@ -56,9 +59,6 @@ TokenFile = Annotated[
 ]
 Why = Annotated[str, typer.Option("--reason", help="Why; for the journal.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would be done, do nothing.")]
-Site = Annotated[
-    Path | None, typer.Option("--site", help="Use a site file in its normal state, no controller.")
-]
 
 
 def main() -> None:
@@ -232,6 +232,7 @@ def confirm_off(
 app.command()(backbone.paths)
 app.command()(backbone.hosts)
 app.command()(backbone.links)
+app.command()(trace)
 app.add_typer(store.app, name="store")
 
 
@@ -262,7 +263,7 @@ def check(
     ] = False,
 ) -> None:
     """Check a site file; every error at once. Warnings are no errors: the exit status is 0."""
-    site = _load(file)
+    site = loaded(file)
     for warning in warnings(site):
         typer.echo(f"{file}: warning: {warning}", err=True)
     if defaults:
@@ -286,7 +287,7 @@ def _counts(site: Any) -> str:
 
 @app.command()
 def tables(
-    site: Site = None,
+    site: SiteFile = None,
     switch: Annotated[str | None, typer.Option("--switch", help="Of one switch only.")] = None,
     as_json: AsJson = False,
     url: Url = DEFAULT_URL,
@@ -316,55 +317,12 @@ def _tables(file: Path | None, switch: str | None, url: str) -> dict[str, Any]:
     from hactrl.explain.offline import rule_sets
     from hactrl.rest.tables import pipeline_json, rule_sets_json
 
-    site = _load(file)
+    site = loaded(file)
     if switch is not None and switch not in site.network.switches:
         raise typer.BadParameter(f"no switch is named {switch}")
     wanted = rule_sets(site)
     shown = wanted if switch is None else {switch: wanted[switch]}
     return {"tables": pipeline_json(), "switches": rule_sets_json(shown)}
-
-
-@app.command()
-def trace(
-    at: Annotated[str, typer.Argument(help="Where it comes in: switch:port, or a card's name.")],
-    source: Annotated[str, typer.Argument(help="IP address that it comes from.")],
-    destination: Annotated[str, typer.Argument(help="IP address that it goes to.")],
-    *,
-    protocol: Annotated[str, typer.Option(help="tcp, udp or icmp.")] = "tcp",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Destination port.")] = 0,
-    source_port: Annotated[int, typer.Option(min=0, max=65535)] = 49152,
-    source_mac: Annotated[str, typer.Option(help="That of a host there, if left out.")] = "",
-    destination_mac: Annotated[str, typer.Option(help="What ARP would say, if left out.")] = "",
-    site: Site = None,
-    url: Url = DEFAULT_URL,
-) -> None:
-    """Walk a packet through the wanted rules, and say what happens to it."""
-    from hactrl.explain.tracing import PacketError, Question, tell
-
-    question = Question(
-        at, source, destination, protocol, port, source_port, source_mac, destination_mac
-    )
-    if site is None:
-        with connected(url) as client:
-            lines = client.trace(vars(question)).lines
-    else:
-        from hactrl.explain.offline import rule_sets
-
-        loaded = _load(site)
-        try:
-            lines = tell(loaded, rule_sets(loaded), lambda _: True, question).lines
-        except PacketError as error:
-            raise typer.BadParameter(str(error)) from error
-    for line in lines:
-        typer.echo(line)
-
-
-def _load(file: Path) -> Any:
-    try:
-        return load(file)
-    except SiteError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(Exit.WRONG_SITE) from error
 
 
 def _change(

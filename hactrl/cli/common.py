@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import IntEnum
+from pathlib import Path
 from socket import SOCK_STREAM, gaierror, getaddrinfo
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from hactrl.client import Client, RefusedError, UnknownOutcomeError, UnreachableError
+from hactrl.site import SiteError, load
 
 Found = TypeVar("Found")
 
@@ -38,6 +40,10 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 Url = Annotated[str, typer.Option("--url", envvar="HACTRL_URL", help="The controller's REST.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the controller's JSON.")]
+
+SiteFile = Annotated[
+    Path | None, typer.Option("--site", help="Use a site file in its normal state, no controller.")
+]
 
 
 @contextmanager
@@ -89,6 +95,15 @@ def _addresses(name: str) -> list[str]:
     except (gaierror, UnicodeError):
         return []
     return [str(address[0]) for *_, address in found]
+
+
+def loaded(file: Path) -> Any:
+    """The site of a file; what is wrong with it ends the program."""
+    try:
+        return load(file)
+    except SiteError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(Exit.WRONG_SITE) from error
 
 
 def print_json(document: Any) -> None:

@@ -16,13 +16,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from hactrl.engine.backbone.reach import network_now
 from hactrl.engine.state import State
 from hactrl.site.errors import closest
 from hactrl.site.model import Role
 from topology.model import Address, Attachment, FileServer, Host, Interface
+from topology.paths import what_if
 
 #: Names that are told where one is unknown, at most.
 _MOST_NAMES = 12
+
+#: MACs of hosts that are made up for a question; any locally administered ones do.
+MADE_UP = "02:00:5e:00:53:01", "02:00:5e:00:53:02"
 
 #: What helps whoever names a host that is not known.
 REMEDY = (
@@ -80,6 +85,21 @@ def switch(state: State, name: str) -> tuple[str, Host | None]:
         return name, None
     found = place(state, name)
     return found.attachment.switch, found.host
+
+
+def failure(state: State, text: str) -> what_if.Failure:
+    """The failure that is written so, in the network as it is.
+
+    Raises:
+        UnknownNameError: nothing is called so.
+        topology.paths.what_if.UnknownFailureError: it is no failure.
+    """
+    try:
+        return what_if.failure(network_now(state.site.network, state.cabling), text)
+    except what_if.UnknownFailureError as error:
+        if not error.choices:
+            raise
+        raise unknown(str(error), error.name, error.choices) from error
 
 
 def interfaces(state: State) -> dict[str, Interface]:
@@ -147,7 +167,7 @@ def no_host(state: State, name: str, address: Address) -> UnknownNameError:
     for segment in state.site.network.segments.values():
         if any(address in network for network in segment.networks):
             if segment.backbone:
-                known = map(str, state.host_table.owners)
+                known = _addresses_of_hosts(state)
                 meant = f"; did you mean {near!r}?" if (near := closest(name, known)) else ""
                 said = f"no host with {name} is known on {segment.name} ({REMEDY}){meant}"
                 return UnknownNameError(name, said)
@@ -156,11 +176,22 @@ def no_host(state: State, name: str, address: Address) -> UnknownNameError:
     return UnknownNameError(name, f"no segment has {name} in its networks, and no host has it")
 
 
+def _addresses_of_hosts(state: State) -> set[str]:
+    """Only of those that there are."""
+    owners = state.host_table.owners.items()
+    return {str(address) for address, macs in owners if not set(macs) <= set(MADE_UP)}
+
+
+def is_port(state: State, name: str) -> bool:
+    """Whether it is written like a port of a switch that there is."""
+    start, colon, _ = name.rpartition(":")
+    return bool(colon) and start in state.site.network.switches
+
+
 def _port(state: State, name: str) -> Attachment | None:
-    switches = state.site.network.switches
-    start, colon, number = name.rpartition(":")
-    if not colon or start not in switches:
+    if not is_port(state, name):
         return None
+    start, _, number = name.rpartition(":")
     if not (number.isascii() and number.isdigit() and 0 < int(number[:9]) < 1 << 16):
         raise UnknownNameError(name, f"{name} is no port of {start}: a number is expected")
     return Attachment(start, int(number))
@@ -179,9 +210,8 @@ def _no_place(state: State, name: str) -> UnknownNameError:
     start, colon, number = name.rpartition(":")
     if colon and start.isalnum() and ":" not in start and number.isdigit():
         return unknown(f"{name}: no switch is named {start}", start, network.switches)
-    hosts = state.host_table.hosts.values()
     known = {*network.switches, *interfaces(state), *state.host_table.hosts}
-    known |= {str(own) for each in hosts for own in each.addresses}
+    known |= _addresses_of_hosts(state)
     return unknown(
         f"{name} is no switch:port, interface, or host that is known ({REMEDY})", name, known
     )

@@ -1,15 +1,18 @@
-"""What would happen to a packet, in words: walks it through the wanted rules."""
+"""What would happen to a packet, in words: walks it through the wanted rules, switch by switch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from itertools import pairwise
+from math import prod
 
 from flows.pipeline import PIPELINE
-from flows.rules import GroupType, RuleSet
-from flows.walk.packet import Packet, icmp, show, tcp, udp
+from flows.rules import Group, GroupType, RuleSet
+from flows.walk.packet import show
 from flows.walk.trace import (
+    Branch,
     Crossed,
     Delivered,
     Dropped,
@@ -21,11 +24,19 @@ from flows.walk.trace import (
     Rewritten,
     Step,
     ToController,
+    Trace,
     Visit,
+    inside,
 )
 from flows.walk.walker import walk
-from hactrl.site.model import Role, Site
-from topology.model import Address, Attachment, Interface
+from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.state import State
+from hactrl.explain import names
+from hactrl.explain.callers import Callers
+from hactrl.explain.packets import sent
+from hactrl.explain.questions import PacketError, Question
+from topology.model import Attachment
+from topology.paths.what_if import UnknownFailureError
 
 _TABLES = {table.number: table.name for table in PIPELINE}
 
@@ -38,161 +49,83 @@ _DROPPED: Mapping[Reason, str] = {
     Reason.TOO_DEEP: "the switch gives up: too many lookups",
 }
 
-_CHOSEN: Mapping[GroupType, str] = {
-    GroupType.ALL: "each of {} ways",
-    GroupType.SELECT: "one of {} ways",
-    GroupType.INDIRECT: "{} ways",
-    GroupType.FAST_FAILOVER: "the first live one of {} ways",
-}
-
-#: A host that the site file does not know: any locally administered MAC does.
-HOST_MAC = "02:00:5e:00:53:01"
-
-#: Neither TCP's nor UDP's ports of any service.
-CLIENT_PORT = 49152
-
-ECHO_REQUEST = {4: 8, 6: 128}
-
-
-class PacketError(ValueError):
-    """The packet asked about cannot be; the message says why."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """`at`: where the packet comes in, switch:port or the name of a card. MACs that are left out
-    are those that a real host would use."""
-
-    at: str
-    source: str
-    destination: str
-    protocol: str = "tcp"
-    port: int = 0
-    source_port: int = CLIENT_PORT
-    source_mac: str = ""
-    destination_mac: str = ""
+_FLOODED_NOWHERE = "it is flooded, and no port of a host is known to be up"
 
 
 @dataclass(frozen=True)
 class Story:
-    """`lines` tell it in order; `delivered` are the edge ports that it can come out of."""
+    """`lines` tell it in order, the last one in short; `delivered` are the edge ports that it can
+    come out of. Of `ways` it takes one, as the switches' hashes choose."""
 
     lines: tuple[str, ...]
     delivered: tuple[str, ...]
+    ways: int
 
 
-def tell(
-    site: Site,
-    rule_sets: Mapping[str, RuleSet],
-    port_up: Callable[[Attachment], bool],
-    question: Question,
-) -> Story:
-    """Walk the packet and say what happens to it.
+def tell(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> Story:
+    """Walk the packet that is asked about through these rules, and say what happens to it.
 
     Raises:
-        PacketError: there is no such packet, or no such place.
+        UnknownNameError: a name that nothing has, or a host that nobody has seen.
+        PacketError: there is no such packet, or no such failure.
     """
-    at = _place(site, question.at)
-    packet = _packet(site, question, at)
-    trace = walk(rule_sets, site.network.links, port_up, packet, at)
-    teller = _Teller(site)
-    return Story(
-        tuple(teller.visit(trace.root, 0)),
-        tuple(str(place) for place in sorted(trace.places)),
-    )
+    packet = sent(state, question)
+    down, opening = _failed(state, question)
+    lines = [packet.words, *opening]
+
+    def port_up(port: Attachment) -> bool:
+        failed = port in down or question.what_if == f"switch:{port.switch}"
+        return not failed and state.port_up(port)
+
+    if not port_up(packet.at):
+        lines.append(f"in short: {packet.at} is down, so that nothing comes in there")
+        return Story(tuple(lines), (), 0)
+    links = network_now(state.site.network, state.cabling).links
+    trace = walk(rule_sets, links, port_up, packet.packet, packet.at)
+    teller = _Teller(state, trace)
+    lines += [line for visit in trace.visits() for line in teller.visit(visit)]
+    lines.append(f"in short: {teller.in_short()}")
+    return Story(tuple(lines), tuple(str(place) for place in sorted(trace.places)), teller.ways)
 
 
-def _place(site: Site, text: str) -> Attachment:
-    if text in site.network.interfaces:
-        return site.network.interfaces[text].attachment
-    switch, _, port = text.rpartition(":")
-    if switch not in site.network.switches or not port.isdigit():
-        raise PacketError(f"{text!r} is neither a card nor switch:port of this site")
-    return Attachment(switch, int(port))
-
-
-def _packet(site: Site, question: Question, at: Attachment) -> Packet:
+def _failed(state: State, question: Question) -> tuple[frozenset[Attachment], tuple[str, ...]]:
+    """The ports that are taken for dead, and what is to be said of that."""
+    if not question.what_if:
+        return frozenset(), ()
     try:
-        source, destination = ip_address(question.source), ip_address(question.destination)
-        macs = (
-            question.source_mac or _source_mac(site, source, at),
-            question.destination_mac or _destination_mac(site, destination, at),
-        )
-        ends = (str(source), question.source_port), (str(destination), question.port)
-        match question.protocol:
-            case "tcp":
-                return tcp(macs, *ends)
-            case "udp":
-                return udp(macs, *ends)
-            case "icmp":
-                return icmp(macs, str(source), str(destination), ECHO_REQUEST[source.version])
-    except ValueError as error:
+        found = names.failure(state, question.what_if)
+    except UnknownFailureError as error:
         raise PacketError(str(error)) from error
-    raise PacketError(f"{question.protocol!r} is no protocol: tcp, udp or icmp")
-
-
-def _role_at(site: Site, address: Address) -> Role | None:
-    for role in site.roles.values():
-        if any(address in on.addresses for on in role.addresses):
-            return role
-    return None
-
-
-def _source_mac(site: Site, source: Address, at: Attachment) -> str:
-    """A role's own MAC where a card with a service address sends, the prober's, or a host's."""
-    role = _role_at(site, source)
-    for card in site.network.interfaces.values():
-        if card.attachment == at:
-            return card.role_mac(role.name) if role else card.mac
-    for segment in site.network.segments.values():
-        if segment.prober and segment.prober.attachment == at:
-            return segment.prober.mac
-    return HOST_MAC
-
-
-def _destination_mac(site: Site, destination: Address, at: Attachment) -> str:
-    """What ARP would answer: a virtual MAC, the prober's, or that of an unknown host."""
-    here = site.network.switches[at.switch].segment
-    for role in site.roles.values():
-        for on in role.addresses:
-            if destination in on.addresses and on.segment == here:
-                return on.mac
-    prober = site.network.segments[here].prober
-    if prober and any(destination in own for own in prober.sources.values()):
-        return prober.mac
-    return "02:00:5e:00:53:02"
+    said = f"if {question.what_if} fails, before the controller has changed a rule:"
+    return found.down, (said,)
 
 
 class _Teller:
-    def __init__(self, site: Site) -> None:
-        self._cards = {card.attachment: card for card in site.network.interfaces.values()}
-        self._probers = {
-            s.prober.attachment: s.name for s in site.network.segments.values() if s.prober
-        }
-        self._roles = {
-            card.role_mac(role): role for card in self._cards.values() for role in site.roles
-        }
+    """Tells a trace visit by visit, each of them once: what several ways have in common is not
+    told again."""
 
-    def visit(self, visit: Visit, depth: int) -> Iterator[str]:
-        yield _indented(depth, f"{visit.at.switch}: comes in at port {visit.at.port}")
-        yield from self._steps(visit.steps, visit.at.switch, depth + 1)
+    def __init__(self, state: State, trace: Trace) -> None:
+        self._trace = trace
+        self._callers = Callers(state)
+        self._places = _places(trace)
+        self.ways = _ways(trace)
+
+    def visit(self, visit: Visit) -> Iterator[str]:
+        port = self._places[id(visit)].removeprefix(f"{visit.at.switch}:")
+        yield f"{visit.at.switch}: comes in at port {port}"
+        yield from self._steps(visit.steps, visit.at.switch, 1)
 
     def _steps(self, steps: Iterable[Step], switch: str, depth: int) -> Iterator[str]:
         for step in steps:
             match step:
                 case Grouped(group, branches):
-                    ways = len(group.buckets)
-                    chosen = _CHOSEN[group.type] if ways > 1 else "the only way"
-                    yield _indented(depth, f"group {group.intent!r}: {chosen.format(ways)}")
+                    yield _indented(depth, _chosen(group, branches))
                     for branch in branches:
-                        inside = depth + 1
-                        if ways > 1:
-                            yield _indented(inside, f"way {branch.bucket + 1}:")
-                            inside += 1
-                        yield from self._steps(branch.steps, switch, inside)
-                case Crossed(link, visit):
-                    yield _indented(depth, f"crosses the link {link}")
-                    yield from self.visit(visit, depth)
+                        inner = depth
+                        if len(branches) > 1:
+                            yield _indented(depth + 1, f"way {branch.bucket + 1}:")
+                            inner += 2
+                        yield from self._steps(branch.steps, switch, inner)
                 case Rewritten("in_port", _, _):  # only permits to leave by the port of entry
                     pass
                 case _:
@@ -203,13 +136,17 @@ class _Teller:
             case Matched(rule, _):
                 return f"{_TABLES.get(rule.table, rule.table)}: {rule.intent}"
             case Rewritten(field, before, after):
-                return f"{field} {show(field, before)} becomes {show(field, after)}"
+                called = self._callers.mac(after) if field in {"eth_src", "eth_dst"} else ""
+                to = f"{show(field, after)}{f', {called}' if called else ''}"
+                return f"{field} {show(field, before)} becomes {to}"
             case Learnt(switch, _):
                 return f"{switch} learns where the sender is"
-            case Delivered(attachment, packet):
-                return f"DELIVERED at {attachment}: {self._who(attachment, packet)}"
+            case Crossed(link, visit):
+                return f"crosses the link {link} to {self._places[id(visit)]}"
+            case Delivered(attachment, _):
+                return f"DELIVERED at {attachment}: {self._callers.receiver(step)}"
             case ToController(switch, _):
-                return f"{switch} sends it to the controller"
+                return f"HANDED by {switch} to the controller"
             case Dropped(switch, reason, _, _):
                 return f"DROPPED in {switch}: {_DROPPED[reason]}"
             case Looped(attachment, _):
@@ -217,14 +154,97 @@ class _Teller:
             case _:
                 raise AssertionError(f"not a single step: {step}")
 
-    def _who(self, attachment: Attachment, packet: Packet) -> str:
-        card: Interface | None = self._cards.get(attachment)
-        if card is None:
-            prober = self._probers.get(attachment)
-            return f"the prober of {prober}" if prober else "a host"
-        role = self._roles.get(show("eth_dst", packet["eth_dst"]))
-        to = f", for its role {role}" if role else ""
-        return f"interface {card.name} of {card.server}{to}"
+    def in_short(self) -> str:
+        """Where it ends, and why there. What a flood does not send back is not worth a word."""
+        ends = list(dict.fromkeys(self._endings()))
+        if not self._trace.deliveries:
+            return f"nobody gets it, so nothing answers: {'; '.join(ends) or _FLOODED_NOWHERE}"
+        several = self.ways > 1
+        told = _listed(ends, " or " if several else " and ")
+        if several:
+            return f"by one of {self.ways} ways, as the switches' hashes choose, {told}"
+        return f"{self._passed()}{told}"
+
+    def _passed(self) -> str:
+        """The switches, where they are in a row."""
+        visits = list(self._trace.visits())
+        crossings = [
+            sum(isinstance(step, Crossed) for step in inside(visit.steps)) for visit in visits
+        ]
+        if any(count > 1 for count in crossings):
+            return ""
+        return " → ".join(visit.at.switch for visit in visits) + ", "
+
+    def _endings(self) -> Iterator[str]:
+        ended = {drop.reason for drop in self._trace.drops} - {Reason.PORT_OF_ENTRY}
+        flooded = bool(self._trace.deliveries) or not ended
+        for visit in self._trace.visits():
+            for step in inside(visit.steps):
+                match step:
+                    case Delivered(attachment, _):
+                        yield f"delivered at {attachment} to {self._callers.receiver(step)}"
+                    case Dropped(_, Reason.PORT_OF_ENTRY, _, _) if flooded:
+                        pass
+                    case Dropped(switch, reason, _, _):
+                        why = self._callers.why_dropped(step) or _DROPPED[reason]
+                        yield f"dropped in {switch}: {why}"
+                    case ToController(switch, _):
+                        yield f"handed by {switch} to the controller"
+                    case Looped(attachment, _):
+                        yield f"comes to {attachment} again and again"
+
+
+def _places(trace: Trace) -> dict[int, str]:
+    """Where visits come in, by their ids; if a packet comes in changed as well, with a number."""
+    count: Counter[Attachment] = Counter()
+    places = {}
+    for visit in trace.visits():
+        count[visit.at] += 1
+        places[id(visit)] = f"{visit.at}{f' ({count[visit.at]})' if count[visit.at] > 1 else ''}"
+    return places
+
+
+def _ways(trace: Trace) -> int:
+    """How many there are: of the live buckets of a select group one is taken."""
+    onward: dict[int, int] = {}
+
+    def ways(step: Step) -> int:
+        match step:
+            case Crossed(_, visit):
+                return onward[id(visit)]
+            case Grouped(group, branches):
+                each = [prod(map(ways, branch.steps)) for branch in branches]
+                return sum(each) if group.type is GroupType.SELECT else prod(each)
+            case _:
+                return 1
+
+    for visit in reversed(list(trace.visits())):
+        onward[id(visit)] = prod(map(ways, visit.steps))
+    return onward[id(trace.root)]
+
+
+def _chosen(group: Group, branches: tuple[Branch, ...]) -> str:
+    said, every, live = f"group {group.intent!r}:", len(group.buckets), len(branches)
+    if every == 1:
+        return f"{said} the only way"
+    if group.type is GroupType.SELECT:
+        if live == 1:
+            return f"{said} way {branches[0].bucket + 1} of {every}, the only live one"
+        of = f"{live} live ones of {every} ways" if live < every else f"{live} ways"
+        return f"{said} one of {of}, by a hash of the packet"
+    if group.type is GroupType.FAST_FAILOVER:
+        return f"{said} way {branches[0].bucket + 1} of {every}, the first live one"
+    return f"{said} each of {every} ways"
+
+
+def _listed(ends: list[str], joint: str) -> str:
+    """What follows another delivery need not say that it is one."""
+    again = "delivered "
+    later = (
+        end.removeprefix(again) if former.startswith(again) else end
+        for former, end in pairwise(ends)
+    )
+    return joint.join((ends[0], *later))
 
 
 def _indented(depth: int, text: str) -> str:

@@ -24,7 +24,8 @@ from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
 from hactrl.explain import words
 from hactrl.explain.metrics import Counters, Happenings, StateCollector
-from hactrl.explain.tracing import PacketError, Question, tell
+from hactrl.explain.questions import PacketError, Question
+from hactrl.explain.tracing import tell
 from hactrl.journal import Entry, of_strangers
 from hactrl.rest import backbone, paths
 from hactrl.rest.problem import ProblemError
@@ -41,6 +42,7 @@ LARGEST_PAGE = 1000
 
 _UNKNOWN = frozenset({Reason.UNKNOWN_ROLE, Reason.UNKNOWN_SERVER})
 
+Port = Annotated[int | None, Field(ge=0, le=65535)]
 Why = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -70,16 +72,17 @@ class Move(Change):
 
 
 class Walk(Body):
-    """See `hactrl.explain.tracing.Question`."""
+    """See `hactrl.explain.questions.Question`."""
 
     at: str
-    source: str
     destination: str
+    source: str = ""
     protocol: str = "tcp"
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
-    source_port: Annotated[int, Field(ge=0, le=65535)] = 49152
+    port: Port = None
+    source_port: Port = None
     source_mac: str = ""
     destination_mac: str = ""
+    what_if: str = ""
 
 
 class Api:
@@ -306,10 +309,10 @@ class Api:
 
 def _told(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> Response:
     try:
-        story = tell(state.site, rule_sets, state.port_up, question)
+        story = tell(state, rule_sets, question)
     except PacketError as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "no-such-packet", str(error)) from error
-    return _json({"lines": story.lines, "delivered": story.delivered})
+    return _json({"lines": story.lines, "delivered": story.delivered, "ways": story.ways})
 
 
 def new_request() -> str:

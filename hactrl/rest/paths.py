@@ -16,7 +16,7 @@ from hactrl.explain import names
 from hactrl.rest.problem import ProblemError
 from topology import backbones
 from topology.graph import LiveGraph
-from topology.model import Attachment, FileServer, Host, Network
+from topology.model import Attachment, FileServer, Host
 from topology.paths import what_if
 from topology.paths.ways import Leg, Way, Ways
 
@@ -140,7 +140,7 @@ def _leg(leg: Leg) -> Json:
 
 def _changes(state: State, text: str, servers: Set[str], origin: str | None) -> Json:
     before = ways(state)
-    failed = _failure(before.graph.network, text)
+    failed = _failure(state, text)
     hosts = _hosts_at(state)
     return {
         "failure": {"name": failed.name, "down": [str(port) for port in sorted(failed.down)]},
@@ -182,10 +182,8 @@ def _origin(state: State, name: str) -> tuple[str, Host | None]:
     return switch, host
 
 
-def _failure(network: Network, text: str) -> what_if.Failure:
+def _failure(state: State, text: str) -> what_if.Failure:
     try:
-        return what_if.failure(network, text)
+        return names.failure(state, text)
     except what_if.UnknownFailureError as error:
-        if not error.choices:
-            raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", str(error)) from error
-        raise names.unknown(str(error), error.name, error.choices) from error
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "bad-request", str(error)) from error

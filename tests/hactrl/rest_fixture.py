@@ -24,7 +24,7 @@ from hactrl.engine.events import (
     SwitchConnected,
 )
 from hactrl.engine.state import State
-from hactrl.explain.offline import rule_sets
+from hactrl.explain.offline import rule_sets, rule_sets_of
 from hactrl.rest import Api
 from hactrl.site import load
 from hactrl.site.model import Site
@@ -60,6 +60,10 @@ class Controller:
             notice=self.tell,
             registry=CollectorRegistry(),
         )
+
+    def hold_what_is_wanted(self) -> None:
+        """The rules are what the state asks for now."""
+        self.rule_sets = rule_sets_of(self.state)
 
     def tell(self, *events: Event) -> list[AnswerRequest]:
         answers = []

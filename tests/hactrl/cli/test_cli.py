@@ -277,7 +277,7 @@ def test_tables_of_an_unknown_switch(url: str) -> None:
 
 
 def test_a_trace_is_the_same_from_the_file_and_from_the_controller(url: str) -> None:
-    packet = ("trace", "i3:1", "10.0.0.9", "10.0.0.25", "--port", "25")
+    packet = ("trace", "i3:1", "smtp_pop", "--source", "10.0.0.9")
     live, offline = hactl(*packet, url=url), hactl(*packet, "--site", str(EXAMPLE))
     assert live.stdout == offline.stdout
     assert "DELIVERED at i2:2: interface C of smtp_pop" in live.stdout
@@ -285,8 +285,9 @@ def test_a_trace_is_the_same_from_the_file_and_from_the_controller(url: str) -> 
 
 
 def test_a_trace_from_a_place_that_is_not_there() -> None:
-    result = hactl("trace", "i9:1", "10.0.0.9", "10.0.0.25", "--site", str(EXAMPLE))
+    result = hactl("trace", "i9:1", "smtp_pop", "--site", str(EXAMPLE))
     assert result.exit_code == Exit.USAGE
+    assert "no switch is named i9" in result.stderr
 
 
 @pytest.mark.parametrize(

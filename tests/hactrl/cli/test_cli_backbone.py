@@ -94,6 +94,42 @@ def test_a_host_may_be_said_by_its_name(url: str, monkeypatch: pytest.MonkeyPatc
     assert ANN in hactl(url, "paths", "files", "--from", "ann.example").stdout
 
 
+def test_a_packets_way_is_told(url: str, controller: Controller) -> None:
+    controller.hold_what_is_wanted()
+    result = hactl(url, "trace", "10.20.1.5", "archive")
+    assert result.exit_code == Exit.DONE, result.output
+    assert result.stdout.endswith(
+        "in short: r5 → r1, delivered at r1:3 to interface archive-1 of archive\n"
+    )
+    document = json.loads(hactl(url, "trace", "10.20.1.5", "archive", "--json").stdout)
+    assert document["lines"] == result.stdout.splitlines()
+    assert (document["delivered"], document["ways"]) == (["r1:3"], 1)
+
+
+def test_both_ends_of_a_packets_way_may_be_said_by_name(
+    url: str, controller: Controller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller.hold_what_is_wanted()
+    known = {"ann.example": "10.20.1.5", "archive.example": "10.20.0.20"}
+    monkeypatch.setattr(
+        common, "getaddrinfo", lambda name, *_, **__: [(2, 1, 6, "", (known[name], 0))]
+    )
+    result = hactl(url, "trace", "ann.example", "archive.example")
+    assert result.stdout == hactl(url, "trace", "10.20.1.5", "archive").stdout
+
+
+def test_a_host_that_nobody_has_seen_has_no_way(url: str) -> None:
+    result = hactl(url, "trace", "10.20.1.6", "archive")
+    assert result.exit_code == Exit.REFUSED
+    assert "no host with 10.20.1.6 is known on campus" in result.stderr
+
+
+def test_a_packets_way_by_the_site_file() -> None:
+    campus = str(EXAMPLE.with_name("campus.yaml"))
+    result = hactl("", "trace", "r5:7", "files", "--what-if", "interface:files-5", "--site", campus)
+    assert "in short: r5 → r1 → r3, delivered at r3:2" in result.stdout
+
+
 def test_names_that_nothing_has(url: str) -> None:
     result = hactl(url, "paths", "fils")
     assert result.exit_code == Exit.REFUSED

@@ -474,9 +474,9 @@ def test_tables_of_a_switch_that_is_not_there(controller: Controller) -> None:
 def test_a_trace_tells_where_a_packet_goes(controller: Controller) -> None:
     body = {"at": "o1:1", "source": "192.0.2.9", "destination": "192.0.2.25", "port": 25}
     found = ask(controller, "POST", "/v1/trace", body, token=None).json
-    assert found["delivered"] == ["o1:2"]
-    assert found["lines"][-1].strip() == (
-        "DELIVERED at o1:2: interface A of mailrelay, for its role mailrelay"
+    assert (found["delivered"], found["ways"]) == (["o1:2"], 1)
+    assert found["lines"][-1] == (
+        "in short: o1, delivered at o1:2 to interface A of mailrelay, for its role mailrelay"
     )
 
 
@@ -484,24 +484,36 @@ def test_a_trace_tells_what_drops_a_packet(controller: Controller) -> None:
     body = {"at": "o1:1", "source": "192.0.2.9", "destination": "192.0.2.25", "port": 110}
     found = ask(controller, "POST", "/v1/trace", body).json
     assert found["delivered"] == []
-    assert "DROPPED in o1: this rule drops it" in found["lines"][-1]
+    assert found["lines"][-2].strip() == "DROPPED in o1: this rule drops it"
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "status"),
     [
-        {"at": "o9:1"},
-        {"at": "o1"},
-        {"at": "Z"},
-        {"source": "x"},
-        {"destination": "2001:db8::1"},
-        {"protocol": "sctp"},
-        {"source_mac": "x"},
+        ({"at": "o9:1"}, 404),
+        ({"at": "o1"}, 404),
+        ({"at": "Z"}, 404),
+        ({"what_if": "link:o1-o9"}, 404),
+        ({"what_if": "o1"}, 400),
+        ({"source": "x"}, 400),
+        ({"destination": "2001:db8::1"}, 400),
+        ({"protocol": "sctp"}, 400),
+        ({"port": 65536}, 400),
+        ({"source_mac": "x"}, 400),
     ],
 )
-def test_a_trace_of_a_packet_that_cannot_be(controller: Controller, change: dict[str, str]) -> None:
+def test_a_trace_of_a_packet_that_cannot_be(
+    controller: Controller, change: dict[str, str | int], status: int
+) -> None:
     body = {"at": "o1:1", "source": "192.0.2.9", "destination": "192.0.2.25", "port": 25}
-    assert problem(ask(controller, "POST", "/v1/trace", body | change))["status"] == 400
+    assert problem(ask(controller, "POST", "/v1/trace", body | change))["status"] == status
+
+
+def test_a_trace_names_what_it_does_not_know(controller: Controller) -> None:
+    body = {"at": "o1:1", "destination": "mailrelai"}
+    found = problem(ask(controller, "POST", "/v1/trace", body))
+    assert (found["type"], found["name"]) == ("urn:hactrl:problem:unknown-name", "mailrelai")
+    assert "did you mean 'mailrelay'?" in found["detail"]
 
 
 # What the operator wants.
