@@ -11,13 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from flows.backbone.locators import DETOUR
+from flows.common.next_hops import Buckets, outputs, through, weighed
 from flows.numbers import content_ids
-from flows.rules import Action, Bucket, Group, GroupType, Output, SetField, ToGroup
+from flows.rules import Action, Group, GroupType, SetField, ToGroup
 from topology.paths.shortest import Hops
 
 _MARK = SetField("eth_dst", DETOUR, DETOUR)
-
-Buckets = tuple[Bucket, ...]
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,8 @@ class Onwards:
 
     def _new(self, hops: Hops, more: Buckets) -> Onward:
         groups = _Groups(self.taken)
-        equal = groups.share(tuple(Bucket((Output(port),), port) for port in hops.equal))
-        nearer = (*equal, *(Bucket((Output(port),), port) for port in hops.downstream))
-        alternates = tuple(Bucket((_MARK, Output(port)), port) for port in hops.alternates)
+        nearer = (*groups.share(outputs(hops.equal)), *outputs(hops.downstream))
+        alternates = outputs(hops.alternates, _MARK)
         every = groups.way((*nearer, *alternates, *more))
         detoured = groups.way((*nearer, *more)) if alternates else None
         return Onward(every, detoured, tuple(groups.made))
@@ -73,22 +71,19 @@ class _Groups:
             return ()
         if len(buckets) == 1:
             return buckets[0].actions
-        return (self._add(GroupType.FAST_FAILOVER, buckets, "next hops"),)
+        return (ToGroup(self._add(GroupType.FAST_FAILOVER, buckets, "next hops")),)
 
     def share(self, buckets: Buckets) -> Buckets:
-        """The buckets that share packets among these as long as any of them is alive: those of
-        a fast-failover group, one for each port that may be the last one."""
+        """The buckets that share packets among these as long as any of them is alive."""
         if len(buckets) < 2:
             return buckets
-        weighed = tuple(Bucket(each.actions, each.watch_port, weight=1) for each in buckets)
-        group = self._add(GroupType.SELECT, weighed, "equal next hops")
-        return tuple(Bucket((group,), bucket.watch_port) for bucket in buckets)
+        return through(self._add(GroupType.SELECT, weighed(buckets), "equal next hops"), buckets)
 
-    def _add(self, kind: GroupType, buckets: Buckets, intent: str) -> ToGroup:
+    def _add(self, kind: GroupType, buckets: Buckets, intent: str) -> int:
         numbers = self.taken | {group.id for group in self.made}
         number = next(n for n in content_ids(_content(kind, buckets)) if n not in numbers)
         self.made.append(Group(number, kind, buckets, intent))
-        return ToGroup(number)
+        return number
 
 
 @lru_cache(maxsize=1 << 14)

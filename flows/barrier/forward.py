@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from flows.barrier.learn import learn
 from flows.barrier.segment import Barrier, Situation, Ways
 from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
+from flows.common.next_hops import outputs, through, weighed
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, HOSTS, TREE
 from flows.rules import Bucket, Group, GroupType, Learn, Output, Rule, SetField, ToGroup
@@ -179,20 +180,11 @@ def groups(reads: Reads) -> Iterator[Group]:
 
 def _toward(barrier: Barrier, target: str, hops: Hops) -> Iterator[Group]:
     """Equal-cost hops share the packets (select); behind them the other hops that lead nearer."""
-    spread = len(hops.equal) > 1
-    if spread:
-        yield Group(
-            barrier.spread_group(target),
-            GroupType.SELECT,
-            tuple(Bucket((Output(port),), port, weight=1) for port in hops.equal),
-            f"spread toward {target}",
-        )
-    shared = ToGroup(barrier.spread_group(target))
-    equal = [Bucket((shared if spread else Output(port),), port) for port in hops.equal]
-    downstream = [Bucket((Output(port),), port) for port in hops.downstream]
-    yield Group(
-        barrier.toward_group(target),
-        GroupType.FAST_FAILOVER,
-        (*equal, *downstream),
-        f"toward {target}",
-    )
+    equal = outputs(hops.equal)
+    if len(equal) > 1:
+        spread = barrier.spread_group(target)
+        yield Group(spread, GroupType.SELECT, weighed(equal), f"spread toward {target}")
+        equal = through(spread, equal)
+    nearer = (*equal, *outputs(hops.downstream))
+    toward = barrier.toward_group(target)
+    yield Group(toward, GroupType.FAST_FAILOVER, nearer, f"toward {target}")
