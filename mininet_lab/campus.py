@@ -19,9 +19,10 @@ from ruamel.yaml import YAML
 from hactrl.client import Client, UnknownOutcomeError, UnreachableError
 from hactrl.site import load
 from mininet_lab import plan
+from mininet_lab.clock import now
 from mininet_lab.controller import LabController
 from mininet_lab.isolate import CHECKOUT
-from mininet_lab.lab import StageError, now
+from mininet_lab.lab import StageError
 from mininet_lab.network import LabNetwork, run
 from mininet_lab.ovs import OpenVswitch
 from mininet_lab.samba import Samba

@@ -19,8 +19,9 @@ import networkx as nx
 
 from hactrl.site.model import Site
 from mininet_lab.campus import CLIENT_PORTS, Campus
+from mininet_lab.clock import now
 from mininet_lab.fetching import fetching, write_file
-from mininet_lab.lab import StageError, now
+from mininet_lab.lab import StageError
 from mininet_lab.network import Node
 from mininet_lab.report import Story
 from mininet_lab.results import Results

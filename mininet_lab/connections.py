@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TextIO
 
-from mininet_lab.mail.ledger import now
+from mininet_lab.clock import now
 
 #: Seconds. A SYN that is lost is sent again after 1 s (RFC 6298), which would hide the loss.
 TIMEOUT = 0.9

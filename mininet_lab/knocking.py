@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from mininet_lab.clock import now
 from mininet_lab.connections import Attempt, Summary, read, summarize
-from mininet_lab.lab import Lab, StageError, now
+from mininet_lab.lab import Lab, StageError
 from mininet_lab.mail.description import bracketed
 from mininet_lab.ways import service_addresses
 

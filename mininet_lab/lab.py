@@ -1,13 +1,11 @@
 """The whole lab, put together: context manager, and the faults that a scenario injects.
 
-Every fault returns the moment at which it struck, on the clock of the controller's history
-(CLOCK_BOOTTIME, seconds).
+Every fault returns the moment at which it struck (`mininet_lab.clock`).
 """
 
 from __future__ import annotations
 
 import subprocess
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +13,7 @@ from typing import Self
 
 from hactrl.site import load
 from mininet_lab import spool
+from mininet_lab.clock import now
 from mininet_lab.controller import LabController
 from mininet_lab.isolate import CHECKOUT
 from mininet_lab.mail.description import MailSite
@@ -30,11 +29,6 @@ SITE_FILE = CHECKOUT / "examples" / "frontier.yaml"
 
 class StageError(Exception):
     """What had to come about did not; the message says what stood in the way."""
-
-
-def now() -> float:
-    """Seconds of CLOCK_BOOTTIME."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Lab:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hactrl.client import Client, ClientError, RefusedError, UnknownOutcomeError, UnreachableError
-from mininet_lab.lab import Lab, StageError, now
+from mininet_lab.clock import now
+from mininet_lab.lab import Lab, StageError
 from mininet_lab.mail.description import MailSite
 from mininet_lab.report import Story
 from mininet_lab.servers import LabServer, ServerError

@@ -23,7 +23,7 @@ class Followed:
     def __init__(
         self, inside: Inside, pidfile: str, began: float, ended: Callable[[str], None]
     ) -> None:
-        """`began`: when the command began that starts it (`linux.boot_time`). What the file said
+        """`began`: when the command began that starts it (`boot_time`). What the file said
         before is of another life. `ended` is told once there is no such process any more."""
         self._inside = inside
         self._pidfile = pidfile

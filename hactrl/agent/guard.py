@@ -43,6 +43,7 @@ from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
 from hactrl.agent.protocol import NoticeKind
+from hactrl.clock import boot_time
 
 STANDBY_GRACE = 0.2
 """Seconds from SIGTERM to SIGKILL for `standby`, which has nothing to lose."""
@@ -110,7 +111,7 @@ class Guard:
     async def _prepare(self) -> None:
         role = self._role
         try:
-            began = linux.boot_time()
+            began = boot_time()
             await self._inside.run(role.prepare, role.prepare_timeout, HACTRL_EPOCH="0")
             await self._start_daemons("prepare")
             await self._watch_daemons("prepare", began, role.prepare_timeout)
@@ -152,7 +153,7 @@ class Guard:
                 await self._take_lease(order.epoch)
             await self._stop_standby()
             self._taken = True
-            began = linux.boot_time()
+            began = boot_time()
             await self._inside.run(role.assume, role.assume_timeout, **variables)
             await self._start_daemons("assume", **variables)
             await self._inside.run(role.ready, role.assume_timeout, **variables)
@@ -195,7 +196,7 @@ class Guard:
         for daemon in self._role.daemons:
             if daemon.pidfile and daemon.since == since:
                 followed = Followed(self._inside, daemon.pidfile, began, self._end_of(daemon))
-                await followed.find(end - linux.boot_time())
+                await followed.find(end - boot_time())
                 self._spawn(followed.follow())
 
     def _end_of(self, daemon: Daemon) -> Callable[[str], None]:

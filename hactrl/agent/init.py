@@ -34,7 +34,7 @@ class Run:
 @dataclass(frozen=True)
 class Watch:
     """Report the end of the process that a file names, which must have been written `since` a
-    moment of `linux.boot_time`. `known`: the process that is watched already, or 0."""
+    moment of `boot_time`. `known`: the process that is watched already, or 0."""
 
     number: int
     pidfile: str

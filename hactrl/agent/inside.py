@@ -65,7 +65,7 @@ class Inside:
         """The number inside of the process that the file names, from now on watched: `ended` is
         told this number when it ends, and how. `known` is watched already.
 
-        Raises CommandError if the file is older than `since` (a moment of `linux.boot_time`),
+        Raises CommandError if the file is older than `since` (a moment of `boot_time`),
         names no process inside, or cannot be read in time.
         """
         order = lambda n: init.Watch(n, pidfile, since, known)  # noqa: E731

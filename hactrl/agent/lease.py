@@ -12,6 +12,7 @@ from hactrl.agent.connection import Send, keep_connected
 from hactrl.agent.messages import ProtocolError
 from hactrl.agent.pauses import Pauses
 from hactrl.agent.protocol import VERSION, GuardHello, LeaseDenied, LeaseGranted, LeaseRenew
+from hactrl.clock import boot_time
 
 RENEWALS = 5
 """Renewals tried in one lease, so that some may be lost."""
@@ -124,7 +125,7 @@ class Lease:
 
     def _grant(self, ends: float, duration: float) -> None:
         self._interval = duration / RENEWALS
-        if ends <= linux.boot_time() or ends <= self._ends:
+        if ends <= boot_time() or ends <= self._ends:
             return
         self._ends = ends
         self._timer.set(ends)
@@ -141,7 +142,7 @@ class Lease:
             self._denied()
 
     def _renew(self) -> None:
-        now = linux.boot_time()
+        now = boot_time()
         for send in self._ways:
             self._number += 1
             self._asked[self._number] = (self._epoch, now)

@@ -81,11 +81,6 @@ def mount_proc() -> None:
     _check(_libc.mount(b"proc", b"/proc", b"proc", flags, None), "mount /proc")
 
 
-def boot_time() -> float:
-    """Seconds of the clock that never jumps and goes on during suspend."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class ClockSettings:
     """A descriptor that is readable once the wall clock was set, by whomever: timerfd_create(2),
     TFD_TIMER_CANCEL_ON_SET."""

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import NoReturn
 
-from hactrl.agent import linux
+from hactrl.clock import boot_time
 
 CLOCK_GRAIN = 0.02
 """Seconds by which a file may seem older than it is: the kernel stamps files by a clock that
@@ -59,7 +59,7 @@ def answer(look: Callable[[], str], writer: int) -> NoReturn:
 
 
 def process_named(pidfile: str, since: float) -> str:
-    """The number in a pid file that was written since a moment of `linux.boot_time`.
+    """The number in a pid file that was written since a moment of `boot_time`.
 
     Ages are compared, not moments: the clock of files may have been set since. Raises LookError.
     """
@@ -71,7 +71,7 @@ def process_named(pidfile: str, since: float) -> str:
         raise LookError(f"{pidfile}: {error.strerror}") from None
     age = time.time() - status.st_mtime
     grain = CLOCK_GRAIN if status.st_mtime_ns % 1_000_000_000 else COARSE_GRAIN
-    if age > linux.boot_time() - since + grain:
+    if age > boot_time() - since + grain:
         raise LookError(f"{pidfile}: older than the command that should write it")
     words = content.split()
     if not words or not words[0].isdigit() or int(words[0]) < 2:

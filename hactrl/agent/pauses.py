@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from hactrl.agent import linux
+from hactrl.clock import boot_time
 
 LEAST = 0.5
 """Seconds of a jump that counts: more than any clock drifts between two looks."""
@@ -25,7 +26,7 @@ def clocks() -> Clocks:
     """All at about the same moment."""
     return (
         time.clock_gettime(time.CLOCK_REALTIME),
-        linux.boot_time(),
+        boot_time(),
         time.clock_gettime(time.CLOCK_MONOTONIC),
     )
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from hactrl.agent import linux
 from hactrl.agent.changes import IDLE
 from hactrl.agent.config import AgentConfig, RoleConfig
 from hactrl.agent.control import (
@@ -29,6 +28,7 @@ from hactrl.agent.epochs import EpochFile
 from hactrl.agent.guarded import Guarded, Nest
 from hactrl.agent.protocol import NoticeKind
 from hactrl.agent.verify import Verification
+from hactrl.clock import boot_time
 from hactrl.engine.events import Held
 from hactrl.vocabulary import Holding, Outcome, Proof
 
@@ -308,14 +308,14 @@ class RoleKeeper:
         self._answers.clear()
         self._react(guarded.state)
         self._touch()
-        began = linux.boot_time()
+        began = boot_time()
         await guarded.gone
         self._guarded = None
         self.disk_full = self.outdated = ""
         if self._holding in (Holding.ASSUMING, Holding.HELD):
             LOG.error("%s: its guard has ended, and all that it guarded", self._role.name)
             self._set(Holding.FAILED)
-        if self._holding is Holding.RELEASING or linux.boot_time() - began > LONGEST_PAUSE:
+        if self._holding is Holding.RELEASING or boot_time() - began > LONGEST_PAUSE:
             self._pause = 0.0
         self._touch()
 

@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from hactrl import hub
+from hactrl.clock import boot_time
 from hactrl.engine.effects import JudgeAnew
 from hactrl.engine.events import ProbeChanged, ProberSight
 from hactrl.health.targets import (
@@ -125,7 +126,7 @@ class ProberClient:
 
     def probe_eagerly(self, role: str, server: str, seconds: float) -> None:
         """Probe this role on this server as fast as sensible for so long; somebody waits."""
-        until = time.clock_gettime(time.CLOCK_BOOTTIME) + seconds
+        until = boot_time() + seconds
         self._eager[role, server] = Eager(role, server, until)
         self._orders.put(self._eager[role, server])
 

@@ -23,12 +23,12 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
+from hactrl.clock import boot_time
 from hactrl.engine.events import ProbeChanged
 from hactrl.health.dialogues import AbandonedError, converse
 from hactrl.health.patience import can_be_slow, keep_waiting
@@ -79,10 +79,6 @@ LINE_LIMIT = 1 << 24
 """Bytes of an order: a large site's targets in one line."""
 
 Tell = Callable[[Report], None]
-
-
-def boot_clock() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class StallWatch:
@@ -154,7 +150,7 @@ class Watch:
 
     @property
     def eager(self) -> bool:
-        return boot_clock() < self._eager_until
+        return boot_time() < self._eager_until
 
     @property
     def late(self) -> bool:

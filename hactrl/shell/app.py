@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -31,6 +30,7 @@ from ryu.ofproto import ofproto_v1_3
 from flows import openflow
 from flows.openflow.connection import Disconnected
 from hactrl import hub
+from hactrl.clock import boot_time
 from hactrl.engine.events import PortChanged
 from hactrl.hub import LightQueue
 from hactrl.listeners import OPEN, OPENFLOW
@@ -55,11 +55,6 @@ def handles(events: Any, states: Any) -> Callable[[Handler], Handler]:
     """Ryu's `set_ev_cls`, with a type."""
     decorator: Callable[[Handler], Handler] = set_ev_cls(events, states)
     return decorator
-
-
-def boot_time() -> float:
-    """Seconds since boot, suspend included: a clock that never jumps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _AreServed(EventBase):  # type: ignore[misc]

@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network, ip_address, ip_interface
 
 from mininet_lab import plan
 from mininet_lab.campus import Campus, clients
+from mininet_lab.clock import now
 from mininet_lab.dhcp import Pool
-from mininet_lab.lab import now
 from mininet_lab.network import Node
 from topology.model import Address, Attachment
 

@@ -1,13 +1,12 @@
 """What was promised, what went wrong, and when: the ledger, and the account drawn from it.
 
-Times are seconds of CLOCK_BOOTTIME, which all processes of one machine share.
+Times are those of `mininet_lab.clock`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -15,10 +14,6 @@ from enum import Enum
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-
-
-def now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Kind(Enum):

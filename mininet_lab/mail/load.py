@@ -33,6 +33,7 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
+from mininet_lab.clock import now
 from mininet_lab.mail import ledger as ledgers
 from mininet_lab.mail.clients import (
     DialogueError,
@@ -46,7 +47,7 @@ from mininet_lab.mail.clients import (
     read_by_pop3,
     submit,
 )
-from mininet_lab.mail.ledger import Entry, Kind, Ledger, now
+from mininet_lab.mail.ledger import Entry, Kind, Ledger
 
 #: An attempt, by its number.
 Attempt = Callable[[int], Awaitable[None]]

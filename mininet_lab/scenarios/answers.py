@@ -14,8 +14,8 @@ from typing import Any
 
 from mininet_lab import plan
 from mininet_lab.campus import Campus, clients
+from mininet_lab.clock import now
 from mininet_lab.isolate import CHECKOUT
-from mininet_lab.lab import now
 from mininet_lab.network import shell
 from mininet_lab.report import Story
 from mininet_lab.samba import fetch_words

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mininet_lab.lab import StageError, now
+from mininet_lab.clock import now
+from mininet_lab.lab import StageError
 from mininet_lab.mail import ledger
 from mininet_lab.report import Story
 from mininet_lab.results import Results

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from mininet_lab.clock import now
 from mininet_lab.connections import Attempt
 from mininet_lab.knocking import knocking, targets
-from mininet_lab.lab import now
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options

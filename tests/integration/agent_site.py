@@ -12,7 +12,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from typing import Any, TypeVar
 import eventlet
 from eventlet.queue import Empty, LightQueue
 
+from hactrl.clock import boot_time as now
 from hactrl.engine.effects import AskAgent, GrantLease, Verb
 from hactrl.engine.events import AgentAnswered, AgentReported, Event, Held, LeaseAsked
 from hactrl.listeners import AGENTS, open_door, rooms
@@ -34,11 +34,6 @@ PATIENCE = 10.0
 """Seconds until a test gives up waiting for an event."""
 
 E = TypeVar("E")
-
-
-def now() -> float:
-    """The clock of leases."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class FakeController:

@@ -25,6 +25,7 @@ from mail_machines import Fabric, Machine
 
 from hactrl.site import load
 from mininet_lab import spool
+from mininet_lab.clock import now
 from mininet_lab.loop_device import LoopDevice
 from mininet_lab.mail import ledger
 from mininet_lab.mail.description import Fsync, MailSite, all_addresses
@@ -176,7 +177,7 @@ def power_cut_under_load(site: Site) -> tuple[dict[str, Any], dict[str, Any]]:
     traffic = site.traffic()
     await_that(lambda: acknowledged(site, "a") >= 60, "mail on way a")
     await_that(lambda: acknowledged(site, "c") >= 30, "mail on way c")
-    fault = ledger.now()
+    fault = now()
     figures: dict[str, Any] = {"cut": timed(first.cut_power)}
     second = site.smtp_pop_on("mailrelay")
     figures |= {
@@ -215,7 +216,7 @@ def test_a_planned_move_loses_nothing_and_doubles_nothing(build: Callable[..., S
     await_that(lambda: acknowledged(site, "a") >= 40, "mail on way a")
     print("release", timed(first.release), "ms")
     first.close()
-    moved = ledger.now()
+    moved = now()
     second = site.smtp_pop_on("mailrelay")
     second.assume("released")
     await_that(lambda: acknowledged(site, "a", moved) >= 40, "mail on way a")

@@ -24,7 +24,8 @@ POWER = """
 import signal, subprocess, sys, time
 from pathlib import Path
 from mininet_lab.isolate import process_one
-from mininet_lab.lab import Lab, now
+from mininet_lab.clock import now
+from mininet_lab.lab import Lab
 from mininet_lab.servers import ServerError
 
 def main():

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hactrl.agent import followed, linux
+from hactrl.agent import followed
 from hactrl.agent.followed import Followed
 from hactrl.agent.inside import CommandError
 from hactrl.agent.looks import LookError, process_named
+from hactrl.clock import boot_time
 
 pytestmark = pytest.mark.reported("B3")
 
@@ -31,25 +32,25 @@ def aged(pidfile: Path, text: str, seconds: float) -> None:
 
 
 def test_a_file_that_was_written_since_names_its_process(pidfile: Path) -> None:
-    began = linux.boot_time()
+    began = boot_time()
     aged(pidfile, "     4711\n", 0.0)
     assert process_named(str(pidfile), began) == "4711"
 
 
 def test_a_file_older_than_the_command_is_of_another_life(pidfile: Path) -> None:
     aged(pidfile, "4711\n", 5.0)
-    assert process_named(str(pidfile), linux.boot_time() - 6.0) == "4711"
+    assert process_named(str(pidfile), boot_time() - 6.0) == "4711"
     with pytest.raises(LookError, match="older than the command"):
-        process_named(str(pidfile), linux.boot_time() - 4.0)
+        process_named(str(pidfile), boot_time() - 4.0)
 
 
 def test_a_clock_set_back_since_makes_no_file_old(pidfile: Path) -> None:
     aged(pidfile, "4711\n", -3600.0)
-    assert process_named(str(pidfile), linux.boot_time()) == "4711"
+    assert process_named(str(pidfile), boot_time()) == "4711"
 
 
 def test_whole_seconds_of_a_file_system_are_no_age(pidfile: Path) -> None:
-    began = linux.boot_time()
+    began = boot_time()
     pidfile.write_text("4711\n", encoding="ascii")
     seconds = int(os.stat(pidfile).st_mtime)
     os.utime(pidfile, (seconds, seconds))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from hactrl.clock import boot_time
 from hactrl.engine.events import ProbeChanged
 from hactrl.health import patience
 from hactrl.health.patience import can_be_slow
@@ -233,7 +233,7 @@ def test_the_family_that_is_slow_is_named() -> None:
 def test_who_waits_for_a_service_is_told_that_it_is_slow() -> None:
     async def test() -> None:
         async with MailServer().listening() as mail, probing(replace(BASE, port=mail.port)) as it:
-            it.prober.order(Eager("mail", "one", time.clock_gettime(time.CLOCK_BOOTTIME) + 60))
+            it.prober.order(Eager("mail", "one", boot_time() + 60))
             assert [await it.told(), await it.told()] == [TIMED_OUT, SLOW]
 
     run(test)

@@ -15,6 +15,7 @@ import eventlet
 import pytest
 from eventlet.queue import LightQueue
 
+from hactrl.clock import boot_time
 from hactrl.engine.effects import JudgeAnew
 from hactrl.engine.events import ProbeChanged, ProberSight
 from hactrl.health import client as client_module
@@ -86,7 +87,7 @@ def test_the_prober_is_told_the_site_s_targets_and_then_who_waits(
     orders = tmp_path / "orders"
     client = started(TELL + RECORD, str(orders))
     events.get(timeout=PATIENCE)
-    now = time.clock_gettime(time.CLOCK_BOOTTIME)
+    now = boot_time()
     client.probe_eagerly("web", "smtp_pop", 60.0)
     client.stop()
     first, second = (decode_order(line) for line in orders.read_bytes().splitlines())
