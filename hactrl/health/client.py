@@ -31,6 +31,7 @@ from hactrl.health.targets import (
     Beat,
     Eager,
     Note,
+    Order,
     Targets,
     decode_report,
     encode,
@@ -66,6 +67,26 @@ STARTING_LOOKS = 60
 __all__ = ["ProberClient", "targets"]
 
 
+class _Orders:
+    """What one prober has yet to be told: of what is said about the same thing the latest only. So
+    they are never more than the site has segments, and roles at servers, however slowly it reads;
+    and nobody who gives one waits."""
+
+    def __init__(self) -> None:
+        self._latest: dict[object, Order | None] = {}
+        self._things = LightQueue()  # the keys of `_latest`
+
+    def put(self, thing: object, order: Order | None) -> None:
+        """`order`: None for the last one."""
+        if thing not in self._latest:
+            self._things.put(thing)
+        self._latest[thing] = order
+
+    def get(self) -> Order | None:
+        """The one that has waited longest; waits for one."""
+        return self._latest.pop(self._things.get())
+
+
 class ProberClient:
     """Probes the site's services from `start` to `stop`; call it from one hub only.
 
@@ -81,7 +102,7 @@ class ProberClient:
         self._site = site
         self._post = post
         self._command = list(command)
-        self._orders: LightQueue = LightQueue()
+        self._orders = _Orders()
         self._eager: dict[tuple[str, str], Eager] = {}
         self._anew: dict[str, Anew] = {}  # by segment
         self._sight = ProberSight(silent=False)
@@ -122,27 +143,27 @@ class ProberClient:
     def replace(self, site: Site) -> None:
         """Probe another site. What both have in common goes on undisturbed."""
         self._site = site
-        self._orders.put(Targets(targets(site)))
+        self._orders.put(Targets, Targets(targets(site)))
 
     def probe_eagerly(self, role: str, server: str, seconds: float) -> None:
         """Probe this role on this server as fast as sensible for so long; somebody waits."""
         until = boot_time() + seconds
         self._eager[role, server] = Eager(role, server, until)
-        self._orders.put(self._eager[role, server])
+        self._orders.put((role, server), self._eager[role, server])
 
     def judge_anew(self, effect: JudgeAnew) -> None:
         """Have everything on a segment judged anew, by this prober or the next."""
         probed = self._site.probed.get(effect.segment, ())
         cards = tuple(dict.fromkeys(each.card for each in probed))
         self._anew[effect.segment] = Anew(cards, effect.round)
-        self._orders.put(self._anew[effect.segment])
+        self._orders.put(effect.segment, self._anew[effect.segment])
 
     def stop(self) -> None:
         """End the prober and wait until it has ended; it is killed after STOP_TIMEOUT."""
         if self._stop.ready():
             return
         self._stop.send()
-        self._orders.put(None)
+        self._orders.put(None, None)
         if self._running:
             killer = hub.spawn_after(STOP_TIMEOUT, self._kill)
             self._ended.wait()
@@ -154,10 +175,12 @@ class ProberClient:
 
     def _run_once(self) -> int:
         """One prober, from its start to its end. Returns its exit code."""
-        self._orders = LightQueue()
-        self._orders.put(Targets(targets(self._site)))
-        for order in (*self._anew.values(), *self._eager.values()):
-            self._orders.put(order)
+        self._orders = _Orders()
+        self._orders.put(Targets, Targets(targets(self._site)))
+        for segment, anew in self._anew.items():
+            self._orders.put(segment, anew)
+        for who, eager in self._eager.items():
+            self._orders.put(who, eager)
         self._quiet, self._spoken = 0, False
         self._process = process = subprocess.Popen(
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -174,7 +197,7 @@ class ProberClient:
         code: int = process.wait()
         return code
 
-    def _write(self, pipe: Any, orders: LightQueue) -> None:
+    def _write(self, pipe: Any, orders: _Orders) -> None:
         # A broken pipe says that the prober has ended, as the reader learns too.
         with suppress(BrokenPipeError):
             while order := orders.get():

@@ -87,7 +87,8 @@ class StallWatch:
     def __init__(self, report: Tell) -> None:
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._stalls: deque[tuple[float, float]] = deque(maxlen=256)  # until, seconds
+        # Until, seconds. Of more the oldest are forgotten, 256 ticks (5 s) of stalls later.
+        self._stalls: deque[tuple[float, float]] = deque(maxlen=256)
         self._due = self._loop.time()
         self._timer = self._loop.call_soon(self._look)
 
@@ -316,7 +317,10 @@ def raise_priority() -> Note:
 
 
 def report_on_stdout(report: Report) -> None:
-    """Raises SystemExit if nobody listens any longer."""
+    """Waits, and so probes nothing, while the pipe to the controller is full (64 KiB): nothing is
+    heard of this prober then, and the controller starts another.
+
+    Raises SystemExit if nobody listens any longer."""
     try:
         sys.stdout.buffer.write(encode(report))
         sys.stdout.buffer.flush()

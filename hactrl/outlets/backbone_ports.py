@@ -35,6 +35,10 @@ LOG = logging.getLogger(__name__)
 #: whoever misses an answer.
 MOST_WAITING = 256
 
+#: Hosts whose new name some switch does not tell yet; of more, the oldest are not announced again,
+#: and who holds their former name asks anew when his entry has aged.
+MOST_TOLD = 4096
+
 #: Seconds after which a frame that waited is not worth sending: its sender has tried again.
 WORTH_SENDING = 2.0
 
@@ -71,7 +75,7 @@ class Backbone:
     _ears: Ears = field(default_factory=Ears)
     _round_began: float | None = None
     _waiting: dict[str, deque[tuple[int, float, SendAgain]]] = field(default_factory=dict)
-    _told: list[_Told] = field(default_factory=list)
+    _told: deque[_Told] = field(default_factory=lambda: deque(maxlen=MOST_TOLD))
 
     # What is heard.
 

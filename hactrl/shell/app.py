@@ -75,7 +75,10 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.events = LightQueue()  # see `_send_event`
+        # Has no end of its own: what switches say waits before it where many messages are in it
+        # (see `_send_event`), an end is told once for each connection, of which there are as many
+        # as the door has room for, and the watchdog has one question in it at most.
+        self.events = LightQueue()
         site = load(cfg.CONF.hactrl_site)
         self._names = {s.datapath_id: s.name for s in site.network.switches.values()}
         board = Switchboard(site.network.switches)

@@ -141,6 +141,7 @@ class SqliteStore:
 
     def __init__(self, path: str | Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
+        # `append` takes no more than `KEPT_ENTRIES`, and counts what it refuses for the journal.
         self._waiting: deque[tuple[float, tuple[str, str, str]]] = deque()
         self._refused = self._told = 0
         self._file = StoreFile(path)

@@ -20,6 +20,7 @@ class Worker:
     so a greenlet should ask by `hub.execute_in_thread`."""
 
     def __init__(self, name: str) -> None:
+        # Whoever asks waits for the answer: never more jobs than threads that ask.
         self._jobs = _queue.SimpleQueue()
         self._working = self._ended = False
         _threading.Thread(target=self._work, name=name, daemon=True).start()

@@ -38,6 +38,9 @@ COUNTS_BETWEEN_READINGS = 11
 #: and again: a full table stays full, and each try costs the hub as much as a first installation.
 REFUSAL_PAUSE = 1.0
 LONGEST_REFUSAL_PAUSE = 60.0
+#: Notes that wait for a session which waits for its switch; further frames are lost, as on a
+#: network that is full, and whoever asked for them asks again.
+MOST_WAITING = 1_000
 
 
 class Wire(Protocol):
@@ -91,6 +94,11 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class _Newest:
+    """Something else is wanted."""
+
+
+@dataclass(frozen=True)
 class _Reply:
     """To whatever was asked."""
 
@@ -115,7 +123,7 @@ class _Send:
     send: Callable[[], None]
 
 
-_Item = Wanted | _Reply | _BarrierDone | _Refused | _Send
+_Item = _Newest | _Reply | _BarrierDone | _Refused | _Send
 
 
 @dataclass
@@ -158,6 +166,8 @@ class Session:
         self._restored = restored
         self._audit_interval = audit_interval
         self._inbox: LightQueue = LightQueue()
+        self._newest: Wanted | None = None  # waits in the inbox
+        self._lossy = False  # frames have been lost since it last had nothing to do
         self._wanted: Wanted | None = None
         self._installed: RuleSet | None = None
         self._asked: int | None = None
@@ -169,11 +179,18 @@ class Session:
         self._pending: dict[int, Wanted] = {}  # by the barrier's xid
         self._sent: dict[int, tuple[int, Change]] = {}  # xid: (barrier's xid after it, change)
 
-    # Called by others; each only puts a note into the queue.
+    # Called by others; each only puts a note into the queue. It fills where the switch takes
+    # messages more slowly than there are some, because then the session waits for it. Of what is
+    # wanted the newest alone waits; answers and errors are no more than was sent
+    # (`flows.openflow.questions`); of frames and counts, which others ask for without end, those
+    # are lost that find `MOST_WAITING` notes.
 
     def want(self, wanted: Wanted) -> None:
         """The switch should hold exactly this; the latest call wins."""
-        self._inbox.put(wanted)
+        if self._newest is None:
+            self._inbox.put(_Newest())
+        if self._newest is None or wanted.version >= self._newest.version:
+            self._newest = wanted
 
     def replied(self, message: Any) -> None:
         """What the switch says to `Wire.read`, `Wire.count` or `Wire.count_answers`."""
@@ -186,13 +203,20 @@ class Session:
         self._inbox.put(_Refused(xid, error))
 
     def emit(self, frame: bytes, port: int) -> None:
-        self._inbox.put(_Send(lambda: self._wire.emit(frame, port)))
+        self._put_if_room(_Send(lambda: self._wire.emit(frame, port)))
 
     def resubmit(self, frame: bytes, port: int) -> None:
-        self._inbox.put(_Send(lambda: self._wire.resubmit(frame, port)))
+        self._put_if_room(_Send(lambda: self._wire.resubmit(frame, port)))
 
     def count_answers(self) -> None:
-        self._inbox.put(_Send(self._wire.count_answers))
+        self._put_if_room(_Send(self._wire.count_answers))
+
+    def _put_if_room(self, item: _Send) -> None:
+        if self._inbox.qsize() < MOST_WAITING:
+            self._inbox.put(item)
+        elif not self._lossy:
+            self._lossy = True
+            LOG.warning("switch %s takes messages too slowly: frames for it are lost", self.switch)
 
     # The session's own greenlet.
 
@@ -204,14 +228,17 @@ class Session:
             try:
                 item: _Item = self._inbox.get(timeout=max(0.0, self._audit_at - self._clock()))
             except Empty:
+                self._lossy = False
                 self._audit()
             else:
                 self._serve(item)
 
     def _serve(self, item: _Item) -> None:
         match item:
-            case Wanted():
-                self._take_wanted(item)
+            case _Newest():
+                newest, self._newest = self._newest, None
+                assert newest is not None
+                self._take_wanted(newest)
             case _Reply():
                 self._take_reply(item.message)
             case _BarrierDone():

@@ -95,6 +95,21 @@ def test_the_prober_is_told_the_site_s_targets_and_then_who_waits(
     assert second == Eager("web", "smtp_pop", pytest.approx(now + 60.0, abs=5.0))
 
 
+def test_a_prober_that_reads_late_is_told_the_latest_of_each_thing_only(
+    started: Callable[..., ProberClient], site: Site, events: LightQueue, tmp_path: Path
+) -> None:
+    """Nothing is written before the greenlet that writes has its turn."""
+    orders = tmp_path / "orders"
+    client = started(TELL + RECORD, str(orders))
+    events.get(timeout=PATIENCE)
+    for seconds in range(1000):
+        client.probe_eagerly("web", "smtp_pop", float(seconds))
+    client.stop()
+    told = [decode_order(line) for line in orders.read_bytes().splitlines()]
+    latest = Eager("web", "smtp_pop", pytest.approx(boot_time() + 999.0, abs=PATIENCE))
+    assert told == [Targets(targets(site)), latest]
+
+
 def test_a_site_that_replaces_another_is_told_to_the_running_prober(
     started: Callable[..., ProberClient], site: Site, events: LightQueue, tmp_path: Path
 ) -> None:

@@ -28,7 +28,14 @@ from flows.rules import (
     Rule,
     RuleSet,
 )
-from hactrl.switches.session import AUDIT_INTERVAL, REFUSAL_PAUSE, Counters, Session, Wanted
+from hactrl.switches.session import (
+    AUDIT_INTERVAL,
+    MOST_WAITING,
+    REFUSAL_PAUSE,
+    Counters,
+    Session,
+    Wanted,
+)
 
 
 def rule(port: int, to: int) -> Rule:
@@ -194,6 +201,33 @@ def test_provisional_rules_are_better_than_none() -> None:
         session.want(Wanted(ONE, 1, provisional=True))
         let_run()
     assert switch.holds == ONE
+
+
+def test_of_what_is_wanted_while_the_session_waits_the_newest_alone_is_sent() -> None:
+    switch = FakeSwitch(ONE)
+    with connected(switch) as (session, confirmed):
+        for version in range(1, 5):
+            session.want(Wanted(RuleSet.of([rule(1, version + 10)]), version, provisional=False))
+        session.want(Wanted(ONE, 5, provisional=False))
+        session.want(Wanted(RuleSet(), 4, provisional=False))
+        let_run()
+    assert switch.sent == []
+    assert confirmed == [5]
+
+
+def test_frames_without_end_for_a_switch_that_takes_none_are_lost_and_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    switch, frames = FakeSwitch(ONE), list[int]()
+    switch.emit = lambda _frame, port: frames.append(port)  # type: ignore[method-assign]
+    with connected(switch) as (session, confirmed):
+        for port in range(2 * MOST_WAITING):
+            session.emit(b"frame", port)
+        session.want(Wanted(ONE, 1, provisional=False))
+        let_run()
+    assert frames == list(range(MOST_WAITING))
+    assert confirmed == [1]
+    assert len(caplog.records) == 1
 
 
 def test_an_older_version_never_replaces_a_newer_one() -> None:
