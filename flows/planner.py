@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from flows.compile import Compiler
+from flows.backbone.compile import BackboneCompiler
 from flows.intents import Intents, Nearest
 from flows.rules import RuleSet
 from topology import backbones
@@ -48,7 +49,8 @@ class Planner:
         self._latest: tuple[Routes, tuple[Nearest, ...]] | None = None
         self._trees: Trees | None = None
         self._links: Mapping[Attachment, Link] = {}
-        self._compiler: Compiler | None = None
+        self._compiler = BackboneCompiler()
+        self._surroundings: tuple[object, ...] | None = None
 
     @property
     def trees(self) -> Trees:
@@ -68,16 +70,13 @@ class Planner:
         """The steps from the routes that stand (None: unknown) to those of the live graph, at
         least one. In the first one every switch may change, unless nothing but routes has."""
         routes = self.follow(graph, intents)
-        former = self._compiler
+        former, self._surroundings = self._surroundings, _surroundings(graph, intents)
         self._pause()
-        compiler = Compiler.of(graph.network, graph, intents, former=former)
-        self._pause()
-        same = former is not None and _surroundings(former) == _surroundings(compiler)
-        self._compiler = former if former is not None and same else compiler
-        self._pause()
-        rules_of = self._compiler.with_routes
+        rules_of = partial(self._compiler.at, graph, intents)
         if standing is None or former is None:
             return (PlanStep(rules_of(routes), routes),)
+        same = former == self._surroundings
+        self._pause()
         steps: list[PlanStep] = []
         latest = standing
         planned = rounds(self.trees.graph, standing, routes, self._pause)
@@ -153,10 +152,10 @@ def _missing(one: Mapping[Attachment, Link], other: Mapping[Attachment, Link]) -
     return [link for end, link in one.items() if other.get(end) != link]
 
 
-def _surroundings(compiler: Compiler) -> tuple[object, ...]:
+def _surroundings(graph: LiveGraph, intents: Intents) -> tuple[object, ...]:
     """Where they are equal, switches with the same routes have the same rules. Which of their
     ports are trunks and hosts' comes from network and graph; that a trunk is down, only the routes
     tell them."""
-    network, graph = compiler.network, compiler.graph
+    network = graph.network
     host_ports = {name: graph.host_ports(name) for name in backbones.backbone_switches(network)}
-    return network, compiler.intents, host_ports
+    return network, intents, host_ports

@@ -26,6 +26,10 @@ LOCATORS = locators.LOCATOR << 40
 #: Of the first octet; a virtual MAC has it clear.
 DETOUR = locators.DETOUR << 40
 
+#: The mask of a MAC that must be this one, and of one that may carry the mark of a detour.
+EVERY_BIT = (1 << 48) - 1
+ANY_WAY = EVERY_BIT & ~DETOUR
+
 _PREFIX_MASK = 0xFFFFFF << 24
 
 

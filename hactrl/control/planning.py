@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from flows.compile import BarrierCompiler
+from flows.barrier.compile import BarrierCompiler
 from flows.planner import Planner, PlanStep
 from hactrl.control.rulebook import Plan
 from hactrl.control.wanted import intents

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flows.compile import Compiler
+from flows.backbone.compile import BackboneCompiler
 from mininet_lab.graphs import Graph, fat_tree, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
@@ -142,7 +142,7 @@ def from_nothing(site: Site, link: Link) -> float:
     graph = LiveGraph.of(site.network, {link.a, link.b})
     servers = site.network.file_servers.values()
     routes = backbones.routes(graph, {server.name: server.interfaces for server in servers})
-    compiler = Compiler.of(site.network, site.graph, site.wishes, routes)
+    compiler = BackboneCompiler().at(site.graph, site.wishes, routes)
     for switch in site.network.switches:
         compiler(switch)
     return time.perf_counter() - begun

@@ -24,8 +24,8 @@ from itertools import chain, pairwise
 
 import networkx as nx
 
+from flows.backbone.compile import BackboneCompiler
 from flows.backbone.locators import DETOUR
-from flows.compile import Compiler
 from flows.diff import (
     AddGroup,
     AddMeter,
@@ -260,7 +260,7 @@ class Watcher:
         """Everybody to everything; and whether partial compilation has left anything behind."""
         graph = self._links_up()
         site, routes = self._site, self._planner.routes
-        whole = Compiler.of(site.network, site.graph, site.wishes, routes)
+        whole = BackboneCompiler().at(site.graph, site.wishes, routes)
         for switch in self._names:
             for destination in self._destinations:
                 self._reached(graph, switch, destination)

@@ -21,9 +21,10 @@ from campus_network import (
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from flows.backbone import onward
+from flows.backbone import groups as groups_module
+from flows.backbone.compile import BackboneCompiler
 from flows.backbone.locators import Locators
-from flows.compile import Compiler, compile
+from flows.compile import compile
 from flows.ids import all_ids
 from flows.numbers import CookieKind
 from flows.rules import COOKIE_MASK, OWN_IDS, GroupType, Rule, RuleSet
@@ -393,7 +394,7 @@ def test_groups_whose_digests_fall_together_get_ids_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     apart = Site(MESHED).rule_sets
-    monkeypatch.setattr(onward, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
+    monkeypatch.setattr(groups_module, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
     together = Site(MESHED)
     for switch, rules in together.rule_sets.items():
         assert len(rules.groups) == len(apart[switch].groups) > 2
@@ -407,7 +408,9 @@ def test_a_digest_never_takes_the_id_of_a_group_that_has_a_name(
 ) -> None:
     site = Site(MESHED)
     named = frozenset(all_ids(MESHED, intents(MESHED, site.live)).values())
-    monkeypatch.setattr(onward, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:]))
+    monkeypatch.setattr(
+        groups_module, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:])
+    )
     for rules in site.rule_sets.values():
         ids = {group.id for group in rules.groups.values() if group.type is not GroupType.ALL}
         assert ids
@@ -418,25 +421,27 @@ def test_who_remembers_compiles_as_who_begins_anew_when_one_of_two_interfaces_th
     network = campus([("a", "b")], ["a", "a"])
     cards, graph = network.file_servers["files"].interfaces, LiveGraph.of(network)
     routes = backbones.routes(graph, {"files": cards})
-    former = Compiler.of(network, graph, intents(network, cards), routes)
+    compiler = BackboneCompiler()
+    both = compiler.at(graph, intents(network, cards), routes)
     for switch in network.switches:
-        former(switch)
+        both(switch)
     one = intents(network, cards[:1])
-    remembering = Compiler.of(network, graph, one, routes, former)
-    for switch in network.switches:
-        assert remembering(switch) == Compiler.of(network, graph, one, routes)(switch)
+    remembering = compiler.at(graph, one, routes)
+    for switch, rules in compile(network, graph, one, routes).items():
+        assert remembering(switch) == rules
 
 
 def test_who_remembers_compiles_as_who_begins_anew_in_another_network() -> None:
     before, after = campus([("a", "b")], ["a"]), campus([("a", "b")], ["a"], prober="b")
     graph, nobody = LiveGraph.of(after), intents(after, ())
     routes = backbones.routes(graph, {"files": ()})
-    former = Compiler.of(before, LiveGraph.of(before), nobody, routes)
+    compiler = BackboneCompiler()
+    without_prober = compiler.at(LiveGraph.of(before), nobody, routes)
     for switch in before.switches:
-        former(switch)
-    remembering = Compiler.of(after, graph, nobody, routes, former)
-    for switch in after.switches:
-        assert remembering(switch) == Compiler.of(after, graph, nobody, routes)(switch)
+        without_prober(switch)
+    remembering = compiler.at(graph, nobody, routes)
+    for switch, rules in compile(after, graph, nobody, routes).items():
+        assert remembering(switch) == rules
 
 
 @FEW

@@ -17,12 +17,14 @@ from test_engine_decide import Engine
 from test_rules_stay import ROOT, normal
 
 from flows.barrier import compile as stages
+from flows.barrier.compile import BarrierCompiler
 from flows.barrier.segment import Barrier, Ground, Situation
-from flows.compile import BarrierCompiler, compile
+from flows.compile import compile
 from flows.diff import ModifyGroup, diff
 from flows.ids import all_ids
 from flows.intents import Fence
 from flows.rules import RuleSet
+from flows.stages import Stage
 from hactrl.control.planning import barrier_plan
 from hactrl.control.wanted import intents
 from hactrl.engine.events import PortChanged
@@ -108,7 +110,7 @@ def test_what_is_remembered_is_what_is_made_from_nothing(seed: int) -> None:
     assert not grown_old(seed)
 
 
-def forgetting(stage: stages.Stage, number: int) -> stages.Stage:
+def forgetting(stage: Stage[Situation], number: int) -> Stage[Situation]:
     """A stage that does not declare one thing that it depends on."""
 
     def depends(situation: Situation) -> tuple[Any, ...]:
@@ -143,7 +145,7 @@ def test_rules_grow_old_if_a_stage_does_not_declare_what_it_depends_on(
 @contextmanager
 def without(name: str, number: int) -> Iterator[None]:
     if name == "group":
-        group_of: Callable[..., stages.Stage] = stages._group_of
+        group_of: Callable[..., Stage[Situation]] = stages._group_of
         with patch.object(stages, "_group_of", lambda s: forgetting(group_of(s), number)):
             yield
     else:

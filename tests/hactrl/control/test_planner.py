@@ -13,7 +13,7 @@ from campus_network import campus, intents, site_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.backbone import onward
+from flows.backbone import groups
 from flows.compile import compile
 from flows.planner import Planner
 from flows.rules import OWN_IDS, RuleSet
@@ -82,7 +82,7 @@ def test_so_they_are_where_digests_of_groups_fall_together(
         return itertools.count(OWN_IDS[len(content) % 2])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onward, "content_ids", one_of_two)
+        patch.setattr(groups, "content_ids", one_of_two)
         told_what_a_fresh_compiler_makes(network, data)
 
 

@@ -20,7 +20,7 @@ from campus_network import campus, site_of
 from eventlet.queue import LightQueue
 from simulation import MAIL, PROBER_PORT, make_site
 
-from flows.compile import BarrierCompiler
+from flows.barrier.compile import BarrierCompiler
 from flows.planner import Planner
 from hactrl.control import runtime as shell
 from hactrl.control.planning import backbone_plan, barrier_plan
