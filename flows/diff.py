@@ -139,11 +139,14 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
 def _without_common_parts(one: RuleSet, other: RuleSet) -> tuple[RuleSet, RuleSet]:
     if not one.parts or not other.parts:
         return one, other
-    common = {id(part) for part in one.parts} & {id(part) for part in other.parts}
-    return (
-        joined(part for part in one.parts if id(part) not in common),
-        joined(part for part in other.parts if id(part) not in common),
-    )
+    common = set(map(id, one.parts)).intersection(map(id, other.parts))
+    return _of_parts(one, common), _of_parts(other, common)
+
+
+def _of_parts(whole: RuleSet, common: set[int]) -> RuleSet:
+    """Those that are not common to both."""
+    parts = [part for part in whole.parts if id(part) not in common]
+    return parts[0] if len(parts) == 1 else joined(parts)
 
 
 def apply(held: RuleSet, change: Change) -> RuleSet:

@@ -33,7 +33,7 @@ class Candidate:
     attachment: Attachment
     mac: str
 
-    @property
+    @cached_property
     def detour_mac(self) -> str:
         """What stands for `mac` on the way round a dead link; see `flows.barrier.steer`."""
         return derived_mac(f"detour to {self.mac}")

@@ -52,13 +52,31 @@ def once(part: Callable[[Reads], RuleSet]) -> Callable[[Reads], RuleSet]:
     return shared
 
 
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """The last part of a stage on one switch, and of what it was made."""
+#: What each stage depends on in one situation.
+_Values = list[tuple[Any, ...]]
 
-    depends: tuple[Any, ...]
-    reads: Any
-    part: RuleSet
+
+@dataclass(frozen=True, eq=False)
+class _Depends:
+    """`values`: the same as `former` ones are the same objects, but those of the stages `changed`."""
+
+    values: _Values
+    former: _Values
+    changed: tuple[int, ...]
+
+    def since(self, values: _Values) -> Iterable[int]:
+        """The stages that may have to be read again."""
+        return self.changed if values is self.former else range(len(self.values))
+
+
+@dataclass(eq=False)
+class _Held:
+    """What one switch should hold, the part of each stage, and of what they were made."""
+
+    values: _Values
+    reads: list[Any]
+    parts: list[RuleSet]
+    whole: RuleSet
 
 
 @dataclass(eq=False)
@@ -67,32 +85,37 @@ class Stages(Generic[Situation]):
     switches hold. Another site has other `Stages`."""
 
     stages: Sequence[Stage[Situation]]
-    _depends: list[tuple[Any, ...]] = field(default_factory=list)
-    _made: dict[str, dict[int, _Made]] = field(default_factory=dict)
-    _whole: dict[str, RuleSet] = field(default_factory=dict)
+    _values: _Values = field(default_factory=list)
+    _held: dict[str, _Held] = field(default_factory=dict)
 
     def at(self, situation: Situation) -> Callable[[str], RuleSet]:
         """What each of the segment's switches should hold in a situation, by its name."""
-        depends = [stage.depends(situation) for stage in self.stages]
-        if self._depends:  # the same values as the same objects, which are compared at once
-            depends = [
-                old if old == new else new for old, new in zip(self._depends, depends, strict=True)
-            ]
-        self._depends = depends
-        return partial(self._compiled, situation, depends)
+        return partial(self._compiled, situation, self._depends(situation))
 
-    def _compiled(
-        self, situation: Situation, depends: list[tuple[Any, ...]], switch: str
-    ) -> RuleSet:
-        made = self._made.setdefault(switch, {})
-        for number, on in enumerate(depends):
-            if number not in made or made[number].depends is not on:
-                stage, one = self.stages[number], made.get(number)
-                reads = stage.reads(situation, switch)
-                same = one is not None and reads == one.reads
-                made[number] = _Made(on, reads, one.part if one and same else stage.part(reads))
-        parts = [one.part for one in made.values()]
-        whole = self._whole.get(switch)
-        if whole is None or not all(map(is_, whole.parts, parts)):
-            whole = self._whole[switch] = joined(parts)
-        return whole
+    def _depends(self, situation: Situation) -> _Depends:
+        former, values = self._values, [stage.depends(situation) for stage in self.stages]
+        changed = tuple(
+            number for number, value in enumerate(values) if not former or former[number] != value
+        )
+        if former:
+            values = [values[n] if n in changed else former[n] for n in range(len(values))]
+        self._values = values
+        return _Depends(values, former, changed)
+
+    def _compiled(self, situation: Situation, depends: _Depends, switch: str) -> RuleSet:
+        held = self._held.get(switch)
+        if held is None:
+            reads = [stage.reads(situation, switch) for stage in self.stages]
+            parts = [stage.part(each) for stage, each in zip(self.stages, reads, strict=True)]
+            held = self._held[switch] = _Held(depends.values, reads, parts, joined(parts))
+        if held.values is depends.values:
+            return held.whole
+        for number in depends.since(held.values):
+            stage = self.stages[number]
+            now = stage.reads(situation, switch)
+            if now != held.reads[number]:
+                held.parts[number], held.reads[number] = stage.part(now), now
+        if not all(map(is_, held.whole.parts, held.parts)):
+            held.whole = joined(held.parts)
+        held.values = depends.values
+        return held.whole
