@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from typing import TypeVar
 
 from flows.oxm import WIDTHS
@@ -243,9 +244,9 @@ class RuleSet:
             ValueError: two different entries claim the same key.
         """
         return cls(
-            _unique(rules, lambda r: r.key),
-            _unique(groups, lambda g: g.id),
-            _unique(meters, lambda m: m.id),
+            _unique(rules, attrgetter("key")) if rules else {},
+            _unique(groups, attrgetter("id")) if groups else {},
+            _unique(meters, attrgetter("id")) if meters else {},
         )
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Sequence, Set
-from dataclasses import replace
 
 from flows.planner import PlanStep
 from flows.rules import RuleSet
@@ -147,13 +146,13 @@ class Rulebook:
         must stay together, a change of the state ends it.
         """
         self._standing = None if provisional else step.routes
-        pause = Stretch().pause
+        pause, like = Stretch().pause, Wanted(RuleSet(), state.version, provisional, final)
         order = sorted(self.switches, key=self._version_of)
         first = [switch for switch in order if switch in awaited]
         rest = [switch for switch in order if switch not in awaited]
         for switches in (first, rest):
             for switch in switches:
-                self._give_one(switch, step, Wanted(RuleSet(), state.version, provisional, final))
+                self._give_one(switch, step, like)
                 pause()
                 if step.routes is None and self._current()[0].version != state.version:
                     return  # the queue has a note of it
@@ -167,7 +166,7 @@ class Rulebook:
         if had and (not (changes or like.final) or (like.final and _same(had, like))):
             return
         rules = step.rules_of(switch) if had is None or changes else had.rules
-        wanted = self._wanted[switch] = replace(like, rules=rules)
+        wanted = self._wanted[switch] = Wanted(rules, like.version, like.provisional, like.final)
         if not wanted.provisional:
             self._unconfirmed[switch] = wanted
         self._want(switch, wanted)

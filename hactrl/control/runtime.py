@@ -126,8 +126,11 @@ class Runtime:
 
     def _next(self) -> Event:
         """Confirmations that came one after another count at once: a hundred switches may confirm
-        the same within a few milliseconds."""
+        the same within a few milliseconds. They are not urgent, because packets are steered
+        already: whoever else has work goes first, and may bring more of them."""
         event: Event = self._events.get()
+        if isinstance(event, RulesInstalled):
+            hub.sleep(0)
         while isinstance(event, RulesInstalled) and self._events.qsize():
             following = self._events.queue[0]
             if not isinstance(following, RulesInstalled) or following.version != event.version:
