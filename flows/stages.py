@@ -58,7 +58,7 @@ _Values = list[tuple[Any, ...]]
 
 @dataclass(frozen=True, eq=False)
 class _Depends:
-    """`values`: the same as `former` ones are the same objects, but those of the stages `changed`."""
+    """`values` are the same objects as `former` ones, but those of the stages `changed`."""
 
     values: _Values
     former: _Values
