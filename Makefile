@@ -24,11 +24,11 @@ lint: prepare
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What needs neither root nor real switches runs as two processes. The rest shares the machine with
-# nobody, because it measures; it runs whatever the first part said.
+# What needs neither root nor real switches runs as three processes, because many tests wait. The
+# rest shares the machine with nobody, because it measures; it runs whatever the first part said.
 test: lint
 	@status=0; \
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not integration' </dev/null || status=$$?; \
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m 'not integration' </dev/null || status=$$?; \
 	$(BIN)/python -m pytest -m integration </dev/null || status=$$?; \
 	exit $$status
 
@@ -39,7 +39,7 @@ INTERPRETERS = python$(VERSION) $(wildcard $(PYENV)/versions/$(VERSION).*/bin/py
 test-python:
 	@test -n '$(VERSION)' || { echo 'which one? make test-python VERSION=3.12' >&2; exit 2; }
 	@PYTHON='$(INTERPRETERS)' tools/prepare.sh .venv-$(VERSION)
-	@.venv-$(VERSION)/bin/python -m pytest -n 2 --dist worksteal -m 'not integration' </dev/null
+	@.venv-$(VERSION)/bin/python -m pytest -n 3 --dist worksteal -m 'not integration' </dev/null
 
 thorough: prepare
 	$(BIN)/python -m pytest -m thorough --thorough --timeout=0 </dev/null

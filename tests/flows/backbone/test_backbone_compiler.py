@@ -55,7 +55,7 @@ class Now:
 
     def but(self, random: Random) -> Now:
         """One thing is different, drawn by lot."""
-        match random.choice(("link", "port", "host", "card")):
+        match random.choice(("link", "link", "port", "port", "host", "card")):
             case "link":
                 return replace(self, links=self.links ^ {random.choice((FOUND, *NETWORK.links))})
             case "port":

@@ -77,7 +77,7 @@ def out_of_service(world: World) -> float:
 
 
 @pytest.mark.reported("A1")
-@pytest.mark.parametrize("servers", [2, 3])
+@pytest.mark.parametrize("servers", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_mail_that_is_silent_wherever_it_is_soon_stays_where_it_is(servers: int) -> None:
     world = hour_of(name_server_dies("timeout"), servers=servers, hours=3)
     assert moves(world, MAIL, 0.0, HOUR) <= 6
@@ -107,7 +107,7 @@ def name_server_dies_as_probes_see_it(world: World) -> None:
 
 
 @pytest.mark.reported("A1")
-@pytest.mark.parametrize("servers", [2, 3])
+@pytest.mark.parametrize("servers", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_mail_that_was_taken_for_silent_stays_when_it_is_found_slow(servers: int) -> None:
     world = hour_of(name_server_dies_as_probes_see_it, servers=servers, hours=2)
     assert moves(world, MAIL, BEGINS, 3 * HOUR) == 1

@@ -40,10 +40,10 @@ from topology.model import Attachment, Switch
 
 CAMPUS = campus([("a", "b"), ("b", "c"), ("a", "c")], ["a", "c"], prober="b")
 SPARE = (Attachment("a", 7), Attachment("c", 7))
-SEEDS = 6
+SEEDS = 4
 
-#: Each field is missed in one of these at least.
-TELLING = (*range(5), 12)
+#: Each field is missed in one of these.
+TELLING = (12, 0)
 
 #: The fields of the state that questions read.
 READ = frozenset(

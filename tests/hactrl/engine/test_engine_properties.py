@@ -42,14 +42,14 @@ from hactrl.vocabulary import Holding
 #: Faults happen between these seconds, stop at `REPAIRED`, and at `END` all must have settled.
 FIRST, LAST, REPAIRED, END, QUIET = 6.0, 18.0, 30.0, 70.0, 16.0
 
-SEEDS = 300
+SEEDS = 100
 CHUNK = 50
 
 #: Of each kind of schedule that is made for one danger.
 FEW = 20
 
 #: `make thorough`.
-ALL_SEEDS = 100_300
+ALL_SEEDS = 100_100
 LARGE_CHUNK = 2_000
 MANY = 1_000
 
@@ -210,7 +210,7 @@ def schedules() -> st.SearchStrategy[Schedule]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     database=None,
@@ -385,11 +385,15 @@ GUARDS = {
 }
 
 
+#: Seeds of schedules that are known to break without a guard; they are tried before all others.
+TELLING = (94,)
+
+
 @pytest.mark.parametrize("name", GUARDS)
 def test_an_invariant_breaks_without_its_guard(name: str) -> None:
     remove, schedule, what = GUARDS[name]
     with remove():
-        assert any(re.search(what, breaks(schedule(seed))) for seed in range(400))
+        assert any(re.search(what, breaks(schedule(seed))) for seed in (*TELLING, *range(400)))
 
 
 def breaks(schedule: Schedule) -> str:

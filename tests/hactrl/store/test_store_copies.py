@@ -369,6 +369,8 @@ def test_epochs_go_on_above_any_that_may_have_been_given_since_the_copy(
 
 FLOOR = 1_795_388_806
 
+STORIES = 30
+
 
 @dataclass(frozen=True)
 class Story:
@@ -435,13 +437,13 @@ def told(story: Story, floor: int = FLOOR) -> World:
 def test_an_old_copy_gives_nobody_a_second_owner_and_all_settles() -> None:
     """`World` raises the moment two servers use the spool, or one takes an epoch that is not above
     all that were taken before."""
-    epochs = [told(story(seed)).highest[0] for seed in range(60)]
+    epochs = [told(story(seed)).highest[0] for seed in range(STORIES)]
     assert sum(1 < epoch < FLOOR for epoch in epochs) > 10, "adopted, nothing was moved for it"
     assert sum(epoch > FLOOR for epoch in epochs) > 10, "moved, and above all before"
 
 
 def test_an_old_copy_gives_nobody_a_second_owner_while_an_order_is_on_its_way() -> None:
-    for seed in range(60):
+    for seed in range(STORIES):
         told(late(seed))
 
 
