@@ -22,8 +22,8 @@ from flows.common.fields import (
     mac,
     opening,
 )
-from flows.intents import Candidate, ServiceAddress
-from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, POLICY, SOURCE
+from flows.intents import Candidate
+from flows.pipeline import ADMIT, ARP, FORWARD, HOSTS, SOURCE
 from flows.rules import Rule, SetField
 from flows.walk.packet import ICMP, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, TCP
 from topology.model import Address, Attachment
@@ -37,7 +37,6 @@ _PROBE_JUNK = 810
 _PROBE = 800
 _PROBER_ELSE = 750
 _TO_CARD = 700
-_SPEAK = 600
 _SERVER_ELSE = 500
 _SPOOF = 400
 _EDGE = 0
@@ -57,14 +56,13 @@ _ECHO_REPLY_V6 = 129
 @dataclass(frozen=True)
 class Reads:
     """Of one switch: `fenced` are cards, those of the whole segment where the prober is plugged in,
-    which asks for all; `speaking` the candidates there that may speak."""
+    which asks for all."""
 
     barrier: Barrier
     switch: str
     trunk_ports: tuple[int, ...]
     learnt_cookie: int
     fenced: frozenset[str]
-    speaking: frozenset[Candidate]
 
     @classmethod
     def of(cls, situation: Situation, switch: str) -> Reads:
@@ -78,7 +76,6 @@ class Reads:
             ground.ways(switch).trunk_ports,
             ground.learnt_cookie,
             situation.fenced if all_ else situation.fenced & own,
-            frozenset(c for c in barrier.candidates_at(switch) if c in situation.speaking),
         )
 
     def is_here(self, attachment: Attachment) -> bool:
@@ -146,9 +143,6 @@ def _prober(reads: Reads) -> Iterator[Rule]:
 
 
 def _cards(reads: Reads) -> Iterator[Rule]:
-    for candidate in reads.barrier.candidates_at(reads.switch):
-        if reads.is_open(candidate) and candidate in reads.speaking:
-            yield from _speaking(reads.barrier.service(candidate), candidate)
     yield from _probe_answers(reads)
     for card in reads.barrier.cards_at(reads.switch):
         yield ADMIT.rule(
@@ -160,25 +154,6 @@ def _cards(reads: Reads) -> Iterator[Rule]:
 
 def _from(candidate: Candidate) -> Fields:
     return {"in_port": candidate.attachment.port, "eth_src": mac(candidate.mac)}
-
-
-def _speaking(service: ServiceAddress, candidate: Candidate) -> Iterator[Rule]:
-    """Its own packets to anybody's unicast MAC, and questions for anybody's MAC. Linux asks from
-    a service address, or from its link-local one when it verifies a neighbour (RFC 4861, 7.2.2)."""
-    intent = f"let {candidate.role} speak at {candidate.interface}"
-    sender = _from(candidate)
-    solicitation = icmpv6(NEIGHBOUR_SOLICITATION)
-    for own in service.addresses:
-        unicast = {"eth_dst": (0, MULTICAST[1])}
-        yield ADMIT.rule(_SPEAK, intent, sender | unicast | address("src", own), goto=POLICY)
-        if own.version == 4:
-            said = {"arp_spa": int(own), "arp_sha": mac(candidate.mac)}
-            yield ADMIT.rule(_PROBE, intent, sender | arp_request() | said, goto=ARP)
-        else:
-            source = address("src", own)
-            yield ADMIT.rule(_PROBE, intent, sender | solicitation | source, goto=ARP)
-    source = address("src", _LINK_LOCAL)
-    yield ADMIT.rule(_PROBE, intent, sender | solicitation | source, goto=ARP)
 
 
 def _probe_answers(reads: Reads) -> Iterator[Rule]:

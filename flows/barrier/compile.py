@@ -2,8 +2,8 @@
 
     Barrier (site file) ──► policy
                        ┌──► arp, steer     ◄── fenced
-    Situation ─────────┼──► admit          ◄── fenced, speaking, ground
-      (of a moment)    ├──► forward        ◄── fenced, ground
+    Situation ─────────┼──► speak          ◄── fenced, speaking
+      (of a moment)    ├──► admit, forward ◄── fenced, ground
                        ├──► announce       ◄── fenced, ground
                        └──► one group a role ◄ fenced, ground, the role's steer
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from flows.barrier import admit, arp, forward, policy, steer
+from flows.barrier import admit, arp, forward, policy, speak, steer
 from flows.barrier.segment import Barrier, Ground, Situation
 from flows.ids import all_ids
 from flows.intents import Intents, ServiceAddress
@@ -41,9 +41,8 @@ def _policy(barrier: Barrier) -> RuleSet:
 
 
 STAGES: dict[str, Stage[Situation]] = {
-    "admit": Stage(
-        lambda s: (s.ground, s.fenced, s.speaking), admit.Reads.of, of_rules(admit.rules)
-    ),
+    "admit": Stage(lambda s: (s.ground, s.fenced), admit.Reads.of, of_rules(admit.rules)),
+    "speak": Stage(lambda s: (s.fenced, s.speaking), speak.Reads.of, of_rules(speak.rules)),
     "arp": Stage(lambda s: (s.fenced,), arp.Reads.of, of_rules(arp.rules)),
     "policy": Stage(lambda _: (), lambda situation, _: situation.barrier, _policy),
     "steer": Stage(lambda s: (s.fenced,), steer.Reads.of, of_rules(steer.rules)),
