@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from flows.openflow.fields import from_ryu, to_ryu
@@ -86,6 +87,7 @@ def decode_instructions(instructions: Iterable[Any]) -> Instructions:
     return Instructions(apply, write, goto, meter)
 
 
+@lru_cache(maxsize=1 << 14)
 def _encode(action: Action) -> Any:  # noqa: PLR0911 (one for each kind)
     match action:
         case Output(port, max_len):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from functools import lru_cache
 from typing import Any
 
-from flows.openflow.ryu_mended import field_type, parser
+from flows.openflow.ryu_mended import field_type, ofproto, parser
 from flows.oxm import WIDTHS
 from flows.rules import Field, Match
 
@@ -27,14 +29,38 @@ def encode_match(match: Match) -> Any:
     """Each field behind those that it presupposes, or a switch refuses it (specification 1.3.5,
     section 7.2.3.6). Ryu's own order, by number, puts Nicira's fields before all others."""
     ordered = sorted(match, key=lambda field: _PLACES.get(field.name, len(_PLACES)))
-    return parser.OFPMatch(
-        _ordered_fields=[(field.name, _encode_field(field)) for field in ordered]
-    )
+    return _Match(_ordered_fields=[(field.name, _encode_field(field)) for field in ordered])
+
+
+class _Match(parser.OFPMatch):  # type: ignore[misc]
+    """Fields are the same in many rules, so their octets are remembered: each takeover waits until
+    its rules are written."""
+
+    def serialize(self, buf: bytearray, offset: int) -> int:
+        """Write it behind what is in the buffer; returns how many octets it takes there."""
+        octets = b"".join(_octets(name, value) for name, value in self._fields2)
+        self.length = _HEADER.size + len(octets)
+        padding = bytes(-self.length % 8)
+        buf[offset:] = _HEADER.pack(ofproto.OFPMT_OXM, self.length) + octets + padding
+        return self.length + len(padding)
+
+
+#: Of a match: its type and its length without padding (OpenFlow 1.3.5, section 7.2.2).
+_HEADER = struct.Struct("!HH")
+
+
+@lru_cache(maxsize=1 << 14)
+def _octets(name: str, value: Any) -> bytes:
+    """One field, as Ryu writes it."""
+    buffer = bytearray()
+    ofproto.oxm_serialize(*ofproto.oxm_from_user(name, value), buffer, 0)
+    return bytes(buffer)
 
 
 _PLACES = {name: place for place, name in enumerate(WIDTHS)}
 
 
+@lru_cache(maxsize=1 << 14)
 def _encode_field(field: Field) -> Any:
     value = to_ryu(field.name, field.value)
     return value if field.mask is None else (value, to_ryu(field.name, field.mask))

@@ -14,6 +14,9 @@ Ryu's parsers believe every length that a switch sends (faucetsdn/ryu issues 188
 196). Every message is looked through by `frame_check` first, whichever way it comes to them. We
 speak version 1.3 only, so all but greetings and errors of other versions is refused.
 
+Ryu takes addresses through netaddr, and numbers octet by octet; both go by what Python has for it,
+in a tenth of the time, because each takeover waits for it.
+
 What we never use, and Ryu reads in a way of its own or into more memory than it is worth, it
 passes on unread: all of Nicira's actions but ours, and what experimenters have in messages of
 their own. Greetings are read here, because Ryu overlooks the padding of their elements.
@@ -21,8 +24,10 @@ their own. Greetings are read here, because Ryu overlooks the padding of their e
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flows.openflow import frame_check
@@ -153,6 +158,35 @@ def _read_experimenter_part(cls: Any, data: bytes, offset: int) -> Any:
     return part
 
 
+def _mac_octets(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _address_octets(family: socket.AddressFamily) -> Callable[[str], bytes]:
+    return partial(socket.inet_pton, family)
+
+
+def _address_text(family: socket.AddressFamily) -> Callable[[bytes], str]:
+    return partial(socket.inet_ntop, family)
+
+
+def _number_octets(kind: Any, number: int) -> bytes:
+    octets: int = kind.size
+    return (number & ((1 << 8 * octets) - 1)).to_bytes(octets)
+
+
+def _quicken() -> None:
+    """Text and numbers are the same as Ryu's."""
+    type_desc.MacAddr.from_user = staticmethod(_mac_octets)
+    type_desc.MacAddr.to_user = staticmethod(lambda octets: octets.hex(":"))
+    families = {type_desc.IPv4Addr: socket.AF_INET, type_desc.IPv6Addr: socket.AF_INET6}
+    for kind, family in families.items():
+        kind.from_user = staticmethod(_address_octets(family))
+        kind.to_user = staticmethod(_address_text(family))
+    type_desc.IntDescr.from_user = _number_octets
+    type_desc.IntDescr.to_user = lambda _kind, octets: int.from_bytes(octets)
+
+
 #: Those of Nicira's actions that `flows.openflow.actions` sends.
 _OUR_ACTIONS = (
     parser.NXActionRegLoad2,
@@ -164,6 +198,7 @@ _OUR_ACTIONS = (
 
 def _mend() -> None:
     _add_fields()
+    _quicken()
     parser.NXActionRegLoad2.serialize_body = _masked_load_body
     parser.NXActionLearn.serialize_body = _padding(parser.NXActionLearn.serialize_body)
     parser.OFPHello.parser = classmethod(_read_greeting)

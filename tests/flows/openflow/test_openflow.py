@@ -6,6 +6,7 @@ What Open vSwitch makes of it is tried in tests/integration/test_codec_on_ovs.py
 from __future__ import annotations
 
 import struct
+from ipaddress import ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +28,7 @@ from flows.openflow import (
 )
 from flows.openflow.actions import decode_actions, decode_instructions
 from flows.openflow.fields import decode_match, encode_match
-from flows.openflow.framework import ProtocolDesc, ofproto_parser
+from flows.openflow.framework import ProtocolDesc, ofproto_parser, type_desc
 from flows.openflow.ryu_mended import MalformedError, ofproto, parser
 from flows.oxm import WIDTHS
 from flows.rules import (
@@ -48,6 +49,7 @@ from flows.rules import (
     SetField,
     ToGroup,
 )
+from topology.model import Address
 
 DATAPATH = ProtocolDesc(version=ofproto.OFP_VERSION)
 names = st.sampled_from(sorted(WIDTHS))
@@ -154,6 +156,29 @@ RULE = Rule(1, 2, Match.of(in_port=1), (Output(2),))
 def one_stats(**changed: Any) -> SimpleNamespace:
     (sent,) = messages(DATAPATH, AddRule(RULE))
     return stats_of(over_the_wire(sent), **changed)
+
+
+@given(matches(), st.integers(0, 9))
+def test_a_match_is_written_as_ryu_writes_it(match: Match, before: int) -> None:
+    quick = encode_match(match)
+    slow = parser.OFPMatch(_ordered_fields=quick.items())
+    buffers = bytearray(before), bytearray(before)
+    lengths = [
+        one.serialize(buffer, before) for one, buffer in zip((quick, slow), buffers, strict=True)
+    ]
+    assert buffers[0] == buffers[1]
+    assert lengths == [len(buffers[0]) - before] * 2
+    assert quick.length == slow.length
+
+
+@given(st.binary(min_size=6, max_size=6), st.ip_addresses())
+def test_macs_and_addresses_are_text_as_everywhere_else(octets: bytes, address: Address) -> None:
+    mac = ":".join(f"{octet:02x}" for octet in octets)
+    assert type_desc.MacAddr.to_user(octets) == mac
+    assert type_desc.MacAddr.from_user(mac) == octets
+    kind = type_desc.IPv4Addr if address.version == 4 else type_desc.IPv6Addr
+    assert ip_address(kind.to_user(address.packed)) == address
+    assert kind.from_user(str(address)) == address.packed
 
 
 @pytest.mark.parametrize("cookie", [0, 0x4AC8 << 48, LEARNT_COOKIE, LEARNT_COOKIE | 5])
