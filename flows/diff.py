@@ -1,7 +1,7 @@
 """What to send so that a switch that holds one rule set holds another.
 
     installed ──┐
-                ├──► diff ──► stages: each is sent whole, then a barrier
+                ├──► diff ──► batches: each is sent whole, then a barrier
     wanted ─────┘
 
 1. Groups and meters that are new or changed, a group after those that it sends to.
@@ -30,7 +30,6 @@ from flows.rules import (
     LEARNT_COOKIE,
     LEARNT_MASK,
     Action,
-    Entry,
     Group,
     GroupType,
     Key,
@@ -39,6 +38,7 @@ from flows.rules import (
     Meter,
     Rule,
     RuleSet,
+    TableEntry,
     ToGroup,
     joined,
 )
@@ -109,11 +109,11 @@ Change = (
 )
 
 #: Changes that may be carried out in this order without a barrier between them.
-Stage = tuple[Change, ...]
+Batch = tuple[Change, ...]
 
 
-def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
-    """The stages, none of them empty; no stage at all where nothing differs. Of rule sets that were
+def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Batch, ...]:
+    """The batches, none of them empty; none at all where nothing differs. Of rule sets that were
     joined of parts, only those parts are compared that are not the same.
 
     Raises:
@@ -121,7 +121,7 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
     """
     whole = wanted
     installed, wanted = _without_common_parts(installed, wanted)
-    stages: tuple[Stage, ...] = (
+    batches: tuple[Batch, ...] = (
         (*_meters(installed, wanted), *_groups(installed, wanted)),
         tuple(AddRule(rule) for rule in _new(installed.rules, wanted.rules)),
         (
@@ -133,7 +133,7 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Stage, ...]:
             *(DeleteMeter(meter) for meter in _gone(installed.meters, wanted.meters)),
         ),
     )
-    return tuple(stage for stage in stages if stage)
+    return tuple(batch for batch in batches if batch)
 
 
 def _without_common_parts(one: RuleSet, other: RuleSet) -> tuple[RuleSet, RuleSet]:
@@ -209,7 +209,7 @@ def missing(held: RuleSet) -> frozenset[int]:
     return frozenset((groups - held.groups.keys()) | (meters - held.meters.keys()))
 
 
-def _new(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
+def _new(old: Mapping[Key, TableEntry], new: Mapping[Key, TableEntry]) -> list[TableEntry]:
     """Entries of `new` that are not in `old`, or differ there; nearly all are the same objects."""
     return [
         entry
@@ -218,7 +218,7 @@ def _new(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
     ]
 
 
-def _gone(old: Mapping[Key, Entry], new: Mapping[Key, Entry]) -> list[Entry]:
+def _gone(old: Mapping[Key, TableEntry], new: Mapping[Key, TableEntry]) -> list[TableEntry]:
     return [entry for key, entry in old.items() if key not in new]
 
 

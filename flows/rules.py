@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from flows.oxm import WIDTHS
 
-Entry = TypeVar("Entry")
+TableEntry = TypeVar("TableEntry")
 Key = TypeVar("Key")
 
 #: Reserved port numbers of OpenFlow 1.3, section A.2.1.
@@ -198,13 +198,13 @@ class Meter:
     intent: str = field(default="", compare=False)
 
 
-class Joined(Mapping[Key, Entry]):
+class Joined(Mapping[Key, TableEntry]):
     """Several mappings without a common key, seen as one. They must not change any more."""
 
-    def __init__(self, parts: Sequence[Mapping[Key, Entry]]) -> None:
+    def __init__(self, parts: Sequence[Mapping[Key, TableEntry]]) -> None:
         self._parts = parts
 
-    def __getitem__(self, key: Key) -> Entry:
+    def __getitem__(self, key: Key) -> TableEntry:
         for part in self._parts:
             if key in part:
                 return part[key]
@@ -261,8 +261,8 @@ def joined(parts: Iterable[RuleSet]) -> RuleSet:
     )
 
 
-def _unique(items: Iterable[Entry], key: Callable[[Entry], Key]) -> dict[Key, Entry]:
-    collected: dict[Key, Entry] = {}
+def _unique(items: Iterable[TableEntry], key: Callable[[TableEntry], Key]) -> dict[Key, TableEntry]:
+    collected: dict[Key, TableEntry] = {}
     for item in items:
         other = collected.setdefault(key(item), item)
         if other is not item and other != item:

@@ -164,7 +164,7 @@ class Client:
 
     def trace(self, question: Json) -> Walked:
         """Walk a packet through the wanted rules; `question` as
-        `hactrl.explain.questions.Question`."""
+        `hactrl.explain.questions.TraceQuestion`."""
         found = self._ask("POST", "/v1/trace", body=question)
         return Walked(tuple(found["lines"]), tuple(found["delivered"]), found["ways"])
 

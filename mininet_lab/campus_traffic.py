@@ -53,7 +53,7 @@ USUAL, BEST, TURNS, NEAREST, SPREAD = (
 
 
 @dataclass(frozen=True)
-class Placement:
+class Scene:
     """Where clients are, and which switches have an interface. `prefix`: what the names of its
     results begin with."""
 
@@ -63,10 +63,10 @@ class Placement:
     homes: tuple[str, ...]
 
 
-EVERYWHERE = Placement("clients everywhere", "", CLIENT_PORTS, ("r3", "r4", "r5", "r6"))
+EVERYWHERE = Scene("clients everywhere", "", CLIENT_PORTS, ("r3", "r4", "r5", "r6"))
 
 #: Eight clients at r4, one elsewhere each.
-CROWD = Placement(
+CROWD = Scene(
     "a crowd at r4, which has no interface",
     "crowd, ",
     tuple(Attachment(switch, 5) for switch in ("r1", "r2", "r3"))
@@ -111,7 +111,7 @@ def count(directory: Path, site: Site, results: Results, story: Story) -> None:
         judge(counted, story)
 
 
-def systems(site: Site, placement: Placement) -> dict[str, dict[str, Any]]:
+def systems(site: Site, placement: Scene) -> dict[str, dict[str, Any]]:
     """By the system's name: the file servers, as the site file has them."""
     cards = tuple(
         card
@@ -157,9 +157,7 @@ def _server(cards: tuple[Interface, ...], address: str) -> dict[str, Any]:
     }
 
 
-def fetch_all(
-    directory: Path, servers: Mapping[str, Any], placement: Placement, seed: int
-) -> Counted:
+def fetch_all(directory: Path, servers: Mapping[str, Any], placement: Scene, seed: int) -> Counted:
     """Every client fetches the file, all at once. Each takes the next server."""
     with Campus(directory, servers, ports=placement.ports) as campus:
         campus.await_healthy()
@@ -219,7 +217,7 @@ def _offsets(campus: Campus) -> dict[str, int]:
     }
 
 
-def record(placement: Placement, counted: Mapping[str, Counted], results: Results) -> None:
+def record(placement: Scene, counted: Mapping[str, Counted], results: Results) -> None:
     """All that was counted, for the results file."""
     for system, found in counted.items():
         for link, octets in found.links.items():
@@ -229,7 +227,7 @@ def record(placement: Placement, counted: Mapping[str, Counted], results: Result
         results.add(f"{placement.prefix}most loaded link: carried", system, "bytes", heaviest)
 
 
-def show(placement: Placement, counted: Mapping[str, Counted], story: Story) -> None:
+def show(placement: Scene, counted: Mapping[str, Counted], story: Story) -> None:
     """A row for each link, then all together, the most loaded one, and the interfaces that have
     offsets."""
     every = counted.values()

@@ -27,7 +27,7 @@ from flows.walk.trace import (
     ToController,
     Trace,
 )
-from flows.walk.trace import Step as Walked
+from flows.walk.trace import TraceStep as Walked
 from flows.walk.walker import Walker
 from mininet_lab.graphs import Graph
 from topology.graph import LiveGraph
@@ -92,7 +92,7 @@ def history(links: Sequence[Link], events: int, most: int, seed: int) -> list[fr
 
 
 @dataclass(frozen=True)
-class Site:
+class SimulatedSite:
     """A network in which all is plugged in and every client is known."""
 
     network: Network
@@ -178,13 +178,13 @@ class Site:
 class World:
     """What all switches hold, and which links are down, at one moment."""
 
-    site: Site
+    site: SimulatedSite
     held: Mapping[str, RuleSet]
     walker: Walker
     down: frozenset[Link] = frozenset()
 
     @classmethod
-    def empty(cls, site: Site, down: Set[Link] = frozenset()) -> World:
+    def empty(cls, site: SimulatedSite, down: Set[Link] = frozenset()) -> World:
         held = dict.fromkeys(site.network.switches, RuleSet())
         return cls(site, held, Walker(held, site.network.links), frozenset(down))
 
@@ -227,7 +227,9 @@ class Controller:
     """What a controller does after each link that goes or comes back: `planner` is the one that
     hactrl runs. It begins when these links are down; `pause` is called while it works."""
 
-    def __init__(self, site: Site, down: Set[Link] = frozenset(), pause: Pause = no_pause) -> None:
+    def __init__(
+        self, site: SimulatedSite, down: Set[Link] = frozenset(), pause: Pause = no_pause
+    ) -> None:
         self.planner = Planner(pause)
         self._site = site
         self._down = frozenset(down)

@@ -17,7 +17,7 @@ from pathlib import Path
 from mininet_lab.lab import Lab
 from mininet_lab.mail import ledger
 from mininet_lab.mail.description import addresses_on
-from mininet_lab.mail.ledger import Entry, Kind
+from mininet_lab.mail.ledger import Kind, MailRecord
 from mininet_lab.network import Node
 
 WAYS = ("a", "b", "c")
@@ -90,7 +90,7 @@ class Traffic:
             process.communicate()
         self._running.clear()
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[MailRecord]:
         return ledger.read(self.ledgers.values())
 
     def acknowledged(self) -> int:

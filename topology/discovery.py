@@ -110,7 +110,7 @@ def grow_old(
     return Ears(heard, told), tuple(changes)
 
 
-class Sight(Enum):
+class LinkSight(Enum):
     """What is seen of a link. WAITING: neither end has had time to hear."""
 
     WAITING = "waiting"
@@ -126,7 +126,7 @@ class LinkView:
 
     link: Link
     declared: bool
-    sight: Sight
+    sight: LinkSight
     used: bool
 
 
@@ -141,7 +141,7 @@ class Trouble(Enum):
 
 
 @dataclass(frozen=True)
-class Report:
+class LinkFinding:
     """`link`: by name. `listener`, `expected` and `speaker`, of a miscabled end: where, which
     port the site file says is at its other end, and which one is heard there."""
 
@@ -155,12 +155,12 @@ class Report:
 @dataclass(frozen=True)
 class Cabling:
     links: tuple[LinkView, ...] = ()
-    reports: tuple[Report, ...] = ()
+    reports: tuple[LinkFinding, ...] = ()
 
     @property
     def misled(self) -> frozenset[str]:
         """The declared links that lead elsewhere, by name."""
-        return frozenset(str(v.link) for v in self.links if v.sight is Sight.ELSEWHERE)
+        return frozenset(str(v.link) for v in self.links if v.sight is LinkSight.ELSEWHERE)
 
     @property
     def discovered(self) -> tuple[Link, ...]:
@@ -183,17 +183,17 @@ def judge(network: Network, heard: Heard, closed: Set[Attachment] = frozenset())
         }
     )
     views: list[LinkView] = []
-    reports: list[Report] = []
+    reports: list[LinkFinding] = []
     for link in backbone_links(network):
         sight = _sight(link, ears)
-        views.append(LinkView(link, True, sight, sight is not Sight.ELSEWHERE))
+        views.append(LinkView(link, True, sight, sight is not LinkSight.ELSEWHERE))
         reports += _declared_troubles(link, sight, ears)
     for link in _undeclared(network, ears):
         sight = _sight(link, ears)
         views.append(LinkView(link, False, sight, _discovers(network, link, sight)))
-        reports.append(Report(Trouble.UNDECLARED, str(link)))
-        if sight is Sight.ONE_WAY:
-            reports.append(Report(Trouble.ONE_WAY, str(link)))
+        reports.append(LinkFinding(Trouble.UNDECLARED, str(link)))
+        if sight is LinkSight.ONE_WAY:
+            reports.append(LinkFinding(Trouble.ONE_WAY, str(link)))
     return Cabling(tuple(views), tuple(reports))
 
 
@@ -221,13 +221,13 @@ def _backbone(network: Network, link: Link) -> Segment | None:
     return segment if segment.backbone and not ends else None
 
 
-def _discovers(network: Network, link: Link, sight: Sight) -> bool:
+def _discovers(network: Network, link: Link, sight: LinkSight) -> bool:
     """One from a switch to itself brings packets nowhere, and a host that sends back what it
     hears would pass for it."""
     segment = _backbone(network, link)
     if segment is None or link.a.switch == link.b.switch:
         return False
-    return segment.discover and sight is Sight.BOTH_WAYS
+    return segment.discover and sight is LinkSight.BOTH_WAYS
 
 
 @dataclass(frozen=True)
@@ -245,16 +245,16 @@ class _BothEnds:
         return found
 
 
-def _sight(link: Link, ears: _BothEnds) -> Sight:
+def _sight(link: Link, ears: _BothEnds) -> LinkSight:
     if any(_leads_elsewhere(link, ears)):
-        return Sight.ELSEWHERE
+        return LinkSight.ELSEWHERE
     at_a, at_b = ears.heard.get(link.a) == link.b, ears.heard.get(link.b) == link.a
     if at_a and at_b:
-        return Sight.BOTH_WAYS
+        return LinkSight.BOTH_WAYS
     told = [end for end in (link.a, link.b) if end in ears.heard]
     if at_a or at_b:
-        return Sight.ONE_WAY if len(told) == 2 else Sight.WAITING
-    return Sight.UNSEEN if len(told) == 2 else Sight.WAITING
+        return LinkSight.ONE_WAY if len(told) == 2 else LinkSight.WAITING
+    return LinkSight.UNSEEN if len(told) == 2 else LinkSight.WAITING
 
 
 def _leads_elsewhere(link: Link, ears: _BothEnds) -> Iterator[tuple[Attachment, Attachment]]:
@@ -269,15 +269,15 @@ def _leads_elsewhere(link: Link, ears: _BothEnds) -> Iterator[tuple[Attachment, 
                 yield here, listener
 
 
-def _declared_troubles(link: Link, sight: Sight, ears: _BothEnds) -> Iterator[Report]:
+def _declared_troubles(link: Link, sight: LinkSight, ears: _BothEnds) -> Iterator[LinkFinding]:
     name = str(link)
-    if sight is Sight.UNSEEN:
-        yield Report(Trouble.UNSEEN, name)
-    elif sight is Sight.ONE_WAY:
-        yield Report(Trouble.ONE_WAY, name)
+    if sight is LinkSight.UNSEEN:
+        yield LinkFinding(Trouble.UNSEEN, name)
+    elif sight is LinkSight.ONE_WAY:
+        yield LinkFinding(Trouble.ONE_WAY, name)
     for here, found in _leads_elsewhere(link, ears):
         expected = link.b if here == link.a else link.a
-        yield Report(Trouble.MISCABLED, name, here, expected, found)
+        yield LinkFinding(Trouble.MISCABLED, name, here, expected, found)
 
 
 def _undeclared(network: Network, ears: _BothEnds) -> tuple[Link, ...]:

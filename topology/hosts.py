@@ -65,7 +65,7 @@ class Surroundings:
     reached: Callable[[str], bool]
 
 
-class Refusal(Enum):
+class HostRefusal(Enum):
     """SPOOF: the holder has just answered. CANNOT_ASK: its switch is out of our reach."""
 
     NOT_AN_EDGE = "not_an_edge"
@@ -116,7 +116,7 @@ class Decision:
     recognition: Recognition
     sighting: Sighting
     host: Host | None = None
-    refusal: Refusal | None = None
+    refusal: HostRefusal | None = None
     claim: Claim | None = None
     former: Attachment | None = None
     won: Claimed | None = None
@@ -209,7 +209,7 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
         if holder is not None and holder.attachment == claim.holder.attachment:
             if up and not around.reached(holder.attachment.switch):
                 refused = Decision(
-                    Recognition.REFUSED, claim.sighting, refusal=Refusal.CANNOT_ASK, claim=claim
+                    Recognition.REFUSED, claim.sighting, refusal=HostRefusal.CANNOT_ASK, claim=claim
                 )
                 decisions.append(refused)
                 continue
@@ -255,22 +255,22 @@ def number(mac: str, taken: Set[int]) -> int:
     return next(place for place in places(f"host {mac}", HOST_NUMBERS) if place not in taken)
 
 
-def _refusal(sighting: Sighting, around: Surroundings) -> Refusal | None:
+def _refusal(sighting: Sighting, around: Surroundings) -> HostRefusal | None:
     networks = around.networks.get(sighting.attachment.switch)
     if networks is None or sighting.attachment in around.closed:
-        return Refusal.NOT_AN_EDGE
+        return HostRefusal.NOT_AN_EDGE
     octets = bytes.fromhex(sighting.mac.replace(":", ""))
     group = bool(octets[0] & 1) or not any(octets)
     if group or is_locator(sighting.mac) or sighting.mac in around.macs:
-        return Refusal.RESERVED_MAC
+        return HostRefusal.RESERVED_MAC
     address = sighting.address
     if address is None:
         return None
     if address in around.addresses:
-        return Refusal.RESERVED_ADDRESS
+        return HostRefusal.RESERVED_ADDRESS
     inside = any(address.version == n.version and address in n for n in networks)
     if not inside and not (address.version == 6 and address.is_link_local):
-        return Refusal.FOREIGN_ADDRESS
+        return HostRefusal.FOREIGN_ADDRESS
     return None
 
 
@@ -333,9 +333,9 @@ def _claim(
     table: Table, claimed: Claimed, sighting: Sighting, now: float, around: Surroundings
 ) -> tuple[Table, Decision]:
     if not around.reached(table.hosts[claimed.mac].attachment.switch):
-        return table, Decision(Recognition.REFUSED, sighting, refusal=Refusal.CANNOT_ASK)
+        return table, Decision(Recognition.REFUSED, sighting, refusal=HostRefusal.CANNOT_ASK)
     if now < table.answered.get(claimed, now):
-        return table, Decision(Recognition.REFUSED, sighting, refusal=Refusal.SPOOF)
+        return table, Decision(Recognition.REFUSED, sighting, refusal=HostRefusal.SPOOF)
     port = sighting.attachment
     already = sum(claim.sighting.attachment == port for claim in table.claims.values())
     if claimed in table.claims or already >= CLAIMS_FROM_A_PORT:

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 from flows.backbone.segment import Plugged
-from flows.common.answers import answer, taken
 from flows.common.fields import Fields, arp, arp_request, icmpv6, mac
+from flows.common.resolution import answer, taken
 from flows.pipeline import ARP, FORWARD, POLICY
 from flows.rules import Rule, SetField
 from flows.walk.packet import NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION

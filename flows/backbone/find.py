@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from flows.backbone.segment import Backbone, Situation
-from flows.common.answers import answer
 from flows.common.fields import mac
+from flows.common.resolution import answer
 from flows.pipeline import FORWARD, STEER
 from flows.rules import Rule, SetField
 from topology.model import Host

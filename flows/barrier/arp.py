@@ -1,5 +1,5 @@
 """Tables `arp` and `advertise`: who asks for a service address learns its virtual MAC, from the
-switch that it is plugged into (`flows.common.answers`).
+switch that it is plugged into (`flows.common.resolution`).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.barrier.segment import Barrier, Situation
-from flows.common.answers import answer, taken
 from flows.common.fields import Fields, address, arp, arp_request, icmpv6, mac
+from flows.common.resolution import answer, taken
 from flows.intents import Candidate
 from flows.pipeline import ARP, FORWARD, POLICY
 from flows.rules import Rule, SetField

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flows.barrier.learn import learn
-from flows.barrier.segment import Barrier, Situation, Ways
+from flows.barrier.segment import Barrier, Connectivity, Situation
 from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
 from flows.common.next_hops import outputs, through, weighed
 from flows.intents import Candidate, ServiceAddress
@@ -56,7 +56,7 @@ class Reads:
     """Of one switch: `fenced` are cards that are plugged in there."""
 
     barrier: Barrier
-    ways: Ways
+    ways: Connectivity
     learnt_cookie: int
     fenced: frozenset[str]
 

@@ -124,7 +124,7 @@ class Barrier:
 
 
 @dataclass(frozen=True)
-class Ways:
+class Connectivity:
     """How one switch reaches the others of its segment: its trunk ports, up or down; those of them
     on which it floods; the ports at which hosts may be; the next hops toward each other switch."""
 
@@ -141,16 +141,16 @@ class Ground:
 
     barrier: Barrier
     graph: LiveGraph
-    _ways: dict[str, Ways] = field(default_factory=dict)
+    _ways: dict[str, Connectivity] = field(default_factory=dict)
 
     @cached_property
     def learnt_cookie(self) -> int:
         return learnt_cookie(self.graph.links_up(self.barrier.name))
 
-    def ways(self, switch: str) -> Ways:
+    def ways(self, switch: str) -> Connectivity:
         if switch not in self._ways:
             graph, others = self.graph, self.barrier.switches
-            self._ways[switch] = Ways(
+            self._ways[switch] = Connectivity(
                 switch,
                 graph.trunk_ports(switch),
                 graph.tree_ports(switch),

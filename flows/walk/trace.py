@@ -13,7 +13,7 @@ from flows.walk.packet import Packet
 from topology.model import Attachment, Link
 
 
-class Reason(Enum):
+class EndReason(Enum):
     """Why a packet, or one way of it, ends in a switch."""
 
     NO_RULE = "no_rule"
@@ -52,7 +52,7 @@ class Branch:
     """What a group's bucket, by its place in the group, did."""
 
     bucket: int
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Dropped:
     """`rule` is the last one met, if any."""
 
     switch: str
-    reason: Reason
+    reason: EndReason
     rule: Rule | None
     packet: Packet
 
@@ -109,21 +109,21 @@ class Visit:
 
     at: Attachment
     packet: Packet
-    steps: tuple[Step, ...]
+    steps: tuple[TraceStep, ...]
 
 
 Ending = Delivered | ToController | Dropped | Looped
-Step = Matched | Rewritten | Learnt | Grouped | Crossed | Ending
+TraceStep = Matched | Rewritten | Learnt | Grouped | Crossed | Ending
 
 #: Of one possible course of things: all copies of the packet, and where each ended, in order.
-Outcome = tuple[Ending, ...]
+Endings = tuple[Ending, ...]
 
 
 @dataclass(frozen=True)
 class Trace:
     root: Visit
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[TraceStep]:
         """All steps of all switches and branches, in order; what several ways lead to comes with
         each of them. On a network with many equal ways that are very many."""
         return _flatten(self.root.steps)
@@ -169,16 +169,16 @@ class Trace:
     def to_controller(self) -> frozenset[ToController]:
         return frozenset(s for s in self._every() if isinstance(s, ToController))
 
-    def outcomes(self) -> frozenset[Outcome]:
+    def outcomes(self) -> frozenset[Endings]:
         """All possible courses: one for each combination of select groups' choices."""
         return _outcomes(self.root.steps)
 
-    def _every(self) -> Iterator[Step]:
+    def _every(self) -> Iterator[TraceStep]:
         for visit in self.visits():
             yield from inside(visit.steps)
 
 
-def inside(steps: Iterable[Step]) -> Iterator[Step]:
+def inside(steps: Iterable[TraceStep]) -> Iterator[TraceStep]:
     """All steps within one switch, with those within branches, in order."""
     for step in steps:
         yield step
@@ -187,31 +187,31 @@ def inside(steps: Iterable[Step]) -> Iterator[Step]:
                 yield from inside(branch.steps)
 
 
-def _flatten(steps: Iterable[Step]) -> Iterator[Step]:
+def _flatten(steps: Iterable[TraceStep]) -> Iterator[TraceStep]:
     for step in inside(steps):
         yield step
         if isinstance(step, Crossed):
             yield from _flatten(step.visit.steps)
 
 
-def _outcomes(steps: Iterable[Step]) -> frozenset[Outcome]:
+def _outcomes(steps: Iterable[TraceStep]) -> frozenset[Endings]:
     """Each combination of what each step can lead to."""
     return reduce(_both, map(_possible, steps), _NOTHING)
 
 
-_NOTHING: frozenset[Outcome] = frozenset({()})
+_NOTHING: frozenset[Endings] = frozenset({()})
 
 
-def _both(ones: frozenset[Outcome], others: frozenset[Outcome]) -> frozenset[Outcome]:
+def _both(ones: frozenset[Endings], others: frozenset[Endings]) -> frozenset[Endings]:
     return frozenset((*one, *other) for one, other in product(ones, others))
 
 
-def _possible(step: Step) -> frozenset[Outcome]:
+def _possible(step: TraceStep) -> frozenset[Endings]:
     match step:
         case Grouped(group, branches):
             each = [_outcomes(branch.steps) for branch in branches]
             if group.type is GroupType.SELECT:
-                return frozenset[Outcome]().union(*each)
+                return frozenset[Endings]().union(*each)
             return reduce(_both, each, _NOTHING)
         case Crossed(_, visit):
             return _outcomes(visit.steps)

@@ -50,15 +50,15 @@ from flows.walk.trace import (
     Crossed,
     Delivered,
     Dropped,
+    EndReason,
     Grouped,
     Learnt,
     Looped,
     Matched,
-    Reason,
     Rewritten,
-    Step,
     ToController,
     Trace,
+    TraceStep,
     Visit,
     inside,
 )
@@ -143,7 +143,7 @@ def _visited(world: _World, first: _Arrival) -> Visit:
     """Depth first, and without recursion, because a way may be longer than Python's stack is deep.
     What several ways meet in is visited once: there may be very many equal ones."""
     done: dict[_Arrival, Visit] = {}
-    way: dict[_Arrival, tuple[Step, ...]] = {}
+    way: dict[_Arrival, tuple[TraceStep, ...]] = {}
     todo = [first]
     while todo:
         arrival = todo[-1]
@@ -160,12 +160,12 @@ def _visited(world: _World, first: _Arrival) -> Visit:
     return done[first]
 
 
-def _joined(steps: Iterable[Step], done: Mapping[_Arrival, Visit]) -> tuple[Step, ...]:
+def _joined(steps: Iterable[TraceStep], done: Mapping[_Arrival, Visit]) -> tuple[TraceStep, ...]:
     """With the visits at further switches. One that is not done leads back, or goes too far."""
     return tuple(_join(step, done) for step in steps)
 
 
-def _join(step: Step, done: Mapping[_Arrival, Visit]) -> Step:
+def _join(step: TraceStep, done: Mapping[_Arrival, Visit]) -> TraceStep:
     match step:
         case Crossed(link, Visit(at, packet)):
             looped = Visit(at, packet, (Looped(at, packet),))
@@ -196,13 +196,13 @@ class _Pipeline:
         self._depth = 0
         self._resubmits = 0
 
-    def run(self) -> tuple[Step, ...]:
+    def run(self) -> tuple[TraceStep, ...]:
         try:
             steps = [*self._table(0), *self._run_action_set()]
         except _TooDeepError:
-            return (self._dropped(Reason.TOO_DEEP),)
+            return (self._dropped(EndReason.TOO_DEEP),)
         if all(isinstance(step, Matched | Rewritten | Learnt) for step in steps):
-            steps.append(self._dropped(Reason.RULE))
+            steps.append(self._dropped(EndReason.RULE))
         return tuple(steps)
 
     def _packet(self) -> Packet:
@@ -210,33 +210,33 @@ class _Pipeline:
             self._shown = Packet(tuple(sorted(self._values.items()))).on_the_wire()
         return self._shown
 
-    def _dropped(self, reason: Reason) -> Dropped:
+    def _dropped(self, reason: EndReason) -> Dropped:
         return Dropped(self._switch, reason, self._last, self._packet())
 
     def _lookup(self, table: int) -> Rule | None:
         tables = self._world.tables.get(self._switch)
         return tables.find(table, self._values) if tables else None
 
-    def _table(self, table: int) -> list[Step]:
+    def _table(self, table: int) -> list[TraceStep]:
         rule = self._lookup(table)
         if rule is None:
-            return [self._dropped(Reason.NO_RULE)]
+            return [self._dropped(EndReason.NO_RULE)]
         self._last = rule
-        steps: list[Step] = [Matched(rule, self._packet())]
+        steps: list[TraceStep] = [Matched(rule, self._packet())]
         steps += self._execute(rule.apply)
         self._action_set += rule.write
         if rule.goto is not None:
             steps += self._table(rule.goto)
         return steps
 
-    def _run_action_set(self) -> list[Step]:
+    def _run_action_set(self) -> list[TraceStep]:
         actions, self._action_set = in_set_order(self._action_set), []
         return self._execute(actions)
 
-    def _execute(self, actions: Iterable[Action]) -> list[Step]:
+    def _execute(self, actions: Iterable[Action]) -> list[TraceStep]:
         return [step for action in actions for step in self._act(action)]
 
-    def _act(self, action: Action) -> list[Step]:
+    def _act(self, action: Action) -> list[TraceStep]:
         match action:
             case Output(port):
                 return [self._output(port)]
@@ -252,27 +252,29 @@ class _Pipeline:
             case Learn():
                 return [Learnt(self._switch, self._learnt_rule(action))]
 
-    def _rewrite(self, name: str, value: int) -> list[Step]:
+    def _rewrite(self, name: str, value: int) -> list[TraceStep]:
         before = self._values.get(name, 0)
         if value == before or not has_field(self._values, name):
             return []
         self._values[name], self._shown = value, None
         return [Rewritten(name, before, value)]
 
-    def _move(self, source: str, destination: str, bits: int) -> list[Step]:
+    def _move(self, source: str, destination: str, bits: int) -> list[TraceStep]:
         if not has_field(self._values, source):
             return []
         low = (1 << bits) - 1
         kept = self._values.get(destination, 0) & ~low
         return self._rewrite(destination, kept | self._values.get(source, 0) & low)
 
-    def _resubmit(self, table: int) -> list[Step]:
+    def _resubmit(self, table: int) -> list[TraceStep]:
         self._resubmits += 1
         # Open vSwitch counts only resubmission that does not go forward as depth.
         backward = self._last is not None and table <= self._last.table
         return self._deeper(lambda: self._table(table), deepens=backward)
 
-    def _deeper(self, work: Callable[[], list[Step]], *, deepens: bool = True) -> list[Step]:
+    def _deeper(
+        self, work: Callable[[], list[TraceStep]], *, deepens: bool = True
+    ) -> list[TraceStep]:
         if self._depth >= MOST_DEPTH or self._resubmits > MOST_RESUBMITS:
             raise _TooDeepError
         self._depth += deepens
@@ -282,12 +284,12 @@ class _Pipeline:
         self._depth -= deepens
         return steps
 
-    def _group(self, number: int) -> Step:
+    def _group(self, number: int) -> TraceStep:
         if (group := self._world.held[self._switch].groups.get(number)) is None:
             raise ValueError(f"{self._switch}: {self._last} uses group {number:#x}: there is none")
         chosen = [(place, group.buckets[place]) for place in self._chosen(group)]
         if not chosen:
-            return self._dropped(Reason.NO_LIVE_BUCKET)
+            return self._dropped(EndReason.NO_LIVE_BUCKET)
         return Grouped(
             group, tuple(Branch(place, self._bucket(bucket)) for place, bucket in chosen)
         )
@@ -306,7 +308,7 @@ class _Pipeline:
         port = bucket.watch_port
         return port is None or self._world.port_up(Attachment(self._switch, port))
 
-    def _bucket(self, bucket: Bucket) -> tuple[Step, ...]:
+    def _bucket(self, bucket: Bucket) -> tuple[TraceStep, ...]:
         before = dict(self._values)
         steps = self._deeper(lambda: self._execute(in_set_order(bucket.actions)))
         self._values, self._shown = before, None
@@ -322,20 +324,20 @@ class _Pipeline:
             intent="learnt",
         )
 
-    def _output(self, port: int) -> Step:
+    def _output(self, port: int) -> TraceStep:
         if port == CONTROLLER:
             return ToController(self._switch, self._packet())
         if port == self._values["in_port"]:
-            return self._dropped(Reason.PORT_OF_ENTRY)
+            return self._dropped(EndReason.PORT_OF_ENTRY)
         out = Attachment(self._switch, self._values["in_port"] if port == IN_PORT else port)
         if not self._world.port_up(out):
-            return self._dropped(Reason.PORT_DOWN)
+            return self._dropped(EndReason.PORT_DOWN)
         link = self._world.ends.get(out)
         if link is None:
             return Delivered(out, self._packet())
         far = link.b if out == link.a else link.a
         if not self._world.port_up(far):
-            return self._dropped(Reason.PORT_DOWN)
+            return self._dropped(EndReason.PORT_DOWN)
         return Crossed(link, Visit(far, self._packet(), ()))
 
 

@@ -2,7 +2,7 @@
 
     hactrl-agent ── guard of a role ── init (process 1 of the role's namespaces) ── daemons
          │                │
-         └──── TCP ───────┴──► controller (hactrl.outlets.agents)
+         └──── TCP ───────┴──► controller (hactrl.outlets.agent_server)
 
 docs/agent.md says what each does and what follows from the death of each.
 """

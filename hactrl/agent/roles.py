@@ -25,7 +25,7 @@ from hactrl.agent.control import (
     StartDrill,
 )
 from hactrl.agent.epochs import EpochFile
-from hactrl.agent.guarded import Guarded, Nest
+from hactrl.agent.guard_client import Guarded, Nest
 from hactrl.agent.protocol import NoticeKind
 from hactrl.agent.verify import Verification
 from hactrl.clock import boot_time

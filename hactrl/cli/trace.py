@@ -83,10 +83,10 @@ def _walked(file: Path | None, url: str, question: dict[str, Any]) -> Walked:
             return by_names(client.trace, question)
     from hactrl.explain.names import UnknownNameError
     from hactrl.explain.offline import told
-    from hactrl.explain.questions import PacketError, Question
+    from hactrl.explain.questions import PacketError, TraceQuestion
 
     try:
-        story = told(loaded(file), Question(**question))
+        story = told(loaded(file), TraceQuestion(**question))
     except (PacketError, UnknownNameError) as error:
         raise typer.BadParameter(str(error)) from error
     return Walked(story.lines, story.delivered, story.ways)

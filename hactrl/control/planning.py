@@ -11,7 +11,7 @@ from flows.barrier.compile import BarrierCompiler
 from flows.planner import Planner, PlanStep
 from hactrl.control.rulebook import Plan
 from hactrl.control.wanted import intents
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.state import State
 from topology.backbones import backbone_switches
 from topology.graph import LiveGraph

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hactrl.engine.effects import JudgeAnew, Obstacle, Reason, by_reason
 from hactrl.engine.events import ProberSight
 from hactrl.engine.sight import ANEW, Key, before, cannot_ask, nobody_answers, of_segment
-from hactrl.engine.state import Health, Phase, Sight, State
+from hactrl.engine.state import Health, Sight, SightPhase, State
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.site.model import Probed, Site
 from hactrl.vocabulary import EntryKind, Verdict
@@ -21,7 +21,7 @@ SLACK = 1.0
 def starting(site: Site, now: float) -> dict[str, Sight]:
     """The sights of a controller that starts."""
     return {
-        segment: Sight(Phase.STARTING, now, until=now + START_UP + _within(probed))
+        segment: Sight(SightPhase.STARTING, now, until=now + START_UP + _within(probed))
         for segment, probed in site.probed.items()
     }
 
@@ -40,9 +40,9 @@ def look(turn: Turn) -> None:
             _go_blind(turn, segment, why)
         elif sight is None:
             continue
-        elif sight.phase is Phase.BLIND:
+        elif sight.phase is SightPhase.BLIND:
             _judge_anew(turn, segment, sight)
-        elif sight.phase is not Phase.MUTE and _all_judged(turn, probed, sight):
+        elif sight.phase is not SightPhase.MUTE and _all_judged(turn, probed, sight):
             _see(turn, segment, sight)
 
 
@@ -52,7 +52,7 @@ def heard(turn: Turn, segment: str) -> None:
     sight = turn.state.sights.get(segment)
     if sight is None:
         _look_for_answers(turn, segment, probed)
-    elif sight.phase is Phase.MUTE and not nobody_answers(turn.state, probed):
+    elif sight.phase is SightPhase.MUTE and not nobody_answers(turn.state, probed):
         _judge_anew(turn, segment, sight)
 
 
@@ -67,18 +67,18 @@ def _blinded_by(state: State, segment: str) -> tuple[Obstacle, ...]:
 
 def _go_blind(turn: Turn, segment: str, why: tuple[Obstacle, ...]) -> None:
     sight = turn.state.sights.get(segment)
-    if sight is not None and sight.phase is Phase.BLIND and sight.why == why:
+    if sight is not None and sight.phase is SightPhase.BLIND and sight.why == why:
         return
-    since = turn.now if sight is None or sight.phase is Phase.STARTING else sight.since
+    since = turn.now if sight is None or sight.phase is SightPhase.STARTING else sight.since
     known = _known(turn.state, segment)
-    _put(turn, segment, Sight(Phase.BLIND, since, why, before=known))
+    _put(turn, segment, Sight(SightPhase.BLIND, since, why, before=known))
     turn.record(EntryKind.PROBER_BLIND, segment=segment, **by_reason(why))
 
 
 def _judge_anew(turn: Turn, segment: str, sight: Sight) -> None:
     state = turn.state
     probed = state.site.probed[segment]
-    known = sight.before if sight.phase is Phase.BLIND else _known(state, segment)
+    known = sight.before if sight.phase is SightPhase.BLIND else _known(state, segment)
     health = {role: dict(own) for role, own in state.health.items()}
     for each in probed:
         if state.found(*each.key) is not None:
@@ -87,7 +87,7 @@ def _judge_anew(turn: Turn, segment: str, sight: Sight) -> None:
     number = state.rounds.get(segment, 0) + 1
     turn.update(health=health, rounds=with_item(state.rounds, segment, number))
     until = turn.now + SLACK + _within(probed)
-    _put(turn, segment, Sight(Phase.ANEW, sight.since, until=until, before=known))
+    _put(turn, segment, Sight(SightPhase.ANEW, sight.since, until=until, before=known))
     turn.do(JudgeAnew(segment, number))
 
 
@@ -105,7 +105,7 @@ def _all_judged(turn: Turn, probed: tuple[Probed, ...], sight: Sight) -> bool:
 def _see(turn: Turn, segment: str, sight: Sight) -> None:
     probed = turn.state.site.probed[segment]
     turn.update(sights=without(turn.state.sights, segment))
-    if sight.phase is Phase.ANEW:
+    if sight.phase is SightPhase.ANEW:
         turn.record(EntryKind.PROBER_SEES, segment=segment, seconds=turn.now - sight.since)
     elif missing := of_segment(turn.state, segment, probed, turn.now):
         turn.record(EntryKind.PROBER_UNJUDGED, segment=segment, **by_reason(missing))
@@ -114,7 +114,7 @@ def _see(turn: Turn, segment: str, sight: Sight) -> None:
 
 def _look_for_answers(turn: Turn, segment: str, probed: tuple[Probed, ...]) -> None:
     if nobody_answers(turn.state, probed):
-        _put(turn, segment, Sight(Phase.MUTE, turn.now))
+        _put(turn, segment, Sight(SightPhase.MUTE, turn.now))
         turn.record(EntryKind.PROBER_MUTE, segment=segment)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 from hactrl.engine.state import STATE_FIELDS, State
 
 Arguments = ParamSpec("Arguments")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Question: TypeAlias = Callable[..., Any]
 
 #: What is read where a mapping has no such entry.
@@ -33,18 +33,18 @@ _WHOLE = object()
 
 
 def once(
-    question: Callable[Concatenate[State, Arguments], Answer],
-) -> Callable[Concatenate[State, Arguments], Answer]:
+    question: Callable[Concatenate[State, Arguments], Result],
+) -> Callable[Concatenate[State, Arguments], Result]:
     """A pure function of a state and of positional arguments that can be hashed. There must be a
     bound to how many different arguments it is asked with: an answer is kept for each."""
 
     @wraps(question)
-    def answer(state: State, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Answer:
+    def answer(state: State, /, *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
         assert not named, "answers are kept by position"
         asked: object = state
         if isinstance(asked, Reading):
-            return cast("Answer", asked.ask(question, arguments))
-        return cast("Answer", _known(state, question, arguments).answer)
+            return cast("Result", asked.ask(question, arguments))
+        return cast("Result", _known(state, question, arguments).answer)
 
     return answer
 

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hactrl.engine.effects import Obstacle, Reason
-from hactrl.engine.state import Health, Phase, State
+from hactrl.engine.state import Health, SightPhase, State
 from hactrl.site.model import Probed
 from hactrl.vocabulary import Verdict
 
@@ -57,13 +57,13 @@ Key = tuple[str, str, str]
 def blind(state: State, segment: str) -> bool:
     """Do the segment's probes mean nothing now?"""
     sight = state.sights.get(segment)
-    return sight is not None and sight.phase is Phase.BLIND
+    return sight is not None and sight.phase is SightPhase.BLIND
 
 
 def being_judged(state: State, segment: str) -> bool:
     """Has sight just come back, and is not everybody judged yet?"""
     sight = state.sights.get(segment)
-    return sight is not None and sight.phase is Phase.ANEW
+    return sight is not None and sight.phase is SightPhase.ANEW
 
 
 def unseen(state: State, role: str) -> bool:
@@ -112,12 +112,12 @@ def _of_segment(
     state: State, segment: str, probed: tuple[Probed, ...], now: float
 ) -> Iterator[Obstacle]:
     sight = state.sights.get(segment)
-    if sight is not None and sight.phase is Phase.BLIND:
+    if sight is not None and sight.phase is SightPhase.BLIND:
         yield from sight.why
         return
-    if sight is not None and sight.phase is Phase.MUTE:
+    if sight is not None and sight.phase is SightPhase.MUTE:
         yield Obstacle(Reason.PROBER_HEARS_NOBODY, segment)
-    elif sight is not None and sight.phase is Phase.ANEW:
+    elif sight is not None and sight.phase is SightPhase.ANEW:
         yield Obstacle(Reason.JUDGED_ANEW, segment)
         return
     patient = sight is not None and now < sight.until

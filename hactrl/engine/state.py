@@ -213,7 +213,7 @@ class Health:
     said: str = ""
 
 
-class Phase(Enum):
+class SightPhase(Enum):
     """Why a segment's probes do not count as usual; see `engine.sight`."""
 
     STARTING = "starting"
@@ -227,7 +227,7 @@ class Sight:
     """A segment whose probes do not count as usual, since `since`. `why` its prober is blind;
     `until` STARTING or ANEW last at most; `before` what was judged before judging anew."""
 
-    phase: Phase
+    phase: SightPhase
     since: float
     why: tuple[Obstacle, ...] = ()
     until: float = 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from flows.backbone.locators import DETOUR, Locators
 from flows.common.fields import mac
 from flows.pipeline import FORWARD
-from flows.walk.trace import Delivered, Dropped, Reason
+from flows.walk.trace import Delivered, Dropped, EndReason
 from hactrl.engine.backbone import nearest
 from hactrl.engine.state import State
 from hactrl.explain import names
@@ -53,7 +53,7 @@ class Callers:
     def why_dropped(self, drop: Dropped) -> str:
         """What is behind it, where rules do not say; empty if they do."""
         value = drop.packet["eth_dst"]
-        if drop.reason is Reason.NO_LIVE_BUCKET:
+        if drop.reason is EndReason.NO_LIVE_BUCKET:
             for role, segment, cards in self._state.outlook.orders:
                 if not cards and value == mac(self._virtual(role, segment)):
                     return f"nobody serves {role} on {segment} now (`hactl status` says why)"

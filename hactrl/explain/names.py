@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.state import State
 from hactrl.site.errors import closest
 from hactrl.site.model import Role
@@ -87,7 +87,7 @@ def switch(state: State, name: str) -> tuple[str, Host | None]:
     return found.attachment.switch, found.host
 
 
-def failure(state: State, text: str) -> what_if.Failure:
+def failure(state: State, text: str) -> what_if.AssumedFailure:
     """The failure that is written so, in the network as it is.
 
     Raises:

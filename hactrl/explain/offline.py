@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from flows.compile import compile as compile_rules
 from flows.rules import RuleSet
 from hactrl.control.wanted import intents
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.decide import initial
 from hactrl.engine.state import State
-from hactrl.explain.questions import Question, made_up, ports_asked
+from hactrl.explain.questions import TraceQuestion, made_up, ports_asked
 from hactrl.explain.tracing import Story, tell
 from hactrl.site.model import Site
 from topology.backbones import routes
@@ -24,7 +24,7 @@ def rule_sets(site: Site) -> dict[str, RuleSet]:
     return rule_sets_of(_normal(site))
 
 
-def told(site: Site, question: Question) -> Story:
+def told(site: Site, question: TraceQuestion) -> Story:
     """What happens to a packet in normal state. Hosts are taken to be at the ports that the
     question names; on backbones, where nobody is known then, they are made up.
 

@@ -9,7 +9,7 @@ from flows.walk.packet import ACK, SYN, Packet, icmp, tcp, udp
 from hactrl.engine.state import State
 from hactrl.explain import names
 from hactrl.explain.parties import Party, receiver_of, sender_of
-from hactrl.explain.questions import PacketError, Question, segment_of
+from hactrl.explain.questions import PacketError, TraceQuestion, segment_of
 from topology.model import Address, Attachment
 
 #: Neither TCP's nor UDP's port of any service.
@@ -21,7 +21,7 @@ _PROTOCOLS = "tcp", "udp", "icmp"
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentPacket:
     """A packet, where it comes in, and who sends what to whom, in words."""
 
     packet: Packet
@@ -29,7 +29,7 @@ class Sent:
     words: str
 
 
-def sent(state: State, question: Question) -> Sent:
+def sent(state: State, question: TraceQuestion) -> SentPacket:
     """The packet that is asked about.
 
     Raises:
@@ -50,7 +50,7 @@ def sent(state: State, question: Question) -> Sent:
         raise PacketError(str(error)) from error
     to = receiver.name if receiver.name == str(destination) else f"{receiver.name} ({destination})"
     words = f"{sender.name} ({source}) at {place.attachment} {what} {to}"
-    return Sent(packet, place.attachment, words)
+    return SentPacket(packet, place.attachment, words)
 
 
 # What is on the wire.
@@ -73,7 +73,7 @@ def _addresses(sender: Party, receiver: Party) -> tuple[Address, Address]:
 
 
 def _packet(
-    question: Question, sender: Party, receiver: Party, ends: tuple[Address, Address]
+    question: TraceQuestion, sender: Party, receiver: Party, ends: tuple[Address, Address]
 ) -> tuple[Packet, str]:
     """The packet, and what is done by it, in words."""
     macs = question.source_mac or sender.mac, question.destination_mac or receiver.mac

@@ -8,7 +8,7 @@ from flows.backbone.locators import Locators
 from flows.walk.packet import show
 from hactrl.engine.state import State
 from hactrl.explain import names
-from hactrl.explain.questions import PacketError, Question, free_addresses, segment_of
+from hactrl.explain.questions import PacketError, TraceQuestion, free_addresses, segment_of
 from hactrl.site.model import Role, Service
 from topology.model import Address, Host, Interface
 
@@ -27,7 +27,7 @@ class Party:
 # Who sends.
 
 
-def sender_of(state: State, question: Question, place: names.Place) -> Party:
+def sender_of(state: State, question: TraceQuestion, place: names.Place) -> Party:
     source = names.as_address(question.source)
     if question.source and source is None:
         raise PacketError(f"the source {question.source!r} is no address")
@@ -139,7 +139,7 @@ def _listed(hosts: list[Host]) -> str:
 # Who should get it.
 
 
-def receiver_of(state: State, question: Question, segment: str) -> Party:
+def receiver_of(state: State, question: TraceQuestion, segment: str) -> Party:
     """As seen on this segment: under the MAC that ARP or neighbour discovery says there."""
     name, network = question.destination, state.site.network
     serving = _role(state, name, segment) or _file_server(state, name, segment)
@@ -228,7 +228,7 @@ def _is_interface(card: Interface) -> PacketError:
     return PacketError(what)
 
 
-def _somebody(state: State, question: Question, segment: str, address: Address) -> Party:
+def _somebody(state: State, question: TraceQuestion, segment: str, address: Address) -> Party:
     """Whoever has an address that is neither a server's nor a known host's."""
     here = state.site.network.segments[segment]
     if not here.backbone:

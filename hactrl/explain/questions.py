@@ -20,7 +20,7 @@ class PacketError(ValueError):
 
 
 @dataclass(frozen=True)
-class Question:
+class TraceQuestion:
     """What becomes of a packet. `at` is who sends it: an interface, a host, or whoever is at a
     port. `destination` is who should get it: a role, a file server, a host, or whoever is at a
     port; or an address. Names are as in `hactrl.explain.names`.
@@ -44,12 +44,12 @@ class Question:
     what_if: str = ""
 
 
-def ports_asked(state: State, question: Question) -> tuple[Attachment, ...]:
+def ports_asked(state: State, question: TraceQuestion) -> tuple[Attachment, ...]:
     """The edge ports at which the question puts hosts."""
     return tuple(place.attachment for place, _ in _places_asked(state, question))
 
 
-def made_up(state: State, question: Question) -> tuple[Host, ...]:
+def made_up(state: State, question: TraceQuestion) -> tuple[Host, ...]:
     """Hosts at those of these ports that are a backbone's: for where no controller knows any."""
     found: list[Host] = []
     for place, source in _places_asked(state, question):
@@ -64,7 +64,7 @@ def made_up(state: State, question: Question) -> tuple[Host, ...]:
     return tuple(found)
 
 
-def _places_asked(state: State, question: Question) -> Iterator[tuple[names.Place, str]]:
+def _places_asked(state: State, question: TraceQuestion) -> Iterator[tuple[names.Place, str]]:
     """With the source that is given for who is there."""
     network = state.site.network
     probers = (s.prober.attachment for s in network.segments.values() if s.prober)

@@ -16,37 +16,37 @@ from flows.walk.trace import (
     Crossed,
     Delivered,
     Dropped,
+    EndReason,
     Grouped,
     Learnt,
     Looped,
     Matched,
-    Reason,
     Rewritten,
-    Step,
     ToController,
     Trace,
+    TraceStep,
     Visit,
     inside,
 )
 from flows.walk.walker import walk
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.state import State
 from hactrl.explain import names
 from hactrl.explain.callers import Callers
 from hactrl.explain.packets import sent
-from hactrl.explain.questions import PacketError, Question
+from hactrl.explain.questions import PacketError, TraceQuestion
 from topology.model import Attachment
 from topology.paths.what_if import UnknownFailureError
 
 _TABLES = {table.number: table.name for table in PIPELINE}
 
-_DROPPED: Mapping[Reason, str] = {
-    Reason.NO_RULE: "no rule takes it",
-    Reason.RULE: "this rule drops it",
-    Reason.PORT_OF_ENTRY: "it would leave by the port that it came in on",
-    Reason.PORT_DOWN: "the port is down",
-    Reason.NO_LIVE_BUCKET: "every way is down",
-    Reason.TOO_DEEP: "the switch gives up: too many lookups",
+_DROPPED: Mapping[EndReason, str] = {
+    EndReason.NO_RULE: "no rule takes it",
+    EndReason.RULE: "this rule drops it",
+    EndReason.PORT_OF_ENTRY: "it would leave by the port that it came in on",
+    EndReason.PORT_DOWN: "the port is down",
+    EndReason.NO_LIVE_BUCKET: "every way is down",
+    EndReason.TOO_DEEP: "the switch gives up: too many lookups",
 }
 
 _FLOODED_NOWHERE = "it is flooded, and no port of a host is known to be up"
@@ -62,7 +62,7 @@ class Story:
     ways: int
 
 
-def tell(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> Story:
+def tell(state: State, rule_sets: Mapping[str, RuleSet], question: TraceQuestion) -> Story:
     """Walk the packet that is asked about through these rules, and say what happens to it.
 
     Raises:
@@ -88,7 +88,7 @@ def tell(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> 
     return Story(tuple(lines), tuple(str(place) for place in sorted(trace.places)), teller.ways)
 
 
-def _failed(state: State, question: Question) -> tuple[frozenset[Attachment], tuple[str, ...]]:
+def _failed(state: State, question: TraceQuestion) -> tuple[frozenset[Attachment], tuple[str, ...]]:
     """The ports that are taken for dead, and what is to be said of that."""
     if not question.what_if:
         return frozenset(), ()
@@ -115,7 +115,7 @@ class _Teller:
         yield f"{visit.at.switch}: comes in at port {port}"
         yield from self._steps(visit.steps, visit.at.switch, 1)
 
-    def _steps(self, steps: Iterable[Step], switch: str, depth: int) -> Iterator[str]:
+    def _steps(self, steps: Iterable[TraceStep], switch: str, depth: int) -> Iterator[str]:
         for step in steps:
             match step:
                 case Grouped(group, branches):
@@ -131,7 +131,7 @@ class _Teller:
                 case _:
                     yield _indented(depth, self._sentence(step))
 
-    def _sentence(self, step: Step) -> str:  # noqa: PLR0911 - one sentence for each kind
+    def _sentence(self, step: TraceStep) -> str:  # noqa: PLR0911 - one sentence for each kind
         match step:
             case Matched(rule, _):
                 return f"{_TABLES.get(rule.table, rule.table)}: {rule.intent}"
@@ -176,14 +176,14 @@ class _Teller:
         return " → ".join(visit.at.switch for visit in visits) + ", "
 
     def _endings(self) -> Iterator[str]:
-        ended = {drop.reason for drop in self._trace.drops} - {Reason.PORT_OF_ENTRY}
+        ended = {drop.reason for drop in self._trace.drops} - {EndReason.PORT_OF_ENTRY}
         flooded = bool(self._trace.deliveries) or not ended
         for visit in self._trace.visits():
             for step in inside(visit.steps):
                 match step:
                     case Delivered(attachment, _):
                         yield f"delivered at {attachment} to {self._callers.receiver(step)}"
-                    case Dropped(_, Reason.PORT_OF_ENTRY, _, _) if flooded:
+                    case Dropped(_, EndReason.PORT_OF_ENTRY, _, _) if flooded:
                         pass
                     case Dropped(switch, reason, _, _):
                         why = self._callers.why_dropped(step) or _DROPPED[reason]
@@ -208,7 +208,7 @@ def _ways(trace: Trace) -> int:
     """How many there are: of the live buckets of a select group one is taken."""
     onward: dict[int, int] = {}
 
-    def ways(step: Step) -> int:
+    def ways(step: TraceStep) -> int:
         match step:
             case Crossed(_, visit):
                 return onward[id(visit)]

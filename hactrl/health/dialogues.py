@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from hactrl.health.targets import Route
+from hactrl.health.targets import ProbeRoute
 from hactrl.health.verdicts import Cause, Finding
 from hactrl.vocabulary import ProbeKind
 
@@ -79,7 +79,7 @@ Judge = Callable[[bytes], Reply | None]
 class Exchange:
     """What we say (nothing, if the server speaks first), and how its answer is judged."""
 
-    say: Callable[[Route], bytes]
+    say: Callable[[ProbeRoute], bytes]
     judge: Judge
 
 
@@ -151,21 +151,21 @@ def http_line(line: bytes) -> Reply:
     return Reply.GOOD if 100 <= status < 500 else Reply.BAD
 
 
-def nothing(_route: Route) -> bytes:
+def nothing(_route: ProbeRoute) -> bytes:
     return b""
 
 
-def words(text: bytes) -> Callable[[Route], bytes]:
+def words(text: bytes) -> Callable[[ProbeRoute], bytes]:
     return lambda _route: text
 
 
-def ehlo(route: Route) -> bytes:
+def ehlo(route: ProbeRoute) -> bytes:
     """With an address literal (RFC 5321 section 4.1.3): a source address has no name."""
     prefix = "IPv6:" if route.source.version == 6 else ""
     return f"EHLO [{prefix}{route.source}]\r\n".encode()
 
 
-def head(route: Route) -> bytes:
+def head(route: ProbeRoute) -> bytes:
     host = f"[{route.destination}]" if route.destination.version == 6 else route.destination
     return (
         f"HEAD / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: hactrl-prober\r\nConnection: close\r\n\r\n"
@@ -198,7 +198,7 @@ def unheard() -> None:
 
 async def converse(
     kind: str,
-    route: Route,
+    route: ProbeRoute,
     port: int,
     timeout: float,
     patience: float | None = None,
@@ -230,7 +230,7 @@ async def converse(
 
 
 async def converse_patiently(
-    kind: str, route: Route, port: int, timeout: float, patience: float
+    kind: str, route: ProbeRoute, port: int, timeout: float, patience: float
 ) -> Finding:
     """Hold the dialogue once, within `patience` seconds. SLOW if it took longer than `timeout`.
 
@@ -255,7 +255,7 @@ async def converse_patiently(
 
 @asynccontextmanager
 async def connection(
-    route: Route, port: int, patience: float | None
+    route: ProbeRoute, port: int, patience: float | None
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection from the route's source; what is unsent or unread at the end is dropped."""
     opened = socket.socket(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from hactrl.health.dialogues import DIALOGUES, converse_patiently
-from hactrl.health.targets import Route, Target
+from hactrl.health.targets import ProbeRoute, Target
 from hactrl.health.verdicts import Cause, Finding, combine
 from hactrl.vocabulary import Verdict
 
@@ -54,6 +54,6 @@ async def wait_for_words(target: Target) -> Finding:
     return combine(findings, len(dialogues))
 
 
-async def _over(target: Target, route: Route) -> Finding:
+async def _over(target: Target, route: ProbeRoute) -> Finding:
     found = await converse_patiently(target.kind, route, target.port, target.timeout, PATIENCE)
     return replace(found, family=f"ipv{route.source.version}")

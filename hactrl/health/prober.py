@@ -40,8 +40,8 @@ from hactrl.health.targets import (
     Eager,
     Note,
     Order,
-    Report,
-    Route,
+    ProbeRoute,
+    ProberReport,
     Target,
     Targets,
     decode_order,
@@ -78,7 +78,7 @@ PRIORITY = 20
 LINE_LIMIT = 1 << 24
 """Bytes of an order: a large site's targets in one line."""
 
-Tell = Callable[[Report], None]
+Tell = Callable[[ProberReport], None]
 
 
 class StallWatch:
@@ -110,7 +110,7 @@ class StallWatch:
         self._timer = self._loop.call_at(self._due, self._look)
 
 
-async def probe(target: Target, route: Route, patience: float | None) -> Finding:
+async def probe(target: Target, route: ProbeRoute, patience: float | None) -> Finding:
     """Probe one route of the target once."""
     match target.kind:
         case ProbeKind.ICMP:
@@ -316,7 +316,7 @@ def raise_priority() -> Note:
     return Note("scheduling", detail=f"SCHED_FIFO {PRIORITY}")
 
 
-def report_on_stdout(report: Report) -> None:
+def report_on_stdout(report: ProberReport) -> None:
     """Waits, and so probes nothing, while the pipe to the controller is full (64 KiB): nothing is
     heard of this prober then, and the controller starts another.
 

@@ -18,7 +18,7 @@ from ipaddress import IPv4Address, IPv6Address
 from flows.frames import ON_LINK_HOP_LIMIT, arp_request, checksum, mac_octets, solicitation
 from flows.walk.packet import ETH_ARP, ETH_IPV6, ICMPV6, NEIGHBOUR_ADVERTISEMENT
 from hactrl.health.dialogues import cause_of
-from hactrl.health.targets import Route
+from hactrl.health.targets import ProbeRoute
 from hactrl.health.verdicts import Cause
 from topology.model import Address
 
@@ -67,7 +67,7 @@ def advertisement(target: IPv6Address) -> Accept:
     return accept
 
 
-async def echo(route: Route, timeout: float) -> Cause:
+async def echo(route: ProbeRoute, timeout: float) -> Cause:
     """Ping the destination from the source, once."""
     version = route.source.version
     family = socket.AF_INET6 if version == 6 else socket.AF_INET
@@ -92,7 +92,7 @@ def native_words(bits: bytes | bytearray) -> bytes:
     return struct.pack(f"{len(bits) // 4}I", *struct.unpack(f"<{len(bits) // 4}I", bits))
 
 
-async def resolve(route: Route, timeout: float, device_mac: str) -> Cause:
+async def resolve(route: ProbeRoute, timeout: float, device_mac: str) -> Cause:
     """Ask for the destination's MAC once, from the prober's card with `device_mac`."""
     device = device_with(device_mac)
     if device is None:

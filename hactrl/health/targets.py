@@ -31,11 +31,11 @@ WORDS = {
 VERDICTS = {word: verdict for verdict, word in WORDS.items()}
 
 Order: TypeAlias = "Targets | Eager | Anew"
-Report: TypeAlias = "ProbeChanged | Beat | Note"
+ProberReport: TypeAlias = "ProbeChanged | Beat | Note"
 
 
 @dataclass(frozen=True)
-class Route:
+class ProbeRoute:
     """One address family of a target. The source says the card, the destination the role."""
 
     source: Address
@@ -55,7 +55,7 @@ class Target:
     server: str
     interface: str
     kind: str
-    routes: tuple[Route, ...]
+    routes: tuple[ProbeRoute, ...]
     port: int
     interval: float
     timeout: float
@@ -146,7 +146,7 @@ def _through(
     if prober is None:
         return
     routes = tuple(
-        Route(source, destination)
+        ProbeRoute(source, destination)
         for destination in addresses
         for source in prober.sources.get(card.name, ())
         if source.version == destination.version
@@ -169,7 +169,7 @@ def _through(
         )
 
 
-def encode(message: Order | Report) -> bytes:
+def encode(message: Order | ProberReport) -> bytes:
     """The message as one line."""
     body = {type(message).__name__: asdict(message)}
     return json.dumps(body, default=lambda value: WORDS.get(value) or str(value)).encode() + b"\n"
@@ -188,7 +188,7 @@ def decode_order(line: bytes) -> Order:
     raise ValueError(f"no order to a prober: {name!r}")
 
 
-def decode_report(line: bytes) -> Report:
+def decode_report(line: bytes) -> ProberReport:
     """What the prober sent. Raises ValueError, KeyError or TypeError on anything else."""
     ((name, body),) = json.loads(line).items()
     match name:
@@ -205,4 +205,4 @@ def _target(body: dict[str, object]) -> Target:
     routes = body.pop("routes")
     assert isinstance(routes, list)
     pairs = ((ip_address(route["source"]), ip_address(route["destination"])) for route in routes)
-    return Target(routes=tuple(Route(*pair) for pair in pairs), **body)  # type: ignore[arg-type]
+    return Target(routes=tuple(ProbeRoute(*pair) for pair in pairs), **body)  # type: ignore[arg-type]

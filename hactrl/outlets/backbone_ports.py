@@ -64,7 +64,7 @@ class _Told:
 
 
 @dataclass
-class Backbone:
+class BackbonePorts:
     """`current` gives the engine's state; `post` takes events and never blocks."""
 
     switches: Switches

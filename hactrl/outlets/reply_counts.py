@@ -35,7 +35,7 @@ class Switches(Protocol):
         """Ask for all its counters; `Answers.counted` gets the answer."""
 
 
-class Ways(Protocol):
+class NearestInterfaces(Protocol):
     """See `flows.planner.Planner`."""
 
     changes: int
@@ -49,7 +49,7 @@ class AnswerCounter:
 
     switches: Switches
     current: Callable[[], State]
-    ways: Ways
+    ways: NearestInterfaces
     post: Callable[[Event], None]
     _before: dict[str, tuple[int, Counts]] = field(default_factory=dict)
     _sent: dict[str, tuple[int, Sent]] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from hactrl.engine.readiness import unready
 from hactrl.engine.state import State
 from hactrl.explain import words
 from hactrl.explain.metrics import Counters, Happenings, StateCollector
-from hactrl.explain.questions import PacketError, Question
+from hactrl.explain.questions import PacketError, TraceQuestion
 from hactrl.explain.tracing import tell
 from hactrl.journal import Entry, of_strangers
 from hactrl.rest import backbone, paths
@@ -58,21 +58,21 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class Change(Body):
+class ChangeBody(Body):
     """`reason` is for the journal: why the operator does it."""
 
     reason: Why
     dry_run: bool = False
 
 
-class Move(Change):
+class FailoverBody(ChangeBody):
     """`target`: a server; the best one if it is left out."""
 
     target: str | None = None
 
 
-class Walk(Body):
-    """See `hactrl.explain.questions.Question`."""
+class TraceBody(Body):
+    """See `hactrl.explain.questions.TraceQuestion`."""
 
     at: str
     destination: str
@@ -153,13 +153,13 @@ class Api:
         add("GET", "/v1/links", read, self._links)
         add("GET", "/v1/history", read, self._history_page)
         add("GET", "/v1/tables", read, self._tables_page)
-        add("POST", "/v1/trace", read, self._trace, Walk)
-        add("POST", "/v1/roles/{role}/failover", change, self._failover, Move)
-        add("POST", "/v1/roles/{role}/failback", change, self._failback, Change)
-        add("POST", "/v1/roles/{role}/retry", change, self._retry, Change)
-        add("POST", "/v1/servers/{server}/enable", change, self._enable, Change)
-        add("POST", "/v1/servers/{server}/disable", change, self._disable, Change)
-        add("POST", "/v1/servers/{server}/confirm-off", change, self._confirm_off, Change)
+        add("POST", "/v1/trace", read, self._trace, TraceBody)
+        add("POST", "/v1/roles/{role}/failover", change, self._failover, FailoverBody)
+        add("POST", "/v1/roles/{role}/failback", change, self._failback, ChangeBody)
+        add("POST", "/v1/roles/{role}/retry", change, self._retry, ChangeBody)
+        add("POST", "/v1/servers/{server}/enable", change, self._enable, ChangeBody)
+        add("POST", "/v1/servers/{server}/disable", change, self._disable, ChangeBody)
+        add("POST", "/v1/servers/{server}/confirm-off", change, self._confirm_off, ChangeBody)
 
     def _refused(self, address: str, token: str) -> None:
         said = "an operator's request of %s is refused (token: %s)"
@@ -209,7 +209,7 @@ class Api:
         _known(request, {"server", "from", "what_if"})
         state, _ = self._snapshot()
         asked = request.GET
-        question = paths.Question(asked.get("server"), asked.get("from"), asked.get("what_if"))
+        question = paths.PathsQuery(asked.get("server"), asked.get("from"), asked.get("what_if"))
         return self._aside(lambda: _json(paths.paths(state, question)))
 
     def _hosts(self, request: Request) -> Response:
@@ -246,32 +246,32 @@ class Api:
             lambda: _json({"tables": pipeline_json(), "switches": rule_sets_json(wanted)})
         )
 
-    def _trace(self, _request: Request, body: Walk) -> Response:
+    def _trace(self, _request: Request, body: TraceBody) -> Response:
         state, _ = self._snapshot()
         rule_sets = self._tables()
-        return self._aside(lambda: _told(state, rule_sets, Question(**body.model_dump())))
+        return self._aside(lambda: _told(state, rule_sets, TraceQuestion(**body.model_dump())))
 
     # What the operator wants.
 
-    def _failover(self, _request: Request, body: Move, role: str) -> Response:
+    def _failover(self, _request: Request, body: FailoverBody, role: str) -> Response:
         return self._ask(RequestKind.FAILOVER, role, body.target, body)
 
-    def _failback(self, _request: Request, body: Change, role: str) -> Response:
+    def _failback(self, _request: Request, body: ChangeBody, role: str) -> Response:
         return self._ask(RequestKind.FAILBACK, role, None, body)
 
-    def _retry(self, _request: Request, body: Change, role: str) -> Response:
+    def _retry(self, _request: Request, body: ChangeBody, role: str) -> Response:
         return self._ask(RequestKind.RETRY, role, None, body)
 
-    def _enable(self, _request: Request, body: Change, server: str) -> Response:
+    def _enable(self, _request: Request, body: ChangeBody, server: str) -> Response:
         return self._ask(RequestKind.ENABLE, "", server, body)
 
-    def _disable(self, _request: Request, body: Change, server: str) -> Response:
+    def _disable(self, _request: Request, body: ChangeBody, server: str) -> Response:
         return self._ask(RequestKind.DISABLE, "", server, body)
 
-    def _confirm_off(self, _request: Request, body: Change, server: str) -> Response:
+    def _confirm_off(self, _request: Request, body: ChangeBody, server: str) -> Response:
         return self._ask(RequestKind.CONFIRM_OFF, "", server, body)
 
-    def _ask(self, kind: RequestKind, role: str, target: str | None, body: Change) -> Response:
+    def _ask(self, kind: RequestKind, role: str, target: str | None, body: ChangeBody) -> Response:
         """202: begun; 200: would be (dry run); 409: refused, nothing changed; 404: unknown name;
         504: it is not known whether it has begun."""
         request = Requested(new_request(), kind, role, target, body.reason, body.dry_run)
@@ -307,7 +307,7 @@ class Api:
         )
 
 
-def _told(state: State, rule_sets: Mapping[str, RuleSet], question: Question) -> Response:
+def _told(state: State, rule_sets: Mapping[str, RuleSet], question: TraceQuestion) -> Response:
     try:
         story = tell(state, rule_sets, question)
     except PacketError as error:

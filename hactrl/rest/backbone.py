@@ -8,7 +8,7 @@ from typing import Any
 from hactrl.engine.backbone.learning import OF_TROUBLE
 from hactrl.engine.state import State
 from hactrl.explain import words
-from topology.discovery import LinkView, Report, Sight, backbone_links
+from topology.discovery import LinkFinding, LinkSight, LinkView, backbone_links
 
 Json = dict[str, Any]
 
@@ -41,7 +41,7 @@ def links(state: State) -> Json:
     """The declared links and those that are seen beside them. Before any is heard nothing is
     judged: all declared ones wait to be seen, and are used."""
     views = state.cabling.links or tuple(
-        LinkView(link, True, Sight.WAITING, True) for link in backbone_links(state.site.network)
+        LinkView(link, True, LinkSight.WAITING, True) for link in backbone_links(state.site.network)
     )
     return {"links": [_link(state, view) for view in views]}
 
@@ -61,7 +61,7 @@ def _link(state: State, view: LinkView) -> Json:
     }
 
 
-def _trouble(report: Report) -> Json:
+def _trouble(report: LinkFinding) -> Json:
     ends = {
         "listener": report.listener,
         "expected": report.expected,

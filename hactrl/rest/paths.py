@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hactrl.engine.backbone import nearest
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.outlook import ports_up
 from hactrl.engine.state import State, SwitchState
 from hactrl.explain import names
@@ -24,7 +24,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Question:
+class PathsQuery:
     """Of all file servers if `server` is None, from all switches if `origin` is. Names are as in
     `hactrl.explain.names`. `failure`: see `topology.paths.what_if.FORMS`."""
 
@@ -33,7 +33,7 @@ class Question:
     failure: str | None = None
 
 
-def paths(state: State, question: Question) -> Json:
+def paths(state: State, question: PathsQuery) -> Json:
     """The ways that are asked for; with a failure, those that it would change.
 
     Raises:
@@ -182,7 +182,7 @@ def _origin(state: State, name: str) -> tuple[str, Host | None]:
     return switch, host
 
 
-def _failure(state: State, text: str) -> what_if.Failure:
+def _failure(state: State, text: str) -> what_if.AssumedFailure:
     try:
         return names.failure(state, text)
     except what_if.UnknownFailureError as error:

@@ -40,8 +40,8 @@ from hactrl.engine.roles.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.hub import LightQueue, Semaphore
 from hactrl.listeners import AGENTS, OPEN, check_descriptors, rooms
-from hactrl.outlets.agents import AgentServer, read_tokens
-from hactrl.outlets.backbone_ports import Backbone
+from hactrl.outlets.agent_server import AgentServer, read_tokens
+from hactrl.outlets.backbone_ports import BackbonePorts
 from hactrl.outlets.power import PowerFencer
 from hactrl.outlets.reply_counts import AnswerCounter
 from hactrl.rest import Api
@@ -99,7 +99,7 @@ class Assembly:
         )
         self._power = PowerFencer(site.power_fences, events.put)
         self._prober = ProberClient(site, events.put)
-        self.backbone = Backbone(board, present.get, events.put, clock)
+        self.backbone = BackbonePorts(board, present.get, events.put, clock)
         self.answers = AnswerCounter(board, present.get, planner, events.put)
         outlets: Outlets = {
             AskAgent: self._agents.ask,

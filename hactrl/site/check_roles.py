@@ -5,8 +5,8 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from hactrl.site.checker import Checker, listed
+from hactrl.site.endpoints import ANYONE, is_network
 from hactrl.site.errors import Path
-from hactrl.site.reach import ANYONE, is_network
 from hactrl.site.schema import ConnectionPart, RolePart, ServicePart
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from hactrl.site.endpoints import ANYONE
 from hactrl.site.model import Connection, Listen, ProbeSettings, Role, Service, Site
-from hactrl.site.reach import ANYONE
 from topology.model import FileServer, Interface
 
 

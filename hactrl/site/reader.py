@@ -10,6 +10,7 @@ from typing import Any
 from hactrl.site.check import check
 from hactrl.site.derived import assign, families, file_server_mac, virtual_mac
 from hactrl.site.document import Document, parse
+from hactrl.site.endpoints import ANYONE, is_network
 from hactrl.site.errors import Problem, SiteError
 from hactrl.site.model import (
     Connection,
@@ -22,7 +23,6 @@ from hactrl.site.model import (
     Site,
     Timers,
 )
-from hactrl.site.reach import ANYONE, is_network
 from hactrl.site.schema import FileServerPart, ProbedPart, RolePart, SitePart
 from hactrl.site.structure import validate
 from hactrl.vocabulary import ProbeKind

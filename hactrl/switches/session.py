@@ -304,7 +304,7 @@ class Session:
         if self._installed is not None and found != self._installed:
             self.counters.drifts += 1
             LOG.warning("switch %s holds other rules than we sent; mending", self.switch)
-            self._restored(sum(len(stage) for stage in diff(found, self._installed)))
+            self._restored(sum(len(batch) for batch in diff(found, self._installed)))
         self._installed = found
         self._reconcile()
 
@@ -314,11 +314,11 @@ class Session:
         if self._wanted.provisional and self._installed.rules:
             return
         last_barrier: int | None = None
-        for stage in diff(self._installed, self._wanted.rules):
-            sent = [(xid, change) for change in stage for xid in self._wire.send(change)]
+        for batch in diff(self._installed, self._wanted.rules):
+            sent = [(xid, change) for change in batch for xid in self._wire.send(change)]
             last_barrier = self._wire.barrier()
             self._sent.update({xid: (last_barrier, change) for xid, change in sent})
-            self.counters.changes += len(stage)
+            self.counters.changes += len(batch)
             self._asked = None
         self._installed = self._wanted.rules
         if last_barrier is None:

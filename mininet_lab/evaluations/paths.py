@@ -38,20 +38,20 @@ INDEPENDENT = {"crossings": 0.55, "most loaded link": 0.34}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Measured:
     """Of one way in one placement."""
 
     crossings: float
     heaviest: float
 
 
-Placement = Mapping[str, Outcome]
+ByWay = Mapping[str, Measured]
 
 
 def play(options: Options, story: Story) -> None:
     """Every graph, many placements."""
     results = Results("paths", options.seed)
-    found: dict[str, list[Placement]] = {}
+    found: dict[str, list[ByWay]] = {}
     graphs = zoo()
     with story.working(f"{len(graphs)} graphs, {options.runs or PLACEMENTS} placements each"):
         for name, graph in graphs.items():
@@ -73,7 +73,7 @@ def play(options: Options, story: Story) -> None:
 
 def place(
     graph: Graph, lengths: Mapping[str, Mapping[str, int]], generator: random.Random
-) -> Placement:
+) -> ByWay:
     """One random placement: what every way crosses, and its most loaded link."""
     switches = sorted(graph)
     interfaces = tuple(generator.sample(switches, INTERFACES))
@@ -92,7 +92,7 @@ def place(
         ONE_ELSEWHERE: load(graph, {interfaces[0]: 0}, elsewhere),
         NEAREST_ELSEWHERE: load(graph, dict.fromkeys(interfaces, 0), elsewhere),
     }
-    return {way: Outcome(found.crossings, found.heaviest) for way, found in loads.items()}
+    return {way: Measured(found.crossings, found.heaviest) for way, found in loads.items()}
 
 
 def together(loads: Iterable[Load]) -> Load:
@@ -105,7 +105,7 @@ def together(loads: Iterable[Load]) -> Load:
 
 
 def per_graph(
-    found: Mapping[str, list[Placement]], way: str, measure: str, one: str = ONE
+    found: Mapping[str, list[ByWay]], way: str, measure: str, one: str = ONE
 ) -> list[float]:
     """For each graph the mean of the way over the mean of one interface."""
     return [
@@ -115,7 +115,7 @@ def per_graph(
     ]
 
 
-def per_placement(found: Mapping[str, list[Placement]], way: str, measure: str) -> list[float]:
+def per_placement(found: Mapping[str, list[ByWay]], way: str, measure: str) -> list[float]:
     """For each placement of all graphs the way over one interface."""
     return [
         getattr(placement[way], measure) / getattr(placement[ONE], measure)
@@ -124,7 +124,7 @@ def per_placement(found: Mapping[str, list[Placement]], way: str, measure: str) 
     ]
 
 
-def tell_ratios(story: Story, results: Results, found: Mapping[str, list[Placement]]) -> None:
+def tell_ratios(story: Story, results: Results, found: Mapping[str, list[ByWay]]) -> None:
     """A table for each measure, and what differs from the independent calculation."""
     for title, measure in (("crossings", "crossings"), ("most loaded link", "heaviest")):
         rows = []
@@ -156,7 +156,7 @@ def tell_ratios(story: Story, results: Results, found: Mapping[str, list[Placeme
         results.add(f"{title} over one, clients elsewhere only", NEAREST, "ratio", [away])
 
 
-def tell_worse(story: Story, results: Results, every: list[Placement]) -> None:
+def tell_worse(story: Story, results: Results, every: list[ByWay]) -> None:
     """Where the nearest interface loads the busiest link more than another way would."""
     rows = []
     for way in (NEAREST, SPREAD):

@@ -22,7 +22,7 @@ from mininet_lab.graphs import Graph, fat_tree, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Controller, Site, network_of
+from mininet_lab.simulation import Controller, SimulatedSite, network_of
 from topology import backbones
 from topology.graph import LiveGraph
 from topology.model import Link
@@ -101,7 +101,7 @@ def graphs(seed: int) -> Iterator[tuple[str, Graph, int]]:
 
 def measure(graph: Graph, seed: int, failures: int) -> Times:
     """Random links fail, one at a time, and come back."""
-    site, times = Site(network_of(graph, SERVERS, INTERFACES, seed)), Times()
+    site, times = SimulatedSite(network_of(graph, SERVERS, INTERFACES, seed)), Times()
     stretches = Stretches()
     controller = Controller(site, pause=stretches.end)
     for switch in graph:
@@ -136,7 +136,7 @@ def failed(controller: Controller, link: Link, times: Times, stretches: Stretche
     times.switches.append(sum(len(step.changed or ()) for step in steps))
 
 
-def from_nothing(site: Site, link: Link) -> float:
+def from_nothing(site: SimulatedSite, link: Link) -> float:
     """Seconds to compute and compile all with a link less; the rounds are not in it."""
     begun = time.perf_counter()
     graph = LiveGraph.of(site.network, {link.a, link.b})

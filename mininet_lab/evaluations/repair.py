@@ -42,7 +42,15 @@ from mininet_lab.graphs import Graph, random_graph
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Controller, Site, World, changes, endings, history, network_of
+from mininet_lab.simulation import (
+    Controller,
+    SimulatedSite,
+    World,
+    changes,
+    endings,
+    history,
+    network_of,
+)
 from topology.model import Attachment, Link
 from topology.paths.routes import Destination, Routes
 from topology.paths.shortest import Hops
@@ -108,7 +116,7 @@ class Account:
 class Watcher:
     """Brings a world about, one step at a time, and looks at packets after each."""
 
-    def __init__(self, site: Site, seed: int, down: frozenset[Link] = frozenset()) -> None:
+    def __init__(self, site: SimulatedSite, seed: int, down: frozenset[Link] = frozenset()) -> None:
         self.world = World.empty(site, down)
         self.account = Account()
         self._site = site
@@ -332,9 +340,9 @@ class Part:
     hurried: bool = False
 
     @property
-    def site(self) -> Site:
+    def site(self) -> SimulatedSite:
         graph = random_graph(self.switches, self.seed)
-        return Site(network_of(graph, SERVERS, INTERFACES, self.seed))
+        return SimulatedSite(network_of(graph, SERVERS, INTERFACES, self.seed))
 
     def play(self) -> Account:
         site = self.site

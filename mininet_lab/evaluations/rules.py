@@ -27,7 +27,7 @@ from mininet_lab.graphs import Graph, fat_tree, random_graph, zoo
 from mininet_lab.report import Story
 from mininet_lab.results import Results
 from mininet_lab.scenarios import Options
-from mininet_lab.simulation import Controller, Site, changes, groups_of, network_of
+from mininet_lab.simulation import Controller, SimulatedSite, changes, groups_of, network_of
 from topology.model import Link
 from topology.paths.rounds import order, port_neighbours
 from topology.paths.routes import Destination, Routes
@@ -96,7 +96,7 @@ def groups(seed: int) -> Iterator[tuple[str, list[Graph], int]]:
 
 def count(graph: Graph, counts: Counts, seed: int, failures: int) -> None:
     """One graph: at rest, and after each of some links."""
-    site = Site(network_of(graph, SERVERS, INTERFACES, seed))
+    site = SimulatedSite(network_of(graph, SERVERS, INTERFACES, seed))
     controller = Controller(site)
     planner, before = controller.planner, controller.planner.routes
     paths = pair_paths(planner.trees, site)
@@ -126,7 +126,7 @@ def aims(rule: Rule) -> set[int]:
     return {field.value & ~DETOUR for field in rule.match if field.name == "eth_dst"}
 
 
-def pair_paths(trees: Trees, site: Site) -> dict[tuple[str, str], list[str]]:
+def pair_paths(trees: Trees, site: SimulatedSite) -> dict[tuple[str, str], list[str]]:
     """For each client switch and file server the switches of one shortest path."""
     behind = port_neighbours(trees.graph)
     found = {}
@@ -145,7 +145,7 @@ def at_rest(
     routes: Routes,
     paths: Mapping[tuple[str, str], list[str]],
     held: Mapping[str, RuleSet],
-    site: Site,
+    site: SimulatedSite,
 ) -> None:
     """What each switch holds."""
     by_pair = dict.fromkeys(held, 0)
@@ -162,7 +162,9 @@ def at_rest(
         counts.shared_groups.append(len(groups_of(toward, rules.groups)))
 
 
-def protected(counts: Counts, trees: Trees, routes: Routes, site: Site, link: Link) -> None:
+def protected(
+    counts: Counts, trees: Trees, routes: Routes, site: SimulatedSite, link: Link
+) -> None:
     """How many entries toward file servers at the ends of a link had another hop, and how many
     if a packet may also be sent on to another interface of the same server; of those from which
     any way is left at all. `trees` are those after the failure, `routes` those before."""

@@ -110,7 +110,7 @@ def play(options: Options, story: Story) -> None:
 
 
 @dataclass
-class Move:
+class Moved:
     """Seconds until the last group modification, and how many changes were sent."""
 
     seconds: float
@@ -236,7 +236,7 @@ class Bench:
             hub.sleep(0)
             idle = idle + 1 if self.sent.changes == before else 0
 
-    def move(self, number: int) -> Move:
+    def move(self, number: int) -> Moved:
         """Of the first role that owns nothing, to its other server."""
         role = next(role for role in self.site.roles.values() if not role.owns)
         live = self.runtime.state.placements[role.name].server
@@ -249,14 +249,14 @@ class Bench:
         )
         self.rest()
         assert self.runtime.state.placements[role.name].server == target, "it has moved"
-        return Move(self.sent.steered_at - begun, self.sent.changes - before)
+        return Moved(self.sent.steered_at - begun, self.sent.changes - before)
 
     def end(self) -> None:
         for greenlet in self._greenlets:
             greenlet.kill()
 
 
-def measure(site: Site, moves: int) -> Sequence[Move]:
+def measure(site: Site, moves: int) -> Sequence[Moved]:
     bench = Bench(site)
     try:
         return [bench.move(number) for number in range(BEFORE + moves)][BEFORE:]

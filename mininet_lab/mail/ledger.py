@@ -27,7 +27,7 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class MailRecord:
     """`way` is a, b or c of the mission; `subject` the mail's id or the user; `protocol` and
     `address` those of the attempt, which lasted from `began` to `time`. `detail` is the
     trouble's word and the server's answer."""
@@ -64,19 +64,19 @@ class Ledger:
     ) -> None:
         os.close(self._file)
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: MailRecord) -> None:
         line = json.dumps(asdict(entry) | {"kind": entry.kind.value}) + "\n"
         os.write(self._file, line.encode())
 
 
-def read(paths: Iterable[Path]) -> list[Entry]:
+def read(paths: Iterable[Path]) -> list[MailRecord]:
     """All entries of some ledgers, in order of time.
 
     Raises:
         ValueError: a line is no entry.
     """
     lines = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
-    entries = [Entry(**line | {"kind": Kind(line["kind"])}) for line in lines]
+    entries = [MailRecord(**line | {"kind": Kind(line["kind"])}) for line in lines]
     return sorted(entries, key=lambda e: e.time)
 
 
@@ -93,7 +93,9 @@ class WayAccount:
     unacknowledged: int
 
 
-def account(entries: Iterable[Entry], arrived: Mapping[str, Counter[str]]) -> dict[str, WayAccount]:
+def account(
+    entries: Iterable[MailRecord], arrived: Mapping[str, Counter[str]]
+) -> dict[str, WayAccount]:
     """Compare what was acknowledged on each way with the ids that arrived on it, whole."""
     promised: dict[str, set[str]] = {way: set() for way in arrived}
     for entry in entries:
@@ -112,7 +114,7 @@ def _account(promised: set[str], arrived: Counter[str]) -> WayAccount:
     )
 
 
-def first_served(entries: Iterable[Entry], way: str, since: float) -> float | None:
+def first_served(entries: Iterable[MailRecord], way: str, since: float) -> float | None:
     """Seconds from `since` to the end of the first success that began after it, None if none.
 
     What began earlier may have been the dead server's last word.
@@ -121,14 +123,14 @@ def first_served(entries: Iterable[Entry], way: str, since: float) -> float | No
     return min(ends) - since if ends else None
 
 
-def longest_gap(entries: Iterable[Entry], way: str, begin: float, end: float) -> float:
+def longest_gap(entries: Iterable[MailRecord], way: str, begin: float, end: float) -> float:
     """The longest time without a success on a way, within a span of time."""
     times = [e.time for e in _successes(entries, way) if begin <= e.time <= end]
     marks = [begin, *sorted(times), end]
     return max(later - earlier for earlier, later in pairwise(marks))
 
 
-def errors_by_kind(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
+def errors_by_kind(entries: Iterable[MailRecord]) -> dict[str, dict[str, int]]:
     """How often each trouble was met on each way."""
     counted: dict[str, Counter[str]] = {}
     for entry in entries:
@@ -138,6 +140,6 @@ def errors_by_kind(entries: Iterable[Entry]) -> dict[str, dict[str, int]]:
     return {way: dict(counts) for way, counts in counted.items()}
 
 
-def _successes(entries: Iterable[Entry], way: str) -> list[Entry]:
+def _successes(entries: Iterable[MailRecord], way: str) -> list[MailRecord]:
     good = (Kind.ACKNOWLEDGED, Kind.SERVED)
     return [e for e in entries if e.way == way and e.kind in good]

@@ -47,7 +47,7 @@ from mininet_lab.mail.clients import (
     read_by_pop3,
     submit,
 )
-from mininet_lab.mail.ledger import Entry, Kind, Ledger
+from mininet_lab.mail.ledger import Kind, Ledger, MailRecord
 
 #: An attempt, by its number.
 Attempt = Callable[[int], Awaitable[None]]
@@ -121,7 +121,7 @@ class Sender:
                 return
 
     def _note(self, kind: Kind, name: str, address: str, began: float, detail: str = "") -> None:
-        entry = Entry(kind, self.options.way, name, "smtp", address, began, now(), detail)
+        entry = MailRecord(kind, self.options.way, name, "smtp", address, began, now(), detail)
         self.ledger.write(entry)
 
 
@@ -147,7 +147,9 @@ class Looker:
             kind, detail = Kind.ERROR, str(error)
         else:
             kind, detail = Kind.SERVED, ""
-        self.ledger.write(Entry(kind, o.way, login.user, protocol, address, began, now(), detail))
+        self.ledger.write(
+            MailRecord(kind, o.way, login.user, protocol, address, began, now(), detail)
+        )
 
 
 async def keep_going(attempt: Attempt, rate: float, duration: float, linger: float) -> int:

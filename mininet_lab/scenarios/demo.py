@@ -29,7 +29,7 @@ _PATIENCE = 120.0
 
 
 @dataclass(frozen=True)
-class Failure:
+class PowerCut:
     """One power cut and what users met. `struck`: when, on CLOCK_BOOTTIME; `gaps`: seconds
     until each way was served again."""
 
@@ -43,7 +43,7 @@ class Failure:
 def play(directory: Path, options: Options, story: Story) -> None:
     """Both failures, one after the other, on one lab; then every mailbox is read back."""
     results = Results("demo", options.seed)
-    failures: list[Failure] = []
+    failures: list[PowerCut] = []
     traffics: list[Traffic] = []
     with standing(directory, story) as stage:
         for number, server in enumerate(("smtp_pop", "mailrelay")):
@@ -74,7 +74,7 @@ def fail(
     *,
     mails: int = ENOUGH_MAILS,
     before: int = _BEFORE,
-) -> Failure:
+) -> PowerCut:
     """Cut a server's power in mid-traffic, after `before` acknowledged mails; go on until
     `mails` are acknowledged and every way is served again."""
     story = stage.story
@@ -96,7 +96,7 @@ def fail(
     finally:
         traffic.kill()
     entries = traffic.entries()
-    return Failure(
+    return PowerCut(
         server,
         struck,
         traffic.acknowledged(),
@@ -105,7 +105,7 @@ def fail(
     )
 
 
-def tell(story: Story, failures: list[Failure], found: Account) -> None:
+def tell(story: Story, failures: list[PowerCut], found: Account) -> None:
     """The table, and what had to hold."""
     rows = []
     for failure in failures:

@@ -50,7 +50,7 @@ class Way:
 
 
 @dataclass(frozen=True)
-class Failure:
+class CableFault:
     """`strikes` are the cables that it pulls."""
 
     name: str
@@ -58,9 +58,9 @@ class Failure:
 
 
 FAILURES = (
-    Failure("interface lost", lambda _campus, way: [way.interface]),
-    Failure("link lost", lambda _campus, way: [way.link]),
-    Failure("switch lost", lambda campus, way: campus.cables_of(way.switch)),
+    CableFault("interface lost", lambda _campus, way: [way.interface]),
+    CableFault("link lost", lambda _campus, way: [way.link]),
+    CableFault("switch lost", lambda campus, way: campus.cables_of(way.switch)),
 )
 
 
@@ -85,7 +85,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
     story.tell(f"figures are in {results.write()}")
 
 
-def strike(campus: Campus, failure: Failure, runs: int, results: Results, story: Story) -> None:
+def strike(campus: Campus, failure: CableFault, runs: int, results: Results, story: Story) -> None:
     """How long a probe of 1 ms stays without an answer, when its way fails and when that is
     repaired."""
     node = campus.network.nodes[CLIENT]
@@ -144,7 +144,9 @@ def carrying(campus: Campus) -> Way:
     return Way(near, switch, card.attachment)
 
 
-def transfer(campus: Campus, failure: Failure, digest: str, results: Results, story: Story) -> None:
+def transfer(
+    campus: Campus, failure: CableFault, digest: str, results: Results, story: Story
+) -> None:
     """A large file is under way when its way fails, and must arrive whole."""
     node, target = campus.network.nodes[CLIENT], campus.directory / "fetched"
     with (

@@ -72,7 +72,7 @@ def rule_sets(draw: st.DrawFn) -> RuleSet:
 
 
 def every_change(installed: RuleSet, wanted: RuleSet) -> list[Change]:
-    return [change for stage in diff(installed, wanted) for change in stage]
+    return [change for batch in diff(installed, wanted) for change in batch]
 
 
 def states(installed: RuleSet, wanted: RuleSet) -> list[RuleSet]:

@@ -22,7 +22,7 @@ from hactrl.agent.protocol import (
 )
 from hactrl.engine.events import Event, Held
 from hactrl.listeners import AGENTS, open_door, rooms
-from hactrl.outlets.agents import AgentServer
+from hactrl.outlets.agent_server import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from hactrl.vocabulary import Holding
 from topology.model import Network

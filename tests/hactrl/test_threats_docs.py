@@ -24,7 +24,7 @@ from hactrl.engine.events import (
     SwitchLost,
 )
 from hactrl.listeners import REST, rooms
-from hactrl.outlets import agent_connection, agents
+from hactrl.outlets import agent_connection, agent_server
 from hactrl.rest import budget
 from hactrl.switches import connections
 from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
@@ -35,13 +35,13 @@ DOCUMENTS = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]
 
 NUMBERS = [
     (
-        "as long as it answers within {:g} s (`hactrl/outlets/agents.py`)",
+        "as long as it answers within {:g} s (`hactrl/outlets/agent_server.py`)",
         agent_connection.PING_TIMEOUT,
     ),
     ("as long as it answers an echo within {:g} s", connections.ECHO_DEADLINE),
     ("is doubted for {:g} s", doubts.PROBATION),
-    ("has {:g} s for a hello", agents.HELLO_TIMEOUT),
-    ("does not answer within {:g} ms", 1000 * agents.PING_PATIENCE),
+    ("has {:g} s for a hello", agent_server.HELLO_TIMEOUT),
+    ("does not answer within {:g} ms", 1000 * agent_server.PING_PATIENCE),
     ("{:g} messages a second", agent_connection.RATE),
     ("{:g} at once", agent_connection.BURST),
     ("and {:g} connections", rooms(make_site())[REST].most_of_one),

@@ -23,7 +23,7 @@ from hactrl.clock import boot_time as now
 from hactrl.engine.effects import AskAgent, GrantLease, Verb
 from hactrl.engine.events import AgentAnswered, AgentReported, Event, Held, LeaseAsked
 from hactrl.listeners import AGENTS, open_door, rooms
-from hactrl.outlets.agents import AgentServer
+from hactrl.outlets.agent_server import AgentServer
 from hactrl.site.model import Controller, Listen, Role, Site, Timers
 from hactrl.vocabulary import Holding, Proof
 from mininet_lab.loop_device import LoopDevice

@@ -9,7 +9,7 @@ from private_ovs import Bridge
 
 from flows.oxm import WIDTHS
 from flows.walk.packet import Packet, mac, show
-from flows.walk.trace import Delivered, Outcome
+from flows.walk.trace import Delivered, Endings
 
 #: What `ovs-appctl` calls our fields, where it has another word.
 _OVS_NAMES = {
@@ -52,7 +52,7 @@ def ofproto_trace(bridge: Bridge, packet: Packet, port: int, hashed: int) -> tup
     return trace, _sent(_datapath_ports(bridge), packet, actions)
 
 
-def delivered(outcome: Outcome) -> Sent:
+def delivered(outcome: Endings) -> Sent:
     """What the walker says, in the same form."""
     return [(end.attachment.port, end.packet) for end in outcome if isinstance(end, Delivered)]
 

@@ -62,8 +62,8 @@ def installed(bridge: Bridge, request: pytest.FixtureRequest) -> Iterator[str]:
     for what in ("del-flows", "del-groups", "del-meters"):
         bridge.ofctl(what)
     with bridge.connect() as channel:
-        for stage in diff(RuleSet(), HELD[name]):
-            sends = [m for change in stage for m in messages(channel.datapath, change)]
+        for batch in diff(RuleSet(), HELD[name]):
+            sends = [m for change in batch for m in messages(channel.datapath, change)]
             errors = channel.barrier(*sends)
             assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
         assert list(diff(channel.read_back(), HELD[name])) == []

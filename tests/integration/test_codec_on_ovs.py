@@ -68,8 +68,8 @@ def send(channel: Channel, changes: Iterable[Change]) -> list[str]:
 
 
 def install(channel: Channel, wanted: RuleSet) -> None:
-    for stage in diff(channel.read_back(), wanted):
-        assert send(channel, stage) == []
+    for batch in diff(channel.read_back(), wanted):
+        assert send(channel, batch) == []
 
 
 IPV4, IPV6 = {"eth_type": ETH_IPV4}, {"eth_type": ETH_IPV6}

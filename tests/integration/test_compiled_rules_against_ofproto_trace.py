@@ -39,8 +39,8 @@ def bridges(ovs: PrivateOvs) -> dict[str, Bridge]:
 
 
 def install(channel: Channel, wanted: RuleSet) -> None:
-    for stage in diff(channel.read_back(), wanted):
-        sends = [m for change in stage for m in messages(channel.datapath, change)]
+    for batch in diff(channel.read_back(), wanted):
+        sends = [m for change in batch for m in messages(channel.datapath, change)]
         errors = channel.barrier(*sends)
         assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
 

@@ -44,8 +44,8 @@ def channel(ovs: PrivateOvs) -> Iterator[Channel]:
 
 
 def install(channel: Channel, held: RuleSet, wanted: RuleSet) -> None:
-    for stage in diff(held, wanted):
-        sends = [m for change in stage for m in messages(channel.datapath, change)]
+    for batch in diff(held, wanted):
+        sends = [m for change in batch for m in messages(channel.datapath, change)]
         errors = channel.barrier(*sends)
         assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
 

@@ -41,7 +41,7 @@ RELAY = ("192.0.2.25", "2001:db8:0:1::25")
 INSIDE = ("10.0.0.25", "2001:db8:0:2::25")
 
 
-class Site:
+class MailSetting:
     """The WAN and mailrelay, running; smtp_pop wherever a test puts it."""
 
     def __init__(self, root: Path, mail: MailSite, stack: ExitStack) -> None:
@@ -89,7 +89,7 @@ class Site:
     def ledger(self) -> Path:
         return self.root / "ledger"
 
-    def entries(self) -> list[ledger.Entry]:
+    def entries(self) -> list[ledger.MailRecord]:
         return ledger.read([self.ledger]) if self.ledger.exists() else []
 
     def account(self, holder: Machine, server: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def await_that(condition: Callable[[], bool], what: str, pause: float = 0.02) ->
         time.sleep(pause)
 
 
-def acknowledged(site: Site, way: str, since: float = 0.0) -> int:
+def acknowledged(site: MailSetting, way: str, since: float = 0.0) -> int:
     return sum(
         e.kind is Kind.ACKNOWLEDGED and e.way == way and e.began >= since for e in site.entries()
     )
@@ -157,7 +157,7 @@ def timed(what: Callable[[], None]) -> float:
 
 
 @pytest.fixture
-def build() -> Iterator[Callable[..., Site]]:
+def build() -> Iterator[Callable[..., MailSetting]]:
     # Not tmp_path: Postfix's and Dovecot's users must get in, and socket paths must be short.
     # In memory if there is room, because fsync of a busy disk would take most of the time.
     memory = Path("/dev/shm")
@@ -166,10 +166,10 @@ def build() -> Iterator[Callable[..., Site]]:
     root.chmod(0o755)
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, root)
-        yield lambda fsync=Fsync.OPTIMIZED: Site(root, MailSite(fsync=fsync), stack)
+        yield lambda fsync=Fsync.OPTIMIZED: MailSetting(root, MailSite(fsync=fsync), stack)
 
 
-def power_cut_under_load(site: Site) -> tuple[dict[str, Any], dict[str, Any]]:
+def power_cut_under_load(site: MailSetting) -> tuple[dict[str, Any], dict[str, Any]]:
     """Mail on all ways; cut smtp_pop's power; the standby takes over. Account and figures."""
     first = site.smtp_pop_on("smtp_pop")
     first.assume("never_owned")
@@ -194,7 +194,9 @@ def power_cut_under_load(site: Site) -> tuple[dict[str, Any], dict[str, Any]]:
     return account, figures
 
 
-def test_after_a_power_cut_every_acknowledged_mail_is_there(build: Callable[..., Site]) -> None:
+def test_after_a_power_cut_every_acknowledged_mail_is_there(
+    build: Callable[..., MailSetting],
+) -> None:
     account, figures = power_cut_under_load(build())
     assert {way: account["ways"][way]["lost"] for way in "ac"} == {"a": [], "c": []}
     assert account["ways"]["a"]["acknowledged"] >= 120
@@ -202,12 +204,14 @@ def test_after_a_power_cut_every_acknowledged_mail_is_there(build: Callable[...,
     assert all(figures[f"first served {way}"] is not None for way in "abc")
 
 
-def test_without_fsync_the_same_power_cut_loses_mail(build: Callable[..., Site]) -> None:
+def test_without_fsync_the_same_power_cut_loses_mail(build: Callable[..., MailSetting]) -> None:
     account, _ = power_cut_under_load(build(Fsync.NEVER))
     assert len(account["ways"]["a"]["lost"]) > 0
 
 
-def test_a_planned_move_loses_nothing_and_doubles_nothing(build: Callable[..., Site]) -> None:
+def test_a_planned_move_loses_nothing_and_doubles_nothing(
+    build: Callable[..., MailSetting],
+) -> None:
     site = build()
     first = site.smtp_pop_on("smtp_pop")
     first.assume("never_owned")
@@ -227,7 +231,7 @@ def test_a_planned_move_loses_nothing_and_doubles_nothing(build: Callable[..., S
     assert account["ways"]["a"]["duplicates"] == 0
 
 
-def attempt(site: Site, *arguments: str) -> str:
+def attempt(site: MailSetting, *arguments: str) -> str:
     """What a client was told, in its ledger."""
     path = site.root / f"attempt-{uuid4()}"
     once = ["--rate", "1", "--duration", "0.1", "--ledger", str(path)]
@@ -236,7 +240,9 @@ def attempt(site: Site, *arguments: str) -> str:
     return entry.detail
 
 
-def test_before_the_spool_comes_everything_says_try_again(build: Callable[..., Site]) -> None:
+def test_before_the_spool_comes_everything_says_try_again(
+    build: Callable[..., MailSetting],
+) -> None:
     site = build()
     site.smtp_pop_on("mailrelay")
     envelope = ["--sender", "x@wan.example", "--recipient", "user1@frontier.example"]
@@ -255,7 +261,7 @@ def test_before_the_spool_comes_everything_says_try_again(build: Callable[..., S
     assert attempt(site, "send", "--to", RELAY[0], *envelope).startswith("temporary 4")
 
 
-def test_who_may_send_what_to_whom(build: Callable[..., Site]) -> None:
+def test_who_may_send_what_to_whom(build: Callable[..., MailSetting]) -> None:
     site = build()
     pop = site.smtp_pop_on("smtp_pop")
     pop.assume("never_owned")

@@ -154,9 +154,9 @@ class Lab:
         changes = 0
         for switch, wanted in situation.compiled().items():
             channel = self.channels[switch]
-            for stage in diff(self.read(switch), wanted):
-                changes += len(stage)
-                sent = [m for change in stage for m in messages(channel.datapath, change)]
+            for batch in diff(self.read(switch), wanted):
+                changes += len(batch)
+                sent = [m for change in batch for m in messages(channel.datapath, change)]
                 answers = channel.barrier(*sent)
                 refused = [a for a in answers if isinstance(a, parser.OFPErrorMsg)]
                 assert [error_text(a) for a in refused] == []

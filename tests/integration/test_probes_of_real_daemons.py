@@ -75,9 +75,9 @@ class Daemons:
         program = (
             "import asyncio, json, sys; from ipaddress import ip_address\n"
             "from hactrl.health.dialogues import converse\n"
-            "from hactrl.health.targets import Route\n"
+            "from hactrl.health.targets import ProbeRoute\n"
             "here = ip_address('127.0.0.1'); kind, port, timeout = json.loads(sys.argv[1])\n"
-            "print(asyncio.run(converse(kind, Route(here, here), port, timeout)).cause.name)"
+            "print(asyncio.run(converse(kind, ProbeRoute(here, here), port, timeout)).cause.name)"
         )
         asked = json.dumps([kind, port, timeout])
         command = ["nsenter", "-t", str(self.host.init), "-n", sys.executable, "-c", program, asked]

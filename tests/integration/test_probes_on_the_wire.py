@@ -14,7 +14,7 @@ from ipaddress import ip_address
 import pytest
 
 from hactrl.engine.events import ProbeChanged
-from hactrl.health.targets import Route, Target, Targets, decode_report, encode
+from hactrl.health.targets import ProbeRoute, Target, Targets, decode_report, encode
 from hactrl.vocabulary import Verdict
 
 pytestmark = pytest.mark.integration
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.integration
 PATIENCE = 20.0
 PROBER_MAC = "02:00:00:00:01:fe"
 ROUTES = {
-    "ipv4": Route(ip_address("192.0.2.241"), ip_address("192.0.2.25")),
-    "ipv6": Route(ip_address("2001:db8:0:1::f1"), ip_address("2001:db8:0:1::25")),
+    "ipv4": ProbeRoute(ip_address("192.0.2.241"), ip_address("192.0.2.25")),
+    "ipv6": ProbeRoute(ip_address("2001:db8:0:1::f1"), ip_address("2001:db8:0:1::25")),
 }
 BASE = Target("web", "ping", "one", "A", "icmp", (), 0, 0.1, 1.0, 2, 2, PROBER_MAC)
 

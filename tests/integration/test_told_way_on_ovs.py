@@ -18,7 +18,7 @@ from flows.walk.packet import Packet
 from hactrl.engine.decide import initial
 from hactrl.explain.offline import rule_sets_of
 from hactrl.explain.packets import sent
-from hactrl.explain.questions import Question, made_up
+from hactrl.explain.questions import TraceQuestion, made_up
 from hactrl.explain.tracing import tell
 from hactrl.site import load
 from topology.model import Attachment
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.integration
 
 SITE = load(Path(__file__).parents[2] / "examples" / "campus.yaml")
 NETWORK = SITE.network
-HOSTS = made_up(initial(SITE, {}, now=0.0), Question("r5:7", "r3:9"))
+HOSTS = made_up(initial(SITE, {}, now=0.0), TraceQuestion("r5:7", "r3:9"))
 STATE = initial(SITE, {}, now=0.0, hosts=HOSTS)
 HELD = rule_sets_of(STATE)
 LINKS = {end: link for link in NETWORK.links for end in (link.a, link.b)}
@@ -64,8 +64,8 @@ def bridges(ovs: PrivateOvs) -> dict[str, Bridge]:
         ports = sorted({*NETWORK.named_ports_of[name], *hosts})
         found[name] = ovs.add_bridge(name, switch.datapath_id, ports)
         with found[name].connect() as channel:
-            for stage in diff(RuleSet(), HELD[name]):
-                sends = [m for change in stage for m in messages(channel.datapath, change)]
+            for batch in diff(RuleSet(), HELD[name]):
+                sends = [m for change in batch for m in messages(channel.datapath, change)]
                 errors = channel.barrier(*sends)
                 assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
     return found
@@ -94,7 +94,7 @@ def test_the_told_end_is_where_switches_bring_the_packet(
         bridges[switch].set_port(int(port), up=False)
     try:
         for at, destination in PACKETS:
-            question = Question(at, destination, what_if=failure)
+            question = TraceQuestion(at, destination, what_if=failure)
             story, asked = tell(STATE, HELD, question), sent(STATE, question)
             real = {
                 place

@@ -190,8 +190,8 @@ def install(bridge: Bridge) -> Iterator[Callable[[RuleSet], None]]:
         def put(wanted: RuleSet) -> None:
             bridge.ofctl("del-flows")
             bridge.ofctl("del-groups")
-            for stage in diff(RuleSet(), wanted):
-                sends = [m for change in stage for m in messages(channel.datapath, change)]
+            for batch in diff(RuleSet(), wanted):
+                sends = [m for change in batch for m in messages(channel.datapath, change)]
                 errors = channel.barrier(*sends)
                 assert [error_text(e) for e in errors if isinstance(e, parser.OFPErrorMsg)] == []
 

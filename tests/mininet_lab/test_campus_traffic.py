@@ -23,7 +23,7 @@ from mininet_lab.campus_traffic import (
     TURNS,
     USUAL,
     Counted,
-    Placement,
+    Scene,
     judge,
     show,
     systems,
@@ -34,7 +34,7 @@ SITE = load(SITE_FILE)
 PLACEMENTS = pytest.mark.parametrize("placement", [EVERYWHERE, CROWD], ids=lambda one: one.name)
 
 
-def played(tmp_path: Path, placement: Placement, system: str) -> Site:
+def played(tmp_path: Path, placement: Scene, system: str) -> Site:
     """The site that a system is counted on."""
     file = tmp_path / "site.yaml"
     file.write_text(site_text(systems(SITE, placement)[system], placement.ports))
@@ -69,7 +69,7 @@ def verdict(found: dict[str, Counted]) -> tuple[int, str]:
 @PLACEMENTS
 @pytest.mark.parametrize("system", [USUAL, BEST, TURNS, NEAREST, SPREAD])
 def test_each_site_is_right_and_says_how_many_clients_each_switch_has(
-    tmp_path: Path, placement: Placement, system: str
+    tmp_path: Path, placement: Scene, system: str
 ) -> None:
     network = played(tmp_path, placement, system).network
     declared = {switch.name: switch.clients for switch in network.switches.values()}
@@ -80,7 +80,7 @@ def test_each_site_is_right_and_says_how_many_clients_each_switch_has(
 
 
 @PLACEMENTS
-def test_spread_has_the_interfaces_of_nearest(tmp_path: Path, placement: Placement) -> None:
+def test_spread_has_the_interfaces_of_nearest(tmp_path: Path, placement: Scene) -> None:
     near, far = (
         played(tmp_path, placement, system).network.file_servers[SERVER]
         for system in (NEAREST, SPREAD)

@@ -84,7 +84,9 @@ def test_rules_are_counted_on_a_ring_of_four() -> None:
 
 def test_a_second_rule_stands_only_where_a_way_has_an_alternate() -> None:
     ring = nx.relabel_nodes(nx.cycle_graph(5), {n: f"s{n}" for n in range(5)})
-    site = simulation.Site(simulation.network_of(ring, rules.SERVERS, rules.INTERFACES, seed=1))
+    site = simulation.SimulatedSite(
+        simulation.network_of(ring, rules.SERVERS, rules.INTERFACES, seed=1)
+    )
     routes = simulation.Controller(site).planner.routes
     counts = rules.Counts()
     rules.count(ring, counts, seed=1, failures=1)
@@ -107,7 +109,7 @@ def test_what_the_diff_sends_after_a_failure_is_counted() -> None:
 def watched_ring(switches: int, events: int) -> repair.Account:
     """What a ring of switches looked like while links came and went."""
     ring = nx.relabel_nodes(nx.cycle_graph(switches), {n: f"s{n}" for n in range(switches)})
-    site = simulation.Site(simulation.network_of(ring, 1, 2, seed=1))
+    site = simulation.SimulatedSite(simulation.network_of(ring, 1, 2, seed=1))
     watcher = repair.Watcher(site, seed=1)
     watcher.begin()
     for before, after in pairwise(simulation.history(site.network.links, events, 2, seed=1)):
@@ -142,7 +144,7 @@ def test_without_rounds_a_repair_would_lose_packets(monkeypatch: pytest.MonkeyPa
 
 def test_a_loop_and_rules_that_nobody_compiled_are_noticed() -> None:
     ring = nx.relabel_nodes(nx.cycle_graph(3), {n: f"s{n}" for n in range(3)})
-    site = simulation.Site(simulation.network_of(ring, 0, 0, seed=1))
+    site = simulation.SimulatedSite(simulation.network_of(ring, 0, 0, seed=1))
     watcher = repair.Watcher(site, seed=1)
     watcher.begin()
     one, two = simulation.TRUNKS, simulation.TRUNKS + 1

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 
 from mininet_lab.mail import ledger
-from mininet_lab.mail.ledger import Entry, Kind, Ledger
+from mininet_lab.mail.ledger import Kind, Ledger, MailRecord
 from mininet_lab.mail.load import arrived, compose, identify
 
 
-def entry(kind: Kind, subject: str, began: float = 0.0, time: float = 1.0, way: str = "a") -> Entry:
-    return Entry(kind, way, subject, "smtp", "192.0.2.25", began, time, "refused" * (kind is ERROR))
+def entry(
+    kind: Kind, subject: str, began: float = 0.0, time: float = 1.0, way: str = "a"
+) -> MailRecord:
+    return MailRecord(
+        kind, way, subject, "smtp", "192.0.2.25", began, time, "refused" * (kind is ERROR)
+    )
 
 
 ACKNOWLEDGED, ERROR = Kind.ACKNOWLEDGED, Kind.ERROR

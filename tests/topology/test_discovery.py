@@ -12,8 +12,8 @@ from topology.discovery import (
     Cabling,
     Ears,
     Hearing,
-    Report,
-    Sight,
+    LinkFinding,
+    LinkSight,
     Trouble,
     deafen,
     grow_old,
@@ -39,50 +39,50 @@ def both(*pairs: tuple[Attachment, Attachment]) -> dict[Attachment, Attachment |
     return {listener: speaker for a, b in pairs for listener, speaker in ((a, b), (b, a))}
 
 
-def sights(judgement: Cabling) -> dict[str, tuple[Sight, bool]]:
+def sights(judgement: Cabling) -> dict[str, tuple[LinkSight, bool]]:
     return {str(v.link): (v.sight, v.used) for v in judgement.links}
 
 
 def test_a_declared_link_that_is_seen_is_used_and_not_reported() -> None:
     found = judge(network(Link(A1, B3)), both((A1, B3)))
-    assert sights(found) == {"a:1-b:3": (Sight.BOTH_WAYS, True)}
+    assert sights(found) == {"a:1-b:3": (LinkSight.BOTH_WAYS, True)}
     assert found.reports == ()
 
 
 def test_a_declared_link_is_used_before_it_has_had_time_to_be_seen() -> None:
     found = judge(network(Link(A1, B3)), {})
-    assert sights(found) == {"a:1-b:3": (Sight.WAITING, True)}
+    assert sights(found) == {"a:1-b:3": (LinkSight.WAITING, True)}
     assert found.reports == ()
 
 
 def test_a_host_that_sends_back_what_it_hears_is_no_link() -> None:
     found = judge(network(Link(A1, B3), discover=True), both((A2, A2)))
     assert found.discovered == ()
-    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-a:2"),)
+    assert found.reports == (LinkFinding(Trouble.UNDECLARED, "a:2-a:2"),)
 
 
 def test_a_cable_from_a_switch_to_itself_is_reported_and_not_used() -> None:
     found = judge(network(Link(A1, B3), discover=True), both((A2, Attachment("a", 5))))
     assert found.discovered == ()
-    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-a:5"),)
+    assert found.reports == (LinkFinding(Trouble.UNDECLARED, "a:2-a:5"),)
 
 
 def test_a_declared_link_that_nobody_sees_is_used_and_reported() -> None:
     found = judge(network(Link(A1, B3)), {A1: None, B3: None})
-    assert sights(found) == {"a:1-b:3": (Sight.UNSEEN, True)}
-    assert found.reports == (Report(Trouble.UNSEEN, "a:1-b:3"),)
+    assert sights(found) == {"a:1-b:3": (LinkSight.UNSEEN, True)}
+    assert found.reports == (LinkFinding(Trouble.UNSEEN, "a:1-b:3"),)
 
 
 def test_a_declared_link_seen_at_one_end_only_is_reported() -> None:
     found = judge(network(Link(A1, B3)), {A1: B3, B3: None})
-    assert found.reports == (Report(Trouble.ONE_WAY, "a:1-b:3"),)
+    assert found.reports == (LinkFinding(Trouble.ONE_WAY, "a:1-b:3"),)
 
 
 def test_a_declared_link_that_leads_elsewhere_is_not_used_and_both_ports_are_named() -> None:
     found = judge(network(Link(A1, B3)), {B3: C1, C1: B3})
-    assert sights(found)["a:1-b:3"] == (Sight.ELSEWHERE, False)
+    assert sights(found)["a:1-b:3"] == (LinkSight.ELSEWHERE, False)
     assert found.misled == {"a:1-b:3"}
-    assert Report(Trouble.MISCABLED, "a:1-b:3", B3, A1, C1) in found.reports
+    assert LinkFinding(Trouble.MISCABLED, "a:1-b:3", B3, A1, C1) in found.reports
 
 
 def test_a_link_whose_other_end_is_heard_elsewhere_is_not_used_either() -> None:
@@ -92,7 +92,7 @@ def test_a_link_whose_other_end_is_heard_elsewhere_is_not_used_either() -> None:
 def test_a_link_that_nobody_declared_is_reported_and_not_used() -> None:
     found = judge(network(Link(A1, B3)), both((A1, B3), (A2, C2)))
     assert found.discovered == ()
-    assert found.reports == (Report(Trouble.UNDECLARED, "a:2-c:2"),)
+    assert found.reports == (LinkFinding(Trouble.UNDECLARED, "a:2-c:2"),)
 
 
 def test_a_link_that_nobody_declared_is_used_where_the_segment_discovers() -> None:
@@ -181,4 +181,4 @@ def test_the_work_of_judging_grows_with_the_links_and_not_with_their_square() ->
     began = process_time()
     found = judge(ring, both(*((link.a, link.b) for link in links)))
     assert process_time() - began < 2  # seconds; with the square it would be 10
-    assert {view.sight for view in found.links} == {Sight.BOTH_WAYS}
+    assert {view.sight for view in found.links} == {LinkSight.BOTH_WAYS}

@@ -15,8 +15,8 @@ from topology.hosts import (
     PATIENCE,
     REMEMBERED,
     Decision,
+    HostRefusal,
     Recognition,
-    Refusal,
     Sighting,
     Surroundings,
     Table,
@@ -82,21 +82,21 @@ def test_a_further_address_is_added_and_what_is_known_changes_nothing() -> None:
     assert (again, decision.recognition) == (table, Recognition.KNOWN)
 
 
-def refused(mac: str, port: Attachment, address: str | None) -> Refusal | None:
+def refused(mac: str, port: Attachment, address: str | None) -> HostRefusal | None:
     table, decision = see(Table(), mac, port, address)
     assert table == Table()
     return decision.refusal
 
 
 def test_what_cannot_be_a_host_is_refused() -> None:
-    assert refused(ANN, TRUNK, None) is Refusal.NOT_AN_EDGE
-    assert refused(ANN, Attachment("barrier", 1), None) is Refusal.NOT_AN_EDGE
-    assert refused(SERVER_MAC, P1, None) is Refusal.RESERVED_MAC
-    assert refused("0a:00:01:00:00:01", P1, None) is Refusal.RESERVED_MAC
-    assert refused("0e:00:01:00:00:01", P1, None) is Refusal.RESERVED_MAC
-    assert refused("01:16:3e:00:00:01", P1, None) is Refusal.RESERVED_MAC
-    assert refused(ANN, P1, "10.0.0.1") is Refusal.RESERVED_ADDRESS
-    assert refused(ANN, P1, "192.0.2.1") is Refusal.FOREIGN_ADDRESS
+    assert refused(ANN, TRUNK, None) is HostRefusal.NOT_AN_EDGE
+    assert refused(ANN, Attachment("barrier", 1), None) is HostRefusal.NOT_AN_EDGE
+    assert refused(SERVER_MAC, P1, None) is HostRefusal.RESERVED_MAC
+    assert refused("0a:00:01:00:00:01", P1, None) is HostRefusal.RESERVED_MAC
+    assert refused("0e:00:01:00:00:01", P1, None) is HostRefusal.RESERVED_MAC
+    assert refused("01:16:3e:00:00:01", P1, None) is HostRefusal.RESERVED_MAC
+    assert refused(ANN, P1, "10.0.0.1") is HostRefusal.RESERVED_ADDRESS
+    assert refused(ANN, P1, "192.0.2.1") is HostRefusal.FOREIGN_ADDRESS
 
 
 def test_a_host_whose_old_port_is_down_moves_at_once_with_its_addresses() -> None:
@@ -129,7 +129,7 @@ def test_whoever_claims_what_an_answering_host_holds_is_unmasked_and_refused() -
     table, answer = see(table, ANN, P1, "10.0.1.1", 1.1)
     assert [claim.sighting.mac for claim in answer.unmasked] == [EVE]
     table, again = see(table, EVE, P2, "10.0.1.1", 1.2)
-    assert (again.recognition, again.refusal) == (Recognition.REFUSED, Refusal.SPOOF)
+    assert (again.recognition, again.refusal) == (Recognition.REFUSED, HostRefusal.SPOOF)
     assert expire(table, 9.0, around())[1] == ()
     assert EVE not in table.hosts
 
@@ -150,11 +150,11 @@ def test_an_address_that_nobody_answers_for_goes_to_who_shows_it_and_the_host_st
 def test_silence_behind_a_switch_out_of_reach_grants_nothing() -> None:
     table = knowing((ANN, P3, "10.0.1.1"))
     assert see(table, EVE, P1, "10.0.1.1", 1.0, around(lost="s2"))[1].refusal is (
-        Refusal.CANNOT_ASK
+        HostRefusal.CANNOT_ASK
     )
     table, _ = see(table, EVE, P1, "10.0.1.1", 1.0)
     table, (decision,) = expire(table, 2.0, around(lost="s2"))
-    assert decision.refusal is Refusal.CANNOT_ASK
+    assert decision.refusal is HostRefusal.CANNOT_ASK
     assert table.owners == {ip_address("10.0.1.1"): (ANN,)}
 
 
@@ -298,7 +298,7 @@ def test_what_is_asked_for_at_a_port_that_becomes_a_trunk_stays_with_its_holder(
     assert decision.recognition is Recognition.ASKED
     closed = replace(around(), closed=frozenset({P2}))
     table, (decision,) = expire(table, 1.0 + PATIENCE, closed)
-    assert decision.refusal is Refusal.NOT_AN_EDGE
+    assert decision.refusal is HostRefusal.NOT_AN_EDGE
     assert table.hosts[ANN].addresses == (ip_address("10.0.1.1"),)
 
 

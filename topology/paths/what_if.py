@@ -29,7 +29,7 @@ class UnknownFailureError(ValueError):
 
 
 @dataclass(frozen=True)
-class Failure:
+class AssumedFailure:
     """`down` are the ports that go down with it; of a switch, those that the network names."""
 
     name: str
@@ -57,7 +57,7 @@ class WayChange:
     means: tuple[Means, ...]
 
 
-def failure(network: Network, text: str) -> Failure:
+def failure(network: Network, text: str) -> AssumedFailure:
     """The failure that is written so; see FORMS.
 
     Raises:
@@ -65,20 +65,20 @@ def failure(network: Network, text: str) -> Failure:
     """
     kind, _, name = text.partition(":")
     if kind == "link":
-        return Failure(text, _link(network, name))
+        return AssumedFailure(text, _link(network, name))
     if kind == "switch":
         _among(f"no switch is named {name}", name, tuple(network.switches))
-        return Failure(text, _switch(network, name))
+        return AssumedFailure(text, _switch(network, name))
     if kind == "port":
-        return Failure(text, _port(network, name))
+        return AssumedFailure(text, _port(network, name))
     if kind == "interface":
         cards = network.interfaces | network.file_interfaces
         _among(f"no interface is named {name}", name, tuple(cards))
-        return Failure(text, frozenset({cards[name].attachment}))
+        return AssumedFailure(text, frozenset({cards[name].attachment}))
     raise UnknownFailureError(f"{text!r} is no failure: {FORMS} is expected", text)
 
 
-def changes(before: Ways, after: Ways, failed: Failure) -> Iterator[WayChange]:
+def changes(before: Ways, after: Ways, failed: AssumedFailure) -> Iterator[WayChange]:
     """Every way that the failure changes: what it costs, where it ends, or how many equally short
     ones there are. `after` are the ways once the controller has done what it can."""
     for server in before.graph.network.file_servers.values():

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
-from hactrl.engine.backbone.reach import cut_off, network_now
+from hactrl.engine.backbone.connectivity import cut_off, network_now
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import HostSighted, LinkHeard
 from hactrl.engine.state import State
@@ -164,7 +164,7 @@ def surroundings(state: State) -> Surroundings:
 
 def _note(turn: Turn, decision: Decision) -> None:
     for claim in decision.unmasked:
-        refused = Decision(Recognition.REFUSED, claim.sighting, refusal=hosts.Refusal.SPOOF)
+        refused = Decision(Recognition.REFUSED, claim.sighting, refusal=hosts.HostRefusal.SPOOF)
         _refused(turn, refused)
     host = decision.host
     if decision.claim is not None and decision.recognition is Recognition.ASKED:

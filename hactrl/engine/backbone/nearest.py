@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hactrl.engine import sight
-from hactrl.engine.backbone.reach import joined
+from hactrl.engine.backbone.connectivity import joined
 from hactrl.engine.state import State
 from hactrl.vocabulary import Verdict
 from topology.model import FileServer, Interface

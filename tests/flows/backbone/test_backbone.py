@@ -53,7 +53,7 @@ FEW = settings(max_examples=40, deadline=None)
 
 
 @dataclass(frozen=True)
-class Site:
+class Campus:
     """A campus, and which of its ports are down without the rules knowing it."""
 
     network: Network
@@ -132,16 +132,16 @@ def networks(draw: st.DrawFn) -> Network:
 
 
 @st.composite
-def sites(draw: st.DrawFn, known: bool = False) -> Site:
+def sites(draw: st.DrawFn, known: bool = False) -> Campus:
     """With dead ports; `known`: of which the rules know some."""
     network = draw(networks())
-    every = sorted(Site(network).attachments)
+    every = sorted(Campus(network).attachments)
     dead = draw(st.sets(st.sampled_from(every), max_size=4))
     told = draw(st.sets(st.sampled_from(every), max_size=3)) if known else set()
-    return Site(network, frozenset(dead), frozenset(told))
+    return Campus(network, frozenset(dead), frozenset(told))
 
 
-def pairs(site: Site) -> Iterator[tuple[str, str]]:
+def pairs(site: Campus) -> Iterator[tuple[str, str]]:
     for switch in site.network.switches:
         for target in site.network.switches:
             if switch != target:
@@ -150,7 +150,7 @@ def pairs(site: Site) -> Iterator[tuple[str, str]]:
 
 @FEW
 @given(sites(known=True))
-def test_nothing_loops_whatever_fails_and_whatever_of_it_is_known(site: Site) -> None:
+def test_nothing_loops_whatever_fails_and_whatever_of_it_is_known(site: Campus) -> None:
     for switch in site.network.switches:
         assert not site.to_server(switch).loops
     for switch, target in pairs(site):
@@ -160,7 +160,7 @@ def test_nothing_loops_whatever_fails_and_whatever_of_it_is_known(site: Site) ->
 def test_a_packet_that_everybody_would_send_on_sideways_does_not_go_round() -> None:
     around = [("u", "v"), ("v", "w"), ("w", "u")]
     network = campus([*around, ("t", "u"), ("t", "v"), ("t", "w")], ["t"])
-    site = Site(network, frozenset(a for a in network.trunk_ports if a.switch == "t"))
+    site = Campus(network, frozenset(a for a in network.trunk_ports if a.switch == "t"))
     for switch in ("u", "v", "w"):
         assert not site.to_server(switch).loops
         assert not site.to_client(switch, "t").loops
@@ -168,7 +168,7 @@ def test_a_packet_that_everybody_would_send_on_sideways_does_not_go_round() -> N
 
 @FEW
 @given(sites(known=True))
-def test_what_arrives_arrives_with_its_own_mac_where_it_belongs(site: Site) -> None:
+def test_what_arrives_arrives_with_its_own_mac_where_it_belongs(site: Campus) -> None:
     cards = {card.attachment: mac(card.mac) for card in site.network.file_interfaces.values()}
     for switch in site.network.switches:
         for delivery in site.to_server(switch).deliveries:
@@ -183,7 +183,7 @@ def test_what_arrives_arrives_with_its_own_mac_where_it_belongs(site: Site) -> N
 @FEW
 @given(sites(known=True), st.data())
 def test_with_offsets_nothing_loops_and_all_goes_where_the_routes_say(
-    found: Site, data: st.DataObject
+    found: Campus, data: st.DataObject
 ) -> None:
     server = found.network.file_servers["files"]
     cards = tuple(replace(c, offset=data.draw(st.integers(0, 3))) for c in server.interfaces)
@@ -202,7 +202,7 @@ def test_with_offsets_nothing_loops_and_all_goes_where_the_routes_say(
 @FEW
 @given(networks())
 def test_every_client_reaches_a_nearest_interface_by_a_shortest_way(network: Network) -> None:
-    site = Site(network)
+    site = Campus(network)
     homes = {card.attachment.switch for card in network.file_interfaces.values()}
     for switch in network.switches:
         costs = nx.single_source_dijkstra_path_length(site.alive, switch, weight="weight")
@@ -215,8 +215,8 @@ def test_every_client_reaches_a_nearest_interface_by_a_shortest_way(network: Net
 
 @FEW
 @given(sites())
-def test_rules_that_know_what_failed_bring_all_that_can_be_brought(found: Site) -> None:
-    site = Site(found.network, known=found.dead)
+def test_rules_that_know_what_failed_bring_all_that_can_be_brought(found: Campus) -> None:
+    site = Campus(found.network, known=found.dead)
     homes = {card.attachment.switch for card in site.live}
     for switch in site.network.switches:
         reachable = nx.node_connected_component(site.alive, switch)
@@ -232,8 +232,8 @@ def test_one_dead_link_is_repaired_without_the_controller_where_a_hop_is_left(
     network: Network, data: st.DataObject
 ) -> None:
     link = data.draw(st.sampled_from(network.links))
-    site = Site(network, frozenset({link.a, link.b}))
-    routes = backbones.routes(Site(network).graph, {"files": Site(network).live})
+    site = Campus(network, frozenset({link.a, link.b}))
+    routes = backbones.routes(Campus(network).graph, {"files": Campus(network).live})
     for end in (link.a, link.b):
         for destination, by_switch in routes.hops.items():
             hops = by_switch.get(end.switch)
@@ -253,7 +253,7 @@ def test_a_dead_interface_is_replaced_by_another_one_without_the_controller(
 ) -> None:
     cards = sorted(network.file_interfaces.values(), key=lambda card: card.name)
     dead = data.draw(st.sampled_from(cards))
-    site = Site(network, frozenset({dead.attachment}))
+    site = Campus(network, frozenset({dead.attachment}))
     others = {card.attachment.switch for card in cards} - {dead.attachment.switch}
     others |= {c.attachment.switch for c in cards if c != dead}
     for switch in network.switches:
@@ -279,7 +279,7 @@ def from_server(network: Network, card: Interface, switch: str) -> Packet:
 
 @FEW
 @given(sites(known=True))
-def test_what_a_server_sends_is_counted_once_and_goes_its_way(site: Site) -> None:
+def test_what_a_server_sends_is_counted_once_and_goes_its_way(site: Campus) -> None:
     for card in site.network.file_interfaces.values():
         reachable = nx.node_connected_component(site.alive, card.attachment.switch)
         for switch in site.network.switches:
@@ -297,7 +297,7 @@ def test_what_a_server_sends_is_counted_once_and_goes_its_way(site: Site) -> Non
 @given(networks())
 def test_only_switches_with_interfaces_count(network: Network) -> None:
     homes = [card.attachment.switch for card in network.file_interfaces.values()]
-    for name, held in Site(network).rule_sets.items():
+    for name, held in Campus(network).rule_sets.items():
         counting = [rule for rule in held.rules.values() if counts(rule)]
         assert len(counting) == homes.count(name) * len(network.switches)
 
@@ -305,7 +305,7 @@ def test_only_switches_with_interfaces_count(network: Network) -> None:
 @pytest.mark.parametrize("card", range(3))
 def test_a_probe_may_be_answered_by_any_interface_of_its_server(card: int) -> None:
     network = campus([("a", "b"), ("b", "c")], ["a", "a", "c"], prober="b")
-    site, prober = Site(network), network.segments["campus"].prober
+    site, prober = Campus(network), network.segments["campus"].prober
     assert prober is not None
     sender = network.file_servers["files"].interfaces[card]
     for sources in prober.sources.values():
@@ -341,7 +341,7 @@ def answers(trace: Trace, wanted: Callable[[Delivered], bool]) -> list[Delivered
 
 @FEW
 @given(sites(known=True))
-def test_a_broadcast_reaches_nobody_twice_and_never_loops(site: Site) -> None:
+def test_a_broadcast_reaches_nobody_twice_and_never_loops(site: Campus) -> None:
     for switch in site.network.switches:
         unknown = asking(site.network, switch, int(SERVICE) + 1)
         trace = site.walk(unknown, Attachment(switch, CLIENT_PORT))
@@ -354,7 +354,7 @@ def test_a_broadcast_reaches_nobody_twice_and_never_loops(site: Site) -> None:
 @FEW
 @given(networks())
 def test_a_broadcast_reaches_every_client_that_can_be_reached(network: Network) -> None:
-    site = Site(network)
+    site = Campus(network)
     for switch in network.switches:
         unknown = asking(network, switch, int(SERVICE) + 1)
         places = site.walk(unknown, Attachment(switch, CLIENT_PORT)).places
@@ -365,7 +365,7 @@ def test_a_broadcast_reaches_every_client_that_can_be_reached(network: Network) 
 @FEW
 @given(networks())
 def test_who_asks_for_a_file_server_is_answered_by_his_own_switch(network: Network) -> None:
-    site = Site(network)
+    site = Campus(network)
     for switch in network.switches:
         at = Attachment(switch, CLIENT_PORT)
         (answer,) = site.walk(asking(network, switch, int(SERVICE)), at).deliveries
@@ -378,7 +378,7 @@ def test_who_asks_for_a_file_server_is_answered_by_his_own_switch(network: Netwo
 def test_who_asks_for_a_known_host_learns_its_locator_from_his_own_switch(
     network: Network,
 ) -> None:
-    site, locators = Site(network), Locators.of(network)
+    site, locators = Campus(network), Locators.of(network)
     for switch, target in pairs(site):
         at, host = Attachment(switch, CLIENT_PORT), client(network, target)
         (answer,) = site.walk(asking(network, switch, int(host.addresses[0])), at).deliveries
@@ -393,9 +393,9 @@ MESHED = campus([*itertools.combinations("abcd", 2)], ["a", "b"])
 def test_groups_whose_digests_fall_together_get_ids_of_their_own(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    apart = Site(MESHED).rule_sets
+    apart = Campus(MESHED).rule_sets
     monkeypatch.setattr(groups_module, "content_ids", lambda _content: itertools.count(OWN_IDS[1]))
-    together = Site(MESHED)
+    together = Campus(MESHED)
     for switch, rules in together.rule_sets.items():
         assert len(rules.groups) == len(apart[switch].groups) > 2
     for switch, target in itertools.permutations(MESHED.switches, 2):
@@ -406,7 +406,7 @@ def test_groups_whose_digests_fall_together_get_ids_of_their_own(
 def test_a_digest_never_takes_the_id_of_a_group_that_has_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    site = Site(MESHED)
+    site = Campus(MESHED)
     named = frozenset(all_ids(MESHED, intents(MESHED, site.live)).values())
     monkeypatch.setattr(
         groups_module, "content_ids", lambda _content: itertools.chain(named, OWN_IDS[1:])
@@ -449,7 +449,7 @@ def test_who_remembers_compiles_as_who_begins_anew_in_another_network() -> None:
 def test_a_host_is_also_found_by_the_mac_that_it_has_in_truth(network: Network) -> None:
     """A DHCP server sends its offer to the MAC that it reads in the question, and who has heard
     a router's advertisement sends to the MAC in there."""
-    site = Site(network)
+    site = Campus(network)
     for switch, target in pairs(site):
         server, host = client(network, switch), client(network, target)
         ends = (str(server.addresses[0]), 67), ("10.0.7.7", 68)

@@ -34,7 +34,7 @@ from flows.walk.packet import (
     neighbour_solicitation,
     tcp,
 )
-from flows.walk.trace import Delivered, Dropped, Looped, Reason, Rewritten, Trace
+from flows.walk.trace import Delivered, Dropped, EndReason, Looped, Rewritten, Trace
 from flows.walk.walker import MOST_HOPS, Walker, walk, with_learnt
 from topology.model import Attachment, Link
 
@@ -70,7 +70,7 @@ def ports(trace: Trace) -> set[int]:
     return {place.port for place in trace.places}
 
 
-def reasons(trace: Trace) -> set[Reason]:
+def reasons(trace: Trace) -> set[EndReason]:
     return {drop.reason for drop in trace.drops}
 
 
@@ -87,14 +87,14 @@ class TestTables:
 
     def test_what_no_rule_matches_is_dropped(self) -> None:
         trace = one_switch(rule(Output(2), match=Match.of(eth_type=ETH_IPV6)))
-        assert reasons(trace) == {Reason.NO_RULE}
+        assert reasons(trace) == {EndReason.NO_RULE}
 
     def test_a_rule_without_actions_drops_and_is_named(self) -> None:
         drop = rule()
         assert {d.rule for d in one_switch(drop).drops} == {drop}
 
     def test_a_rule_that_only_rewrites_drops(self) -> None:
-        assert reasons(one_switch(rule(SetField("eth_dst", 1)))) == {Reason.RULE}
+        assert reasons(one_switch(rule(SetField("eth_dst", 1)))) == {EndReason.RULE}
 
     def test_written_actions_run_when_the_pipeline_ends(self) -> None:
         trace = one_switch(rule(write=(Output(2),), goto=1), rule(Output(3), table=1))
@@ -118,7 +118,7 @@ class TestTables:
 
     def test_resubmission_without_end_drops_all_that_was_planned(self) -> None:
         trace = one_switch(rule(Output(2), Resubmit(0)))
-        assert (ports(trace), reasons(trace)) == (set(), {Reason.TOO_DEEP})
+        assert (ports(trace), reasons(trace)) == (set(), {EndReason.TOO_DEEP})
 
 
 class TestMatches:
@@ -186,7 +186,7 @@ class TestResubmit:
 
 class TestPorts:
     def test_output_to_the_port_of_entry_is_dropped(self) -> None:
-        assert reasons(one_switch(rule(Output(1)))) == {Reason.PORT_OF_ENTRY}
+        assert reasons(one_switch(rule(Output(1)))) == {EndReason.PORT_OF_ENTRY}
 
     def test_in_port_is_the_way_back(self) -> None:
         assert ports(one_switch(rule(Output(IN_PORT)))) == {1}
@@ -195,7 +195,7 @@ class TestPorts:
         assert ports(one_switch(rule(SetField("in_port", 0), Output(1)))) == {1}
 
     def test_a_port_that_is_down_delivers_nothing(self) -> None:
-        assert reasons(one_switch(rule(Output(2)), down=frozenset({2}))) == {Reason.PORT_DOWN}
+        assert reasons(one_switch(rule(Output(2)), down=frozenset({2}))) == {EndReason.PORT_DOWN}
 
     def test_the_controller_is_no_port(self) -> None:
         trace = one_switch(rule(Output(CONTROLLER)))
@@ -216,7 +216,7 @@ class TestGroups:
     def test_fast_failover_with_nothing_alive_says_so(self) -> None:
         group = Group(1, GroupType.FAST_FAILOVER, (bucket(Output(2), watch=2),))
         trace = one_switch(rule(ToGroup(1)), groups=[group], down=frozenset({2}))
-        assert reasons(trace) == {Reason.NO_LIVE_BUCKET}
+        assert reasons(trace) == {EndReason.NO_LIVE_BUCKET}
 
     def test_of_a_select_group_each_live_bucket_is_a_possible_outcome(self) -> None:
         buckets = [bucket(Output(p), watch=p, weight=1) for p in (2, 3, 4)]
@@ -283,12 +283,12 @@ class TestSeveralSwitches:
     def test_a_cable_with_one_end_down_carries_nothing(self, end: Attachment) -> None:
         held = {"a": RuleSet.of([rule(Output(2))]), "b": RuleSet.of([rule(Output(9))])}
         trace = walk(held, [CABLE], lambda a: a != end, PACKET, Attachment("a", 1))
-        assert reasons(trace) == {Reason.PORT_DOWN}
+        assert reasons(trace) == {EndReason.PORT_DOWN}
 
     def test_a_switch_that_holds_nothing_drops(self) -> None:
         held = {"a": RuleSet.of([rule(Output(2))])}
         trace = walk(held, [CABLE], lambda _: True, PACKET, Attachment("a", 1))
-        assert trace.drops == {Dropped("b", Reason.NO_RULE, None, PACKET)}
+        assert trace.drops == {Dropped("b", EndReason.NO_RULE, None, PACKET)}
 
     def test_a_packet_that_comes_round_again_is_a_loop(self) -> None:
         held = {name: RuleSet.of([rule(Output(IN_PORT))]) for name in "ab"}

@@ -42,7 +42,7 @@ from hactrl.engine.events import (
     Noticed,
 )
 from hactrl.engine.roles.ledger import fingerprint
-from hactrl.outlets.agents import AgentServer
+from hactrl.outlets.agent_server import AgentServer
 from hactrl.vocabulary import Holding
 
 CLONE = replace(HELLO, boot="clone")

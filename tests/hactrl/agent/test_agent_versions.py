@@ -46,7 +46,7 @@ from hactrl.engine.events import (
     LeaseAsked,
     Noticed,
 )
-from hactrl.outlets.agents import AgentServer
+from hactrl.outlets.agent_server import AgentServer
 from hactrl.vocabulary import Holding, Outcome, Proof
 
 HELD = Held("mail", Holding.HELD, 3)

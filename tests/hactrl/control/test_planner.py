@@ -19,7 +19,7 @@ from flows.planner import Planner
 from flows.rules import OWN_IDS, RuleSet
 from hactrl.control import wanted
 from hactrl.control.planning import backbone_plan
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.events import (
     Event,

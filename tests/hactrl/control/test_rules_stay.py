@@ -18,7 +18,7 @@ import pytest
 from flows.compile import compile as compile_rules
 from flows.rules import RuleSet
 from hactrl.control.wanted import intents
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.decide import initial
 from hactrl.engine.outlook import outlook
 from hactrl.engine.state import (

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from hactrl.engine.backbone.reach import network_now
+from hactrl.engine.backbone.connectivity import network_now
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import AnnounceHost, AskHost, Effect, KeepHosts, Record, SendAgain, Wake
 from hactrl.engine.events import (

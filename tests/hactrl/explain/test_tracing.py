@@ -14,7 +14,7 @@ from hactrl.engine.decide import initial
 from hactrl.engine.events import HostSighted, LinkHeard, PortChanged
 from hactrl.explain.names import UnknownNameError
 from hactrl.explain.offline import rule_sets_of, told
-from hactrl.explain.questions import PacketError, Question
+from hactrl.explain.questions import PacketError, TraceQuestion
 from hactrl.explain.tracing import Story, tell
 from topology.hosts import Sighting
 from topology.model import Attachment
@@ -52,7 +52,7 @@ def frontier(frontier_at_first: Controller) -> Controller:
 
 
 def ask(controller: Controller, at: str, destination: str, **more: object) -> Story:
-    question = Question(at, destination, **more)  # type: ignore[arg-type]
+    question = TraceQuestion(at, destination, **more)  # type: ignore[arg-type]
     return tell(controller.state, rule_sets_of(controller.state), question)
 
 
@@ -136,7 +136,7 @@ class TestOnABackbone:
         before = rule_sets_of(campus.state)
         for port in (11, 16):
             campus.tell(PortChanged(Attachment("r5", port), up=False))
-        story = tell(campus.state, before, Question(ANN, "archive"))
+        story = tell(campus.state, before, TraceQuestion(ANN, "archive"))
         assert any(
             line.endswith(", the virtual MAC of archive, marked as on a detour")
             for line in story.lines
@@ -273,7 +273,7 @@ class TestOnABarrierSegment:
 
     def test_nobody_serves(self) -> None:
         state = initial(SITE, {}, now=0.0)
-        story = tell(state, rule_sets_of(state), Question("i1:1", "smtp_pop"))
+        story = tell(state, rule_sets_of(state), TraceQuestion("i1:1", "smtp_pop"))
         assert "nobody serves smtp_pop on inner now" in in_short(story)
 
     def test_a_server_with_several_roles_says_for_which(self, frontier: Controller) -> None:
@@ -301,34 +301,34 @@ class TestOnABarrierSegment:
 
 class TestWithoutAController:
     def test_hosts_are_made_up_at_the_ports_that_are_named(self) -> None:
-        story = told(CAMPUS, Question("r5:7", "archive"))
+        story = told(CAMPUS, TraceQuestion("r5:7", "archive"))
         assert story.lines[0] == (
             "the made-up host (10.20.0.100) at r5:7 sends TCP to port 445 of archive (10.20.0.20)"
         )
         assert story.delivered == ("r1:3",)
-        story = told(CAMPUS, Question("files-5", "r3:9"))
+        story = told(CAMPUS, TraceQuestion("files-5", "r3:9"))
         assert in_short(story).endswith(", delivered at r3:9 to the made-up host")
 
     def test_a_made_up_host_has_the_address_that_is_given(self) -> None:
         for source in ("10.20.3.3", "2001:db8:20::33"):
-            story = told(CAMPUS, Question("r5:7", "files", source=source))
+            story = told(CAMPUS, TraceQuestion("r5:7", "files", source=source))
             assert (source in story.lines[0], story.delivered) == (True, ("r5:2",))
 
     def test_two_made_up_hosts_are_two(self) -> None:
-        story = told(CAMPUS, Question("r5:7", "r3:9"))
+        story = told(CAMPUS, TraceQuestion("r5:7", "r3:9"))
         assert "(10.20.0.100) at r5:7" in story.lines[0]
         assert story.lines[0].endswith("the made-up host at r3:9 (10.20.0.101)")
         assert story.delivered == ("r3:9",)
 
     def test_a_port_of_a_barrier_segment_has_a_host_too(self) -> None:
-        assert told(SITE, Question("C", "i3:5")).delivered == ("i3:5",)
+        assert told(SITE, TraceQuestion("C", "i3:5")).delivered == ("i3:5",)
 
     def test_what_is_flooded_comes_out_nowhere(self) -> None:
-        assert in_short(told(SITE, Question("C", "10.0.0.9"))) == (
+        assert in_short(told(SITE, TraceQuestion("C", "10.0.0.9"))) == (
             "nobody gets it, so nothing answers: it is flooded, and no port of a host is known to"
             " be up"
         )
 
     def test_known_hosts_there_are_none(self) -> None:
         with pytest.raises(UnknownNameError, match="name the port that it is plugged into"):
-            told(CAMPUS, Question("10.20.1.5", "files"))
+            told(CAMPUS, TraceQuestion("10.20.1.5", "files"))

@@ -10,7 +10,7 @@ from hactrl.engine.backbone import learning
 from hactrl.engine.effects import Obstacle, Reason, by_reason
 from hactrl.engine.state import AskKind, Step
 from hactrl.explain import words
-from hactrl.outlets import agents
+from hactrl.outlets import agent_server
 from hactrl.vocabulary import EntryKind
 from topology.discovery import Trouble
 
@@ -41,7 +41,7 @@ def test_every_trouble_of_a_link_has_words_that_name_it(trouble: Trouble) -> Non
     assert "LINK" in words.entry(learning.OF_TROUBLE[trouble], {"link": "LINK"})
 
 
-@pytest.mark.parametrize("kind", [*agents.OF_NOTICE.values(), EntryKind.AGENT_EXPLAINED])
+@pytest.mark.parametrize("kind", [*agent_server.OF_NOTICE.values(), EntryKind.AGENT_EXPLAINED])
 def test_what_an_agent_tells_has_words_that_name_the_server(kind: str) -> None:
     said = words.entry(kind, {"server": "SERVER", "text": "TEXT"})
     assert "SERVER" in said
@@ -95,4 +95,4 @@ def test_an_operators_failover_names_its_target() -> None:
 
 
 def test_whatever_an_agent_may_tell_is_journalled() -> None:
-    assert agents.OF_NOTICE.keys() == set(NoticeKind)
+    assert agent_server.OF_NOTICE.keys() == set(NoticeKind)

@@ -28,11 +28,11 @@ from hactrl.health.dialogues import (
     pop3_line,
     smtp_line,
 )
-from hactrl.health.targets import Route
+from hactrl.health.targets import ProbeRoute
 from hactrl.health.verdicts import Cause
 
-IPV4 = Route(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
-IPV6 = Route(ip_address("::1"), ip_address("::1"))
+IPV4 = ProbeRoute(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
+IPV6 = ProbeRoute(ip_address("::1"), ip_address("::1"))
 TIMEOUT = 5.0
 
 LATE = 0.2
@@ -284,12 +284,12 @@ class TestUnansweredSyn:
 
 
 def test_a_source_address_that_this_host_lacks_is_a_fault_of_its_own() -> None:
-    elsewhere = Route(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
+    elsewhere = ProbeRoute(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
     assert asyncio.run(converse("smtp", elsewhere, 25, TIMEOUT)).cause is Cause.NO_ADDRESS
 
 
 @pytest.mark.parametrize("route", [IPV4, IPV6], ids=["ipv4", "ipv6"])
-def test_probes_come_from_the_route_s_source_and_say_so(route: Route) -> None:
+def test_probes_come_from_the_route_s_source_and_say_so(route: ProbeRoute) -> None:
     seen = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

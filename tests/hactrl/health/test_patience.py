@@ -17,7 +17,7 @@ from hactrl.engine.events import ProbeChanged
 from hactrl.health import patience
 from hactrl.health.patience import can_be_slow
 from hactrl.health.prober import Prober
-from hactrl.health.targets import Anew, Eager, Report, Route, Target, Targets
+from hactrl.health.targets import Anew, Eager, ProbeRoute, ProberReport, Target, Targets
 from hactrl.health.verdicts import Cause, Finding
 from hactrl.vocabulary import Verdict
 
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.reported("A1")
 GIVE_UP = 20.0
 """Seconds until a test gives up waiting."""
 
-IPV4 = Route(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
-IPV6 = Route(ip_address("::1"), ip_address("::1"))
+IPV4 = ProbeRoute(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
+IPV6 = ProbeRoute(ip_address("::1"), ip_address("::1"))
 
 TIMEOUT = 0.2
 LATE = 2 * TIMEOUT
@@ -84,7 +84,7 @@ class Probing:
         self.changes: asyncio.Queue[ProbeChanged] = asyncio.Queue()
         self.prober = Prober(group, self._hear)
 
-    def _hear(self, report: Report) -> None:
+    def _hear(self, report: ProberReport) -> None:
         if isinstance(report, ProbeChanged):
             self.changes.put_nowait(report)
 
@@ -127,7 +127,7 @@ class Patients:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def converse(self, _kind: str, route: Route, *_: object) -> Finding:
+    async def converse(self, _kind: str, route: ProbeRoute, *_: object) -> Finding:
         version = route.source.version
         self.begun += 1
         self.under_way[version] += 1

@@ -13,7 +13,7 @@ from hactrl.engine.events import ProbeChanged
 from hactrl.health.targets import (
     Eager,
     Note,
-    Route,
+    ProbeRoute,
     Target,
     Targets,
     decode_order,
@@ -71,7 +71,7 @@ seconds = st.floats(0.001, 1000)
 targets_strategy = st.builds(
     Target,
     *[names] * 5,
-    st.lists(st.builds(Route, addresses, addresses), max_size=3).map(tuple),
+    st.lists(st.builds(ProbeRoute, addresses, addresses), max_size=3).map(tuple),
     st.integers(0, 65535),
     seconds,
     seconds,
@@ -112,7 +112,7 @@ def test_what_is_no_order_raises(line: bytes) -> None:
 
 
 def test_an_address_is_an_address_again() -> None:
-    route = Route(ip_address("192.0.2.1"), ip_address("192.0.2.2"))
+    route = ProbeRoute(ip_address("192.0.2.1"), ip_address("192.0.2.2"))
     target = Target("r", "s", "v", "A", "smtp", (route,), 25, 0.25, 1.0, 2, 3)
     order = decode_order(encode(Targets((target,))))
     assert isinstance(order, Targets)

@@ -24,7 +24,7 @@ from hactrl.health.targets import (
     Eager,
     Note,
     Order,
-    Route,
+    ProbeRoute,
     Target,
     Targets,
     decode_report,
@@ -35,8 +35,8 @@ from hactrl.vocabulary import Verdict
 PATIENCE = 20.0
 """Seconds until a test gives up waiting."""
 
-IPV4 = Route(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
-IPV6 = Route(ip_address("::1"), ip_address("::1"))
+IPV4 = ProbeRoute(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
+IPV6 = ProbeRoute(ip_address("::1"), ip_address("::1"))
 
 BASE = Target(
     role="web",
@@ -265,7 +265,7 @@ def test_both_families_must_work_and_the_reason_names_the_one_that_does_not() ->
 
 def test_a_prober_without_its_source_address_knows_nothing() -> None:
     async def test() -> None:
-        elsewhere = Route(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
+        elsewhere = ProbeRoute(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
         async with prober() as process:
             process.probe(replace(BASE, routes=(elsewhere,), port=80))
             assert await process.changed() == ("A", Verdict.UNKNOWN, "no_address")

@@ -52,7 +52,7 @@ from hactrl.engine.events import (
 )
 from hactrl.journal import STRANGERS
 from hactrl.outlets.agent_connection import BURST, RATE
-from hactrl.outlets.agents import NOTICES, AgentServer, read_tokens
+from hactrl.outlets.agent_server import NOTICES, AgentServer, read_tokens
 from hactrl.outlets.power import PowerFencer
 from hactrl.site.model import PowerFence
 from hactrl.vocabulary import Holding, Outcome, Proof
@@ -372,7 +372,7 @@ def test_who_says_too_much_is_read_slowly_and_others_are_served(
 def test_the_hello_has_a_deadline_however_much_is_said_before_it(
     server: AgentServer, monkeypatch: pytest.MonkeyPatch, piece: bytes
 ) -> None:
-    monkeypatch.setattr("hactrl.outlets.agents.HELLO_TIMEOUT", 0.2)
+    monkeypatch.setattr("hactrl.outlets.agent_server.HELLO_TIMEOUT", 0.2)
     peer = Peer(server.port)
 
     def dribble() -> None:

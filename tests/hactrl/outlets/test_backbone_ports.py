@@ -15,7 +15,7 @@ from hactrl.engine.decide import initial
 from hactrl.engine.effects import AnnounceHost, AskHost, SendAgain
 from hactrl.engine.events import Event, HostSighted, LinkHeard
 from hactrl.engine.state import State, SwitchState
-from hactrl.outlets.backbone_ports import Backbone
+from hactrl.outlets.backbone_ports import BackbonePorts
 from hactrl.switches.session import Wanted
 from topology.hosts import Sighting
 from topology.locators import ASKER_MAC
@@ -51,7 +51,7 @@ class Bench:
         self.state: State = replace(
             initial(site_of(NETWORK), {}, 0.0), switches=known, installed=dict.fromkeys(ports, 1)
         )
-        self.backbone = Backbone(
+        self.backbone = BackbonePorts(
             self.switches, lambda: self.state, self.events.append, lambda: self.now
         )
 

@@ -16,7 +16,7 @@ from topology.paths.repairs import Means
 from topology.paths.shortest import Hops
 from topology.paths.ways import Crossing, Leg, Roundabout, Way, Ways
 from topology.paths.what_if import (
-    Failure,
+    AssumedFailure,
     Repairer,
     UnknownFailureError,
     WayChange,
@@ -35,7 +35,7 @@ def ways(network: Network) -> Ways:
     return Ways(LiveGraph.of(network), live(network))
 
 
-def after(network: Network, failed: Failure) -> Ways:
+def after(network: Network, failed: AssumedFailure) -> Ways:
     cards = network.file_interfaces.values()
     left = tuple(card for card in cards if card.attachment not in failed.down)
     return Ways(LiveGraph.of(network, failed.down), {"files": left})
