@@ -23,6 +23,7 @@ from hactrl.agent.protocol import (
     Refused,
     Welcome,
 )
+from hactrl.agent.writing import write
 
 LOG = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ async def _speak(
 ) -> None:
     def send(message: Any) -> None:
         if TO_CONTROLLER.speaks(message, version):
-            writer.write(TO_CONTROLLER.encode(message, version))
+            write(writer, TO_CONTROLLER.encode(message, version))
 
     send(replace(peer.hello(), version=version))
     welcome = await _read(reader, CONNECT_TIMEOUT, version)

@@ -39,6 +39,21 @@ HEAD_START = 0.2
 Plan = Callable[[State, Routes | None], Sequence[PlanStep]]
 
 
+class _Note:
+    """That something has happened, however often: whoever waits for it looks again."""
+
+    def __init__(self) -> None:
+        self._written: LightQueue = LightQueue()
+
+    def write(self) -> None:
+        if self._written.empty():
+            self._written.put(None)
+
+    def await_it(self) -> None:
+        """Until it is written, and wipe it out."""
+        self._written.get()
+
+
 class Rulebook:
     """The switches of barrier segments have one, those of backbones another, so that neither
     waits for the other.
@@ -72,28 +87,28 @@ class Rulebook:
         self._timeout = timeout
         self._wanted: dict[str, Wanted] = {}
         self._standing: Routes | None = None
-        self._outdated: LightQueue = LightQueue()
-        self._outdated.put(None)
+        self._outdated = _Note()
+        self._outdated.write()
         self._unconfirmed: dict[str, Wanted] = {}
-        self._confirmed: LightQueue = LightQueue()
+        self._confirmed = _Note()
         self._spared = False
         self._silent: set[str] = set()  # have been waited for in vain, and confirmed nothing since
 
     def outdate(self) -> None:
         """The state asks for other rules. Safe from every greenlet, never blocks."""
-        self._outdated.put(None)
+        self._outdated.write()
 
     def confirm(self, switch: str, wanted: Wanted) -> None:
         """The switch holds this. Safe from every greenlet, never blocks."""
         self._silent.discard(switch)
         if self._unconfirmed.get(switch) is wanted:
             del self._unconfirmed[switch]
-            self._confirmed.put(None)
+            self._confirmed.write()
 
     def lost(self) -> None:
         """A switch is no longer connected, and need not be waited for. Safe from every greenlet,
         never blocks."""
-        self._confirmed.put(None)
+        self._confirmed.write()
 
     def hand_out(self, switch: str) -> None:
         """Hand one switch what it should hold now, as when it has just connected."""
@@ -108,9 +123,7 @@ class Rulebook:
     def run(self) -> None:
         """Compile for ever what is outdated, and hand it out."""
         while True:
-            self._outdated.get()
-            while not self._outdated.empty():  # one plan is for all that has happened until now
-                self._outdated.get()
+            self._outdated.await_it()  # one plan is for all that has happened until now
             self._bring_up_to_date()
             self._spare_collector()
 
@@ -133,7 +146,7 @@ class Rulebook:
             self._await_confirmations()
             self._give(step, state, awaited, provisional=provisional, final=False)
             if self._current()[0].version != state.version:
-                return  # the queue has a note of it
+                return  # there is a note of it
         if last.routes is not None:
             self._await_confirmations()
         self._give(last, state, awaited, provisional=provisional, final=True)
@@ -155,7 +168,7 @@ class Rulebook:
                 self._give_one(switch, step, like)
                 pause()
                 if step.routes is None and self._current()[0].version != state.version:
-                    return  # the queue has a note of it
+                    return  # there is a note of it
             if switches is first:
                 self._await_confirmed(frozenset(first), HEAD_START)
 
@@ -187,7 +200,7 @@ class Rulebook:
         """Until these hold what was handed to them, if they are connected, or for so long."""
         with hub.Timeout(timeout, False):
             while self._missing(switches) - self._silent:
-                self._confirmed.get()
+                self._confirmed.await_it()
 
     def _missing(self, switches: Set[str]) -> set[str]:
         return self._unconfirmed.keys() & switches & self._connected()

@@ -25,7 +25,15 @@ from hactrl.control.present import Present
 from hactrl.control.rulebook import Rulebook
 from hactrl.engine.decide import decide
 from hactrl.engine.effects import EFFECTS, AnswerRequest, Effect, Record, Wake
-from hactrl.engine.events import Event, Requested, RulesInstalled, SwitchLost, Tick
+from hactrl.engine.events import (
+    Event,
+    HostSighted,
+    LinkHeard,
+    Requested,
+    RulesInstalled,
+    SwitchLost,
+    Tick,
+)
 from hactrl.engine.state import State
 from hactrl.health.targets import Target, judged_within, targets
 from hactrl.hub import Event as Answered
@@ -42,6 +50,8 @@ WARM_UP = 3.0
 LOOK = 0.1
 #: Seconds that an operator's request waits for the engine, which answers at once.
 ANSWER_TIMEOUT = 5.0
+#: Events that wait for the engine while sightings are still taken: half a second of its work.
+MOST_WAITING = 1_000
 
 
 #: By the type of an effect who carries it out. None may block, each result comes back as an event.
@@ -84,6 +94,7 @@ class Runtime:
         self._outlets = {**outlets, **own}
         self._events = events
         self._answers: dict[str, Answered] = {}
+        self.sightings_lost = self._sightings_told = 0
         self._settled = False
         site = present.state.site
         self.rulebooks = tuple(
@@ -100,7 +111,16 @@ class Runtime:
         return self._present.state
 
     def post(self, event: Event) -> None:
-        """Queue an event. Safe from every greenlet, never blocks."""
+        """Queue an event. Safe from every greenlet, never blocks.
+
+        Sightings are lost while `MOST_WAITING` events wait: hosts and links are seen again. Of all
+        others there are no more than ports, switches, agents, probes and operators' requests that
+        change or ask at once."""
+        if isinstance(event, HostSighted | LinkHeard) and self._events.qsize() >= MOST_WAITING:
+            if self.sightings_lost == self._sightings_told:
+                LOG.warning("the engine has %d events to serve: sightings are lost", MOST_WAITING)
+            self.sightings_lost += 1
+            return
         self._events.put(event)
 
     def submit(self, request: Requested) -> AnswerRequest:
@@ -128,6 +148,8 @@ class Runtime:
         """Confirmations that came one after another count at once: a hundred switches may confirm
         the same within a few milliseconds. They are not urgent, because packets are steered
         already: whoever else has work goes first, and may bring more of them."""
+        if not self._events.qsize():
+            self._sightings_told = self.sightings_lost
         event: Event = self._events.get()
         if isinstance(event, RulesInstalled):
             hub.sleep(0)

@@ -109,10 +109,12 @@ class StateCollector(Collector):
         snapshot: Callable[[], tuple[State, float]],
         counters: Callable[[], Mapping[str, Counters]],
         looking_round: Callable[[], bool] = bool,
+        sightings_lost: Callable[[], int] = int,
     ) -> None:
         self._snapshot = snapshot
         self._counters = counters
         self._looking_round = looking_round
+        self._sightings_lost = sightings_lost
 
     def describe(self) -> Iterator[Metric]:
         """None in advance: the names are known when they are asked for."""
@@ -129,6 +131,11 @@ class StateCollector(Collector):
         yield from _answers(state)
         yield from _refused(state)
         yield from _sent(self._counters())
+        yield CounterMetricFamily(
+            "hactrl_sightings_lost",
+            "Sightings of hosts and links for which the engine had no time",
+            value=self._sightings_lost(),
+        )
 
 
 def _gauge(

@@ -97,6 +97,7 @@ class Api:
         hosts: the names under which it may be asked for, see `hactrl.rest.hosts`.
         counters: gives what has been sent to each switch.
         looking_round: whether the controller, just started, changes no switch yet.
+        sightings_lost: how many the engine had no time for.
         aside: runs a function that takes more than a few milliseconds (all tables of a large site
             as JSON) without holding up others; calls it where it stands if none is given.
         notice: gets what is for the journal, and never waits.
@@ -119,6 +120,7 @@ class Api:
         hosts: frozenset[str] = LOCAL,
         counters: Callable[[], Mapping[str, Counters]] = dict,
         looking_round: Callable[[], bool] = bool,
+        sightings_lost: Callable[[], int] = int,
         aside: Callable[[Callable[[], Response]], Response] = lambda work: work(),
         notice: Callable[[Noticed], None] = lambda _event: None,
         registry: CollectorRegistry | None = None,
@@ -130,7 +132,7 @@ class Api:
         self._looking_round = looking_round
         self._aside = aside
         self._registry = registry or CollectorRegistry()
-        self._registry.register(StateCollector(snapshot, counters, looking_round))
+        self._registry.register(StateCollector(snapshot, counters, looking_round, sightings_lost))
         self.happenings = Happenings(self._registry)
         self._version = version("hactrl")
         self._notice = notice

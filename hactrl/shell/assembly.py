@@ -138,6 +138,7 @@ class Assembly:
             tables=lambda: self.runtime.rule_sets,
             counters=lambda: board.counters,
             looking_round=lambda: self.runtime.looking_round,
+            sightings_lost=lambda: self.runtime.sightings_lost,
             token=operator,
             hosts=names_of(site),
             aside=few_at_a_time(hub.execute_in_thread),

@@ -25,7 +25,7 @@ from flows.planner import Planner
 from hactrl.control import runtime as shell
 from hactrl.control.planning import backbone_plan, barrier_plan
 from hactrl.control.present import Present
-from hactrl.control.runtime import Outlets, Runtime, look_round
+from hactrl.control.runtime import MOST_WAITING, Outlets, Runtime, look_round
 from hactrl.control.stretch import LONGEST, Stretch
 from hactrl.engine.decide import decide, initial
 from hactrl.engine.effects import (
@@ -48,6 +48,7 @@ from hactrl.engine.events import (
     AgentConnected,
     Event,
     Held,
+    LinkHeard,
     PortChanged,
     ProbeChanged,
     Requested,
@@ -455,6 +456,24 @@ def test_confirmations_that_queue_up_count_at_once_and_in_their_order(
     later, tick = RulesInstalled(one, 6), Tick()
     controller.tell(first, second, later, tick, later, second)
     assert seen == [RulesInstalled(one | two, 5), later, tick, later, second]
+
+
+def test_sightings_that_find_too_many_events_are_lost_and_nothing_else_is(
+    controller: Controller, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody has served any of them before this greenlet waits."""
+    link = Attachment("outer", 3)
+    for _ in range(MOST_WAITING + 5):
+        controller.runtime.post(LinkHeard(link, None))
+    controller.runtime.post(SwitchConnected("outer", PORTS))
+    assert controller.runtime.sightings_lost == 5
+    assert [r.getMessage() for r in caplog.records] == [
+        f"the engine has {MOST_WAITING} events to serve: sightings are lost"
+    ]
+    while "outer" not in controller.runtime.state.switches:
+        controller.tell()
+    controller.tell(LinkHeard(link, None))
+    assert controller.runtime.sightings_lost == 5
 
 
 def test_a_switch_that_connects_is_handed_what_is_compiled_already(controller: Controller) -> None:
