@@ -9,6 +9,9 @@
 
 BIN := .venv/bin
 
+# Some machines say that Python shall keep no bytecode; a hundred controllers start in the tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 help:
 	@sed -n 's/^# make/make/p' Makefile
 

@@ -65,8 +65,6 @@ setup(
         "rich>=13.7",
         "httpx>=0.27",
         "prometheus_client>=0.20",
-        # Ryu imports distutils, which Python 3.12 dropped and setuptools still carries.
-        'setuptools<68; python_version >= "3.12"',
     ],
     extras_require={"lab": LAB, "test": [*TEST, *LAB]},
     entry_points={

@@ -11,6 +11,8 @@ process; no file in site-packages is touched:
    default is loopback, and all is open, for this process alone, before Ryu starts.
 5. Its log has neither time nor level nor origin, and a line for each request that is served.
 6. It believes what switches send (`flows.openflow.connection` says how that is put right).
+7. For its options about Zebra, which nothing here has to do with, it imports `distutils`, which
+   Python 3.12 dropped. To have it of setuptools would take a sixth of each start.
 
 A site file that is missing or wrong, and a port that cannot be opened, end the program before Ryu
 starts.
@@ -24,6 +26,7 @@ import ssl
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -148,6 +151,9 @@ def ryu_manager() -> Any:
     if not hasattr(wsgi, "ALREADY_HANDLED"):
         # A list, because a WebSocket that closes is iterated over as its response.
         wsgi.ALREADY_HANDLED = []
+    version = ModuleType("distutils.version")
+    version.LooseVersion = str  # type: ignore[attr-defined]
+    sys.modules.setdefault(version.__name__, version)
     import ryu.cmd.manager
     import ryu.controller.controller
     import ryu.log

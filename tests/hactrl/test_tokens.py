@@ -59,9 +59,12 @@ def test_a_header_takes_nothing_else(token: str) -> None:
 
 
 @pytest.mark.reported("C7")
-@pytest.mark.parametrize("name", ["agent-tokens", "operator-token"])
 @pytest.mark.parametrize(
-    ("content", "mode", "words"), [(b"one: a\n", 0o644, "chmod 600"), (b"\xff", 0o600, "UTF-8")]
+    ("name", "content", "mode", "words"),
+    [
+        ("agent-tokens", b"one: a\n", 0o644, "chmod 600"),
+        ("operator-token", b"\xff", 0o600, "UTF-8"),
+    ],
 )
 def test_a_controller_does_not_start_with_them(
     tmp_path: Path, name: str, content: bytes, mode: int, words: str

@@ -29,9 +29,9 @@ class EndlessError(BaseException):
 
 
 @contextmanager
-def ending() -> Iterator[None]:
+def ending(frame: bytes) -> Iterator[None]:
     def give_up(*_: Any) -> None:
-        raise EndlessError
+        raise EndlessError(frame.hex(" "))
 
     before = signal.signal(signal.SIGVTALRM, give_up)
     signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
@@ -43,21 +43,26 @@ def ending() -> Iterator[None]:
 
 
 def read(frame: bytes) -> Any:
-    with ending():
+    with ending(frame):
         return read_message(DATAPATH, frame)
 
 
-@pytest.mark.parametrize("name", frames())
-def test_a_right_frame_of_every_kind_is_read(name: str) -> None:
-    assert read(frames()[name].data) is not None
+def is_refused(frame: bytes) -> bool:
+    try:
+        return read(frame) is None
+    except MalformedError:
+        return True
+
+
+def test_a_right_frame_of_every_kind_is_read() -> None:
+    assert [name for name, frame in frames().items() if is_refused(frame.data)] == []
 
 
 @pytest.mark.reported("C1")
-@pytest.mark.parametrize("name", frames())
-def test_a_frame_with_any_wrong_length_is_read_or_refused_and_ends(name: str) -> None:
-    for _, _, frame in wrong_lengths(frames()[name]):
-        with suppress(MalformedError):
-            read(frame)
+def test_a_frame_with_any_wrong_length_is_read_or_refused_and_ends() -> None:
+    for right in frames().values():
+        for _, _, frame in wrong_lengths(right):
+            is_refused(frame)
 
 
 #: What is passed on unread, so that lengths inside of it mean nothing.
@@ -65,12 +70,15 @@ UNREAD = ("NXAction", "bundle")
 
 
 @pytest.mark.reported("C1")
-@pytest.mark.parametrize("name", [n for n in frames() if not any(u in n for u in UNREAD)])
-def test_a_length_that_is_shorter_than_its_own_header_is_refused(name: str) -> None:
-    for at, value, frame in wrong_lengths(frames()[name]):
-        if value < 4 and (at, 2) in frames()[name].lengths:
-            with pytest.raises(MalformedError):
-                read(frame)
+def test_a_length_that_is_shorter_than_its_own_header_is_refused() -> None:
+    taken = [
+        (name, at, value)
+        for name, right in frames().items()
+        if not any(unread in name for unread in UNREAD)
+        for at, value, frame in wrong_lengths(right)
+        if value < 4 and (at, 2) in right.lengths and not is_refused(frame)
+    ]
+    assert taken == []
 
 
 @pytest.mark.reported("C1")

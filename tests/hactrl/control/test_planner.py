@@ -65,7 +65,7 @@ def test_routes_of_any_sequence_of_failures_are_those_from_nothing(
         assert found == backbones.routes(graph, {"files": by_order})
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(networks(), st.data())
 def test_whatever_is_remembered_switches_are_told_what_a_fresh_compiler_makes(
     network: Network, data: st.DataObject
@@ -73,7 +73,7 @@ def test_whatever_is_remembered_switches_are_told_what_a_fresh_compiler_makes(
     told_what_a_fresh_compiler_makes(network, data)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=30)
 @given(networks(), st.data())
 def test_so_they_are_where_digests_of_groups_fall_together(
     network: Network, data: st.DataObject

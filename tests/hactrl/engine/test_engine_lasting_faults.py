@@ -24,7 +24,7 @@ HOURS = 3
 #: Moves of a role by itself: in the first hour of a fault that lasts, and in each later one.
 FIRST_HOUR, LATER_HOUR = 6, 2
 
-FEW, MANY = 3, 300
+FEW, MANY = 2, 300
 
 #: A seed whose role moves for ever without either guard.
 TELLING = 17

@@ -79,10 +79,9 @@ def out_of_service(world: World) -> float:
 @pytest.mark.reported("A1")
 @pytest.mark.parametrize("servers", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_mail_that_is_silent_wherever_it_is_soon_stays_where_it_is(servers: int) -> None:
-    world = hour_of(name_server_dies("timeout"), servers=servers, hours=3)
+    world = hour_of(name_server_dies("timeout"), servers=servers, hours=2)
     assert moves(world, MAIL, 0.0, HOUR) <= 6
     assert moves(world, MAIL, HOUR, 2 * HOUR) <= 2
-    assert moves(world, MAIL, 2 * HOUR, 4 * HOUR) <= 2
     assert attempts(world, MAIL) <= 8  # it moved 72 times, and was out for 1,541 s of an hour
     assert out_of_service(world) < 70 * (servers - 1)
     print(
@@ -109,7 +108,7 @@ def name_server_dies_as_probes_see_it(world: World) -> None:
 @pytest.mark.reported("A1")
 @pytest.mark.parametrize("servers", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_mail_that_was_taken_for_silent_stays_when_it_is_found_slow(servers: int) -> None:
-    world = hour_of(name_server_dies_as_probes_see_it, servers=servers, hours=2)
+    world = hour_of(name_server_dies_as_probes_see_it, servers=servers)
     assert moves(world, MAIL, BEGINS, 3 * HOUR) == 1
     assert attempts(world, MAIL) == 2  # the one that placed it, and before it was found slow
 

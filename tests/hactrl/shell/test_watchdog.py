@@ -87,7 +87,7 @@ what_it_does()
 """
 
 BUSY = """
-    for _ in range(100):
+    for _ in range(60):
         end = time.monotonic() + 0.05
         while time.monotonic() < end: pass
         eventlet.sleep(0)

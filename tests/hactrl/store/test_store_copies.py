@@ -371,6 +371,9 @@ FLOOR = 1_795_388_806
 
 STORIES = 30
 
+#: Stories that are known to break without a guard; they are tried before all others.
+TELLING = (0, 50)
+
 
 @dataclass(frozen=True)
 class Story:
@@ -458,7 +461,7 @@ def test_without_its_guards_an_old_copy_does_give_one(
     guard: str, replacement: object, what: str
 ) -> None:
     with patch.object(ownership, guard, replacement):
-        assert any(what in breaks(story(seed)) for seed in range(200))
+        assert any(what in breaks(story(seed)) for seed in (*TELLING, *range(200)))
 
 
 @pytest.mark.parametrize(("floor", "believed"), [(0, True), (FLOOR, False)])
