@@ -37,6 +37,9 @@ LOG = logging.getLogger(__name__)
 APPLICATION = "hactrl.shell.app"
 """The module that holds the Ryu application."""
 
+DEBUGGER = "--enable-debugger"
+"""Ryu's option that leaves threads as they are."""
+
 SITE_VARIABLE = "HACTRL_SITE"
 """The environment variable that names the site file."""
 
@@ -76,9 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is missing or wrong, with the reason on stderr.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    manager = ryu_manager()
+    manager = ryu_manager(green_threads=DEBUGGER not in arguments)
     from oslo_config.cfg import Error as OptionsError
-    from ryu.lib import hub
 
     from flows.openflow.framework import NAME, RYU, VARIABLE
 
@@ -90,9 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OptionsError as error:
         return refuse(error)
     if APPLICATION in [*options.app, *options.app_lists]:
-        if not options.enable_debugger:
-            # Ryu does so in its `main`, too late for the locks of what is imported here.
-            hub.patch(thread=True)
         from hactrl.listeners import ListenError
         from hactrl.site import SiteError
 
@@ -138,14 +137,19 @@ def name_applications(manager: Any, arguments: list[str]) -> None:
         options.set_override(option, [application_module(name) for name in options[option]])
 
 
-def ryu_manager() -> Any:
+def ryu_manager(*, green_threads: bool = False) -> Any:
     """Ryu's manager module, made to import and to serve TLS.
 
     Importing it makes the standard library green (`eventlet.monkey_patch`), so nothing but the
-    controller's process should.
+    controller's process should. `green_threads`: so are threads and their locks. Ryu does that in
+    its `main`, too late for the locks of what is imported until then.
     """
     # Said at every start, of no use to who starts it, and Ryu leaves no choice.
     warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
+    from ryu.lib import hub
+
+    if green_threads:
+        hub.patch(thread=True)
     from hactrl.hub import wsgi
 
     if not hasattr(wsgi, "ALREADY_HANDLED"):
@@ -157,7 +161,6 @@ def ryu_manager() -> Any:
     import ryu.cmd.manager
     import ryu.controller.controller
     import ryu.log
-    from ryu.lib import hub
 
     from flows.openflow import connection
 
