@@ -114,6 +114,10 @@ class Server:
         return tuple(i for i in self.interfaces if i.segment == segment)
 
 
+#: How it is chosen which interface of a file server serves a switch (`topology.paths.spread`).
+POLICIES = NEAREST, SPREAD = "nearest", "spread"
+
+
 @dataclass(frozen=True)
 class FileServer:
     """A server that clients reach by the nearest of its interfaces, all of which carry the same
@@ -126,7 +130,7 @@ class FileServer:
     mac: str
     addresses: tuple[Address, ...]
     interfaces: tuple[Interface, ...]
-    policy: str = "nearest"
+    policy: str = NEAREST
 
 
 @dataclass(frozen=True, order=True)

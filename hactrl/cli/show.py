@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hactrl.client import Accepted, HistoryEntry
 from hactrl.explain import words
+from topology.model import NEAREST
 
 Json = Mapping[str, Any]
 
@@ -257,7 +258,7 @@ def _file_servers(document: Json) -> Iterator[RenderableType]:
 
 
 def _named(name: str, server: Json) -> str:
-    return name if server["policy"] == "nearest" else f"{name} ({server['policy']})"
+    return name if server["policy"] == NEAREST else f"{name} ({server['policy']})"
 
 
 def _switches(document: Json) -> Table:

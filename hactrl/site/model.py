@@ -16,10 +16,10 @@ class ProbeSettings:
     """How a service or address is probed.
 
     `rise` good answers in a row make it healthy, `fall` bad ones unhealthy; a refused
-    connection makes it unhealthy at once.
+    connection makes it unhealthy at once. `kind` is a `hactrl.vocabulary.ProbeKind`.
     """
 
-    kind: str  # tcp, smtp, submission, pop3, imap, http, icmp, arp
+    kind: str
     interval: float
     timeout: float
     rise: int
@@ -112,7 +112,7 @@ class PowerFence:
 
 @dataclass(frozen=True)
 class Timers:
-    """Deadlines and intervals, in seconds. See the README for what each does."""
+    """Deadlines and intervals, in seconds; docs/site-file.md says what each does."""
 
     probe_interval: float = 0.25
     probe_timeout: float = 1.0

@@ -30,7 +30,7 @@ from pydantic_core import PydanticCustomError
 from hactrl.site.errors import closest
 from hactrl.site.model import Listen, Timers
 from hactrl.vocabulary import ProbeKind
-from topology.model import Address, Attachment, Subnet
+from topology.model import POLICIES, Address, Attachment, Subnet
 
 #: Units of durations, in seconds.
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -43,7 +43,6 @@ PROBE_KINDS = tuple(kind.value for kind in ProbeKind)
 
 PROTOCOLS = ("tcp", "udp")
 FAILBACKS = ("manual", "automatic")
-POLICIES = ("nearest", "spread")
 
 #: Of a switch: no more than have numbers there (`flows.backbone.locators`).
 MOST_CLIENTS = 1 << 23

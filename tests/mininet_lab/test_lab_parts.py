@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mininet_lab import evaluations, scenarios
 from mininet_lab import results as results_files
-from mininet_lab import scenarios
 from mininet_lab.connections import Attempt, split_target, summarize
 from mininet_lab.isolate import CHECKOUT, LabBusyError, Workplace
 from mininet_lab.loop_device import attached
@@ -199,3 +199,10 @@ def test_whatever_is_missing_is_named(role: dict[str, object]) -> None:
 
 def test_a_role_served_elsewhere_is_not_served_here() -> None:
     assert not_served(status(), "web", "s2") == ["web is at s1"]  # type: ignore[arg-type]
+
+
+def test_the_readme_names_every_scenario_and_evaluation() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    wanted = [f"mininet_lab run {name} " for name in scenarios.names() if name != "shell"]
+    wanted += [f"mininet_lab evaluate {name} " for name in evaluations.names()]
+    assert [command for command in (*wanted, "mininet_lab shell ") if command not in readme] == []

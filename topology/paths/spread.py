@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 
 import networkx as nx
 
-from topology.model import FileServer, Network
+from topology.model import SPREAD, FileServer, Network
 
 Direction = tuple[str, str]
 
@@ -98,7 +98,7 @@ def spread(
 def spread_out(network: Network, server: FileServer) -> FileServer:
     """The file server with offsets for its interfaces, if that is its policy. They follow from
     the declared network alone: what fails does not move clients that it does not concern."""
-    if server.policy != "spread":
+    if server.policy != SPREAD:
         return server
     switches = network.switches_of(server.segment)
     graph: nx.Graph[str] = nx.Graph()

@@ -1,8 +1,8 @@
 """The rules of the example sites are what they were, to the bit: in normal state, in each step of
 each takeover, and after each single failure of a link, a card or a switch.
 
-`python tests/hactrl/test_rules_stay.py` writes the digests anew, for a change that is meant to
-change rules; its commit says which and why.
+`python tests/hactrl/control/test_rules_stay.py` writes the digests anew, for a change that is meant
+to change rules; its commit says which and why.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import pytest
 from free_port import free_port
 
 from hactrl.health.dialogues import (
+    DIALOGUES,
     AbandonedError,
     Judge,
     Reply,
@@ -30,6 +31,7 @@ from hactrl.health.dialogues import (
 )
 from hactrl.health.targets import ProbeRoute
 from hactrl.health.verdicts import Cause
+from hactrl.vocabulary import ProbeKind
 
 IPV4 = ProbeRoute(ip_address("127.0.0.2"), ip_address("127.0.0.1"))
 IPV6 = ProbeRoute(ip_address("::1"), ip_address("::1"))
@@ -328,3 +330,7 @@ def test_probes_come_from_the_route_s_source_and_say_so(route: ProbeRoute) -> No
 )
 def test_meaning_of_a_line(judge: Judge, line: bytes, answer: Reply | None) -> None:
     assert judge(line) is answer
+
+
+def test_every_kind_of_probe_has_a_dialogue_but_those_that_ask_no_daemon() -> None:
+    assert DIALOGUES.keys() == set(ProbeKind) - {ProbeKind.ICMP, ProbeKind.ARP}
