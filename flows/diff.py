@@ -139,14 +139,17 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Batch, ...]:
 def _without_common_parts(one: RuleSet, other: RuleSet) -> tuple[RuleSet, RuleSet]:
     if not one.parts or not other.parts:
         return one, other
+    if len(one.parts) == len(other.parts):  # the same stages, nearly always
+        pairs = [
+            pair for pair in zip(one.parts, other.parts, strict=True) if pair[0] is not pair[1]
+        ]
+        if len(pairs) == 1:
+            return pairs[0]
     common = set(map(id, one.parts)).intersection(map(id, other.parts))
-    return _of_parts(one, common), _of_parts(other, common)
-
-
-def _of_parts(whole: RuleSet, common: set[int]) -> RuleSet:
-    """Those that are not common to both."""
-    parts = [part for part in whole.parts if id(part) not in common]
-    return parts[0] if len(parts) == 1 else joined(parts)
+    return (
+        joined(part for part in one.parts if id(part) not in common),
+        joined(part for part in other.parts if id(part) not in common),
+    )
 
 
 def apply(held: RuleSet, change: Change) -> RuleSet:

@@ -199,10 +199,18 @@ class Meter:
 
 
 class Joined(Mapping[Key, TableEntry]):
-    """Several mappings without a common key, seen as one. They must not change any more."""
+    """Several mappings without a common key, seen as one: what `of` takes of each part. They must
+    not change any more. Most are never looked at, and cost nothing then."""
 
-    def __init__(self, parts: Sequence[Mapping[Key, TableEntry]]) -> None:
-        self._parts = parts
+    def __init__(
+        self, parts: Sequence[RuleSet], of: Callable[[RuleSet], Mapping[Key, TableEntry]]
+    ) -> None:
+        self._whole_parts = parts
+        self._of = of
+
+    @cached_property
+    def _parts(self) -> list[Mapping[Key, TableEntry]]:
+        return [mapping for mapping in map(self._of, self._whole_parts) if mapping]
 
     def __getitem__(self, key: Key) -> TableEntry:
         for part in self._parts:
@@ -254,9 +262,9 @@ def joined(parts: Iterable[RuleSet]) -> RuleSet:
     """The rule set of these parts, which have no entry in common. Nothing is copied."""
     each = tuple(parts)
     return RuleSet(
-        Joined([part.rules for part in each if part.rules]),
-        Joined([part.groups for part in each if part.groups]),
-        Joined([part.meters for part in each if part.meters]),
+        Joined(each, attrgetter("rules")),
+        Joined(each, attrgetter("groups")),
+        Joined(each, attrgetter("meters")),
         each,
     )
 

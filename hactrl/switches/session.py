@@ -18,6 +18,7 @@ only.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from typing import Any, Protocol
 from flows.diff import Change, diff
 from flows.openflow import Counts
 from flows.rules import RuleSet
-from hactrl.hub import Empty, LightQueue
+from hactrl import hub
+from hactrl.hub import LightQueue
 
 LOG = logging.getLogger(__name__)
 
@@ -99,6 +101,11 @@ class _Newest:
 
 
 @dataclass(frozen=True)
+class _Ring:
+    """The alarm: it may be time for an audit."""
+
+
+@dataclass(frozen=True)
 class _Reply:
     """To whatever was asked."""
 
@@ -123,7 +130,7 @@ class _Send:
     send: Callable[[], None]
 
 
-_Item = _Newest | _Reply | _BarrierDone | _Refused | _Send
+_Item = _Newest | _Ring | _Reply | _BarrierDone | _Refused | _Send
 
 
 @dataclass
@@ -172,7 +179,9 @@ class Session:
         self._installed: RuleSet | None = None
         self._asked: int | None = None
         self._counts_left = 0
-        self._audit_at = 0.0
+        self._next_audit = 0.0
+        self._rings_at = math.inf
+        self._alarm: hub.GreenThread | None = None
         self._refused = 0  # since the last reading
         self._complaints = 0  # likewise
         self._refusal_pause = REFUSAL_PAUSE
@@ -223,18 +232,43 @@ class Session:
     def run(self) -> None:
         """Serve the queue for ever: whoever ends the connection ends this greenlet, which may wait
         for the switch to take a message."""
-        self._read()
-        while True:
-            try:
-                item: _Item = self._inbox.get(timeout=max(0.0, self._audit_at - self._clock()))
-            except Empty:
-                self._lossy = False
-                self._audit()
-            else:
-                self._serve(item)
+        try:
+            self._read()
+            while True:
+                if self._inbox.empty() and self._clock() >= self._next_audit:
+                    self._lossy = False
+                    self._audit()
+                self._serve(self._inbox.get())
+        finally:
+            self._silence()
+
+    def _audit_at(self, moment: float) -> None:
+        """Look at the switch then. The alarm that is set stays, if it rings before: setting one
+        anew for each change would cost the hub a tenth of what the change does."""
+        self._next_audit = moment
+        if moment < self._rings_at:
+            self._silence()
+            self._set_alarm()
+
+    def _silence(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _set_alarm(self) -> None:
+        self._rings_at = self._next_audit
+        delay = max(0.0, self._rings_at - self._clock())
+        self._alarm = hub.spawn_after(delay, self._inbox.put, _Ring())
+
+    def _ring(self) -> None:
+        """It has woken us; an audit that is due follows, and sets the next one."""
+        self._rings_at = math.inf
+        if self._clock() < self._next_audit:
+            self._set_alarm()
 
     def _serve(self, item: _Item) -> None:
         match item:
+            case _Ring():
+                self._ring()
             case _Newest():
                 newest, self._newest = self._newest, None
                 assert newest is not None
@@ -255,7 +289,7 @@ class Session:
             LOG.error("switch %s sent %d more errors", self.switch, self._complaints - 1)
         self._refused = self._complaints = 0
         self._counts_left = COUNTS_BETWEEN_READINGS
-        self._audit_at = self._clock() + self._audit_interval
+        self._audit_at(self._clock() + self._audit_interval)
         self._asked = self._wire.read()
 
     def _audit(self) -> None:
@@ -263,7 +297,7 @@ class Session:
             self._read()
             return
         self._counts_left -= 1
-        self._audit_at = self._clock() + self._audit_interval
+        self._audit_at(self._clock() + self._audit_interval)
         self._asked = self._wire.count()
 
     def _take_wanted(self, wanted: Wanted) -> None:
@@ -277,13 +311,13 @@ class Session:
         """What a switch has refused says little about other rules."""
         self._refusal_pause = REFUSAL_PAUSE
         if self._refused:
-            self._audit_at = min(self._audit_at, self._clock() + REFUSAL_PAUSE)
+            self._audit_at(min(self._next_audit, self._clock() + REFUSAL_PAUSE))
 
     def _take_reply(self, message: Any) -> None:
         """A reading that gets on is never begun anew, however long it takes: where all switches
         are read at once, as after a start, none would be read to its end."""
         if self._asked is not None:
-            self._audit_at = self._clock() + self._audit_interval
+            self._audit_at(self._clock() + self._audit_interval)
         if (counts := self._wire.take_counts(message)) is not None:
             self._counted(counts)
         elif answer := self._wire.take_reply(message):
@@ -358,5 +392,5 @@ class Session:
 
     def _pause(self) -> None:
         """Before the switch is asked the next time."""
-        self._audit_at = self._clock() + self._refusal_pause
+        self._audit_at(self._clock() + self._refusal_pause)
         self._refusal_pause = min(2 * self._refusal_pause, LONGEST_REFUSAL_PAUSE)

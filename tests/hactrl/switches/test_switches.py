@@ -379,6 +379,40 @@ def test_a_reading_that_nobody_answers_is_begun_anew() -> None:
     assert switch.reads == 2
 
 
+class AuditedSwitch(FakeSwitch):
+    """Says when its rules have been counted twice."""
+
+    def __init__(self, holds: RuleSet) -> None:
+        super().__init__(holds)
+        self._left = 2
+        self.audited = Event()
+
+    def count(self) -> int:
+        self._left -= 1
+        if not self._left:
+            self.audited.send()
+        return super().count()
+
+
+def test_one_audit_after_the_other_comes_by_itself() -> None:
+    switch = AuditedSwitch(ONE)
+    session = Session(
+        "s1",
+        switch,
+        lambda _wanted: None,
+        switch.counts.append,
+        Counters(),
+        restored=switch.restored.append,
+        audit_interval=0.01,
+    )
+    switch.session = session
+    session.want(Wanted(ONE, 1, provisional=False))
+    greenlet = eventlet.spawn(session.run)
+    with eventlet.Timeout(10.0):
+        switch.audited.wait()
+    greenlet.kill()
+
+
 class StuckSwitch(FakeSwitch):
     """Takes no more messages until `gone`."""
 
