@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -123,7 +122,7 @@ def test_an_agent_of_the_version_before_is_known_to_live_by_its_heartbeats(
     assert isinstance(events.next(), AgentConnected)
     twin = Peer(server.port, replace(OLD_HELLO, boot="clone"))
     # It has not heard of twins: it is told the nearest that it knows.
-    assert json.loads(twin.next_line())["refusal"] == "superseded"
+    assert twin.next().refusal is Refusal.SUPERSEDED
     assert isinstance(events.next(), Noticed)
     standing.frozen = True
     LivePeer(server.port, CLONE)
