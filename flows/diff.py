@@ -40,7 +40,6 @@ from flows.rules import (
     RuleSet,
     TableEntry,
     ToGroup,
-    joined,
 )
 
 
@@ -114,7 +113,7 @@ Batch = tuple[Change, ...]
 
 def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Batch, ...]:
     """The batches, none of them empty; none at all where nothing differs. Of rule sets that were
-    joined of parts, only those parts are compared that are not the same.
+    joined of as many parts, only those are compared that are not the same.
 
     Raises:
         ValueError: the wanted groups send to each other in a circle, which no switch takes.
@@ -139,17 +138,25 @@ def diff(installed: RuleSet, wanted: RuleSet) -> tuple[Batch, ...]:
 def _without_common_parts(one: RuleSet, other: RuleSet) -> tuple[RuleSet, RuleSet]:
     if not one.parts or not other.parts:
         return one, other
-    if len(one.parts) == len(other.parts):  # the same stages, nearly always
-        pairs = [
-            pair for pair in zip(one.parts, other.parts, strict=True) if pair[0] is not pair[1]
-        ]
-        if len(pairs) == 1:
-            return pairs[0]
-    common = set(map(id, one.parts)).intersection(map(id, other.parts))
-    return (
-        joined(part for part in one.parts if id(part) not in common),
-        joined(part for part in other.parts if id(part) not in common),
-    )
+    if len(one.parts) != len(other.parts):
+        return one, other
+    pairs = zip(one.parts, other.parts, strict=True)
+    changed = [(before, after) for before, after in pairs if before is not after]
+    if len(changed) == 1:
+        return changed[0]
+    return _merged(before for before, _ in changed), _merged(after for _, after in changed)
+
+
+def _merged(parts: Iterable[RuleSet]) -> RuleSet:
+    """The rule set of a few parts: copied, because all of it is looked at."""
+    rules: dict[tuple[int, int, Match], Rule] = {}
+    groups: dict[int, Group] = {}
+    meters: dict[int, Meter] = {}
+    for part in parts:
+        rules |= part.rules
+        groups |= part.groups
+        meters |= part.meters
+    return RuleSet(rules, groups, meters)
 
 
 def apply(held: RuleSet, change: Change) -> RuleSet:

@@ -63,10 +63,19 @@ def stages() -> Stages[Situation]:
     single = STAGES | {"steer": steers, "forward": forwards}
     finding = single.pop("find")
     parts = (
-        replace(finding, reads=partial(find.Reads.of, part), part=once(finding.part))
+        replace(
+            finding, reads=partial(find.Reads.of, part), part=_unless_nobody(once(finding.part))
+        )
         for part in range(find.PARTS)
     )
     return Stages([*single.values(), *parts])
+
+
+def _unless_nobody(
+    part: Callable[[find.Reads], RuleSet],
+) -> Callable[[find.Reads], RuleSet]:
+    """Switches that look for nobody leave alone what the others share."""
+    return lambda reads: part(reads) if reads.hosts else RuleSet()
 
 
 class BackboneCompiler:

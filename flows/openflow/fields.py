@@ -25,9 +25,12 @@ def from_ryu(name: str, value: Any) -> int:
     return int.from_bytes(field_type(name).from_user(value))
 
 
+@lru_cache(maxsize=1 << 12)
 def encode_match(match: Match) -> Any:
     """Each field behind those that it presupposes, or a switch refuses it (specification 1.3.5,
-    section 7.2.3.6). Ryu's own order, by number, puts Nicira's fields before all others."""
+    section 7.2.3.6). Ryu's own order, by number, puts Nicira's fields before all others.
+
+    Remembered, because the same rules come and go when a role moves to and fro."""
     ordered = sorted(match, key=lambda field: _PLACES.get(field.name, len(_PLACES)))
     return _Match(_ordered_fields=[(field.name, _encode_field(field)) for field in ordered])
 
