@@ -43,7 +43,6 @@ from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
 from hactrl.agent.protocol import NoticeKind
-from hactrl.agent.writing import write
 from hactrl.clock import boot_time
 
 STANDBY_GRACE = 0.2
@@ -298,7 +297,7 @@ class Guard:
 
     def _tell(self, message: GuardState | HoldAnswered | DrillEnded | Remark) -> None:
         for agent in self._agents:
-            write(agent, FROM_GUARD.encode(message))
+            agent.write(FROM_GUARD.encode(message))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -19,7 +19,6 @@ from hactrl.agent.config import AgentConfig, RoleConfig, read_boot_id
 from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
 from hactrl.agent.epochs import replace_file
 from hactrl.agent.messages import LONGEST_LINE
-from hactrl.agent.writing import write
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +43,8 @@ class Guarded:
 
     def send(self, order: Any) -> None:
         """To the guard; lost if it has died, which `gone` tells."""
-        write(self._writer, TO_GUARD.encode(order))
+        if not self._writer.is_closing():
+            self._writer.write(TO_GUARD.encode(order))
 
     def kill(self) -> None:
         """End it without any command. The guard's end kills what is inside."""

@@ -28,7 +28,6 @@ from hactrl.engine.effects import EFFECTS, AnswerRequest, Effect, Record, Wake
 from hactrl.engine.events import (
     Event,
     HostSighted,
-    LinkHeard,
     Requested,
     RulesInstalled,
     SwitchLost,
@@ -113,10 +112,12 @@ class Runtime:
     def post(self, event: Event) -> None:
         """Queue an event. Safe from every greenlet, never blocks.
 
-        Sightings are lost while `MOST_WAITING` events wait: hosts and links are seen again. Of all
-        others there are no more than ports, switches, agents, probes and operators' requests that
-        change or ask at once."""
-        if isinstance(event, HostSighted | LinkHeard) and self._events.qsize() >= MOST_WAITING:
+        Packets of unknown hosts are lost while `MOST_WAITING` events wait: their senders try again.
+        Not what answers a question of ours, because a holder who is not heard loses his address,
+        and no change of links, because it is told once. Of all others there
+        are no more than ports, switches, agents, probes and operators' requests that change or ask
+        at once."""
+        if isinstance(event, HostSighted) and event.packet and self._events.qsize() >= MOST_WAITING:
             if self.sightings_lost == self._sightings_told:
                 LOG.warning("the engine has %d events to serve: sightings are lost", MOST_WAITING)
             self.sightings_lost += 1

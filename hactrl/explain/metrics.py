@@ -133,7 +133,7 @@ class StateCollector(Collector):
         yield from _sent(self._counters())
         yield CounterMetricFamily(
             "hactrl_sightings_lost",
-            "Sightings of hosts and links for which the engine had no time",
+            "Packets of unknown hosts for which the engine had no time",
             value=self._sightings_lost(),
         )
 

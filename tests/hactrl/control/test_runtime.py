@@ -48,6 +48,7 @@ from hactrl.engine.events import (
     AgentConnected,
     Event,
     Held,
+    HostSighted,
     LinkHeard,
     PortChanged,
     ProbeChanged,
@@ -63,6 +64,7 @@ from hactrl.site.model import Site
 from hactrl.switches.session import Wanted
 from hactrl.vocabulary import Holding, Verdict
 from topology.discovery import round_time
+from topology.hosts import Sighting
 from topology.model import Attachment
 
 STARTED = 100.0
@@ -462,9 +464,12 @@ def test_sightings_that_find_too_many_events_are_lost_and_nothing_else_is(
     controller: Controller, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody has served any of them before this greenlet waits."""
-    link = Attachment("outer", 3)
+    port = Attachment("outer", 3)
+    seen = HostSighted(Sighting("00:16:3e:00:00:01", port, None), b"a packet")
     for _ in range(MOST_WAITING + 5):
-        controller.runtime.post(LinkHeard(link, None))
+        controller.runtime.post(seen)
+    controller.runtime.post(replace(seen, packet=b""))  # an answer to a question of ours
+    controller.runtime.post(LinkHeard(port, None))
     controller.runtime.post(SwitchConnected("outer", PORTS))
     assert controller.runtime.sightings_lost == 5
     assert [r.getMessage() for r in caplog.records] == [
@@ -472,7 +477,7 @@ def test_sightings_that_find_too_many_events_are_lost_and_nothing_else_is(
     ]
     while "outer" not in controller.runtime.state.switches:
         controller.tell()
-    controller.tell(LinkHeard(link, None))
+    controller.tell(seen)
     assert controller.runtime.sightings_lost == 5
 
 
