@@ -90,9 +90,12 @@ class Connection:
         try:
             self._queue.put_nowait(FROM_CONTROLLER.encode(message, self.version))
         except Full:
-            said = "agent at %s does not read what it is sent"
-            self._sparing.log(("full", self.peer), LOG.warning, said, self.peer)
+            self._say_unread()
             self.close()
+
+    def _say_unread(self) -> None:
+        said = "agent at %s does not read what it is sent"
+        self._sparing.log(("full", self.peer), LOG.warning, said, self.peer)
 
     def refuse(self, refusal: Refusal, explanation: str) -> None:
         """Say why, as far as the peer takes it at once, and close."""
@@ -105,12 +108,16 @@ class Connection:
         self.close()
 
     def close(self) -> None:
-        """End reading and writing; `read` raises in whoever waits."""
+        """End reading and writing; `read` raises in whoever waits, and the door closes the socket
+        when that greenlet ends."""
         self._writer.kill()
+        self._end()
+        self._settle(answers=False)
+
+    def _end(self) -> None:
+        """Whoever reads would not wake up if the socket was closed."""
         with contextlib.suppress(OSError):  # the peer may have closed before
             self._sock.shutdown(SHUT_RDWR)
-        self._sock.close()
-        self._settle(answers=False)
 
     def read_first(self, timeout: float) -> Any:
         """The first message, whatever it is. Raises as `read` does."""
@@ -225,5 +232,7 @@ class Connection:
                     line = beat
                 with hub.Timeout(SEND_TIMEOUT, TimeoutError("does not read")):
                     self._sock.sendall(line)
-        except OSError:  # TimeoutError is one
-            self._sock.close()  # the reader sees it and ends the connection
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                self._say_unread()
+            self._end()

@@ -51,6 +51,7 @@ from hactrl.engine.events import (
     PowerFenced,
 )
 from hactrl.journal import STRANGERS
+from hactrl.outlets import agent_connection
 from hactrl.outlets.agent_connection import BURST, RATE
 from hactrl.outlets.agent_server import NOTICES, AgentServer, read_tokens
 from hactrl.outlets.power import PowerFencer
@@ -319,6 +320,46 @@ def test_half_a_character_in_a_token_is_refused_with_a_reason(server: AgentServe
     refused = peer.next()
     assert refused.refusal is Refusal.PROTOCOL
     assert "token" in refused.explanation
+
+
+def test_an_agent_that_takes_nothing_of_what_it_is_sent_is_disconnected_and_the_log_says_why(
+    events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = AgentServer(PATIENT, {"one": "secret"}, events)
+    serve(server)
+    try:
+        peer = connected(server.port, HELLO)  # and reads no more
+        events.next()
+        server._standing["one", None]._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        number = 0
+        with eventlet.Timeout(30):
+            while AgentLost("one") not in events.all():
+                number += 1
+                server.ask(AskAgent(number, "one", Verb.RELEASE, "mail", 4))
+                eventlet.sleep(0)
+        assert "agent at 127.0.0.1 does not read what it is sent" in caplog.text
+        peer.close()
+    finally:
+        server.stop()
+
+
+def test_an_agent_that_takes_no_message_in_time_is_disconnected_and_the_log_says_why(
+    events: Events, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = AgentServer(PATIENT, {"one": "secret"}, events)
+    serve(server)
+    try:
+        peer = connected(server.port, HELLO)
+        events.next()
+        monkeypatch.setattr(agent_connection, "SEND_TIMEOUT", 0.0)
+        sock = server._standing["one", None]._sock
+        monkeypatch.setattr(sock, "sendall", lambda _line: eventlet.sleep(60.0))
+        server.ask(AskAgent(1, "one", Verb.RELEASE, "mail", 4))
+        assert events.next() == AgentLost("one")
+        assert peer.next() is None
+        assert "agent at 127.0.0.1 does not read what it is sent" in caplog.text
+    finally:
+        server.stop()
 
 
 def test_an_agent_that_answers_for_another_role_is_refused(
