@@ -208,7 +208,14 @@ def serve_requests(server: Any) -> None:
 
 class RequestLog:
     """Where eventlet's WSGI server writes. Its line for each request is empty, and dropped; turned
-    off there, the tracebacks of failed requests would be lost with it."""
+    off there, the tracebacks of failed requests would be lost with it. Of these one of a kind is
+    logged in `DEFECT_PAUSE`: whoever brings one about may ask again."""
+
+    def __init__(self) -> None:
+        from flows.sparing import Sparing
+        from hactrl.rest.router import DEFECT_PAUSE
+
+        self._defects = Sparing(DEFECT_PAUSE)
 
     def debug(self, message: str) -> None:
         LOG.debug("REST: %s", message)
@@ -220,7 +227,9 @@ class RequestLog:
             LOG.info("REST: %s", message)
 
     def error(self, message: str) -> None:
-        LOG.error("REST: %s", message.rstrip())
+        text = message.rstrip()
+        kind = text.rpartition("\n")[2].partition(":")[0]  # the name of what was raised
+        self._defects.log(kind, LOG.error, "REST: %s", text)
 
 
 def register_options(options: Any) -> None:

@@ -214,6 +214,19 @@ def test_the_log_has_time_level_origin_and_failed_requests_but_none_that_went_we
     assert "GET /" not in done.stderr
 
 
+def test_the_same_defect_of_many_requests_is_one_traceback_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = launcher.RequestLog()
+    for number in range(3):
+        log.info(f"Traceback (most recent call last):\n  ...\nValueError: request {number}\n")
+    log.info("Traceback (most recent call last):\n  ...\nKeyError: 'else'\n")
+    assert [record.message.splitlines()[-1] for record in caplog.records] == [
+        "ValueError: request 0",
+        "KeyError: 'else'",
+    ]
+
+
 #: Asks half a request; ends when the server has hung up.
 HALF_A_REQUEST = """
 import socket
