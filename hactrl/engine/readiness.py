@@ -183,5 +183,5 @@ def _unprotected(state: State, role: Role, now: float) -> Iterator[Obstacle]:
     hold_down = state.hold_downs.get(name)
     if hold_down is not None and now < hold_down.until:
         yield Obstacle(Reason.HELD_DOWN, name)
-    if role.needs_fence and role.lease is None and live not in state.site.power_fences:
+    if role.needs_fence and role.lease is None and not state.site.has_fence(live):
         yield Obstacle(Reason.UNPROVABLE, live)

@@ -159,7 +159,7 @@ class RoleChecks(Checker):
                 continue
             for index, server in enumerate(role.servers):
                 part = self.site.servers.get(server)
-                if part and part.power_fence is None and not self.cut("servers", server):
+                if part and not part.has_fence and not self.cut("servers", server):
                     self.document.add(
                         ("roles", name, "servers", index),
                         f"{server} could never be proven to have given up {listed(role.owns)}",

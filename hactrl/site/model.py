@@ -162,6 +162,10 @@ class Site:
     file_services: dict[str, tuple[Service, ...]] = field(default_factory=dict)
     path: str = field(default="", compare=False)
 
+    def has_fence(self, server: str) -> bool:
+        """Whether something can prove it off although it does not answer, and has no lease."""
+        return server in self.power_fences
+
     def cards(self, role: Role, server: str, segment: str) -> tuple[Interface, ...]:
         """The server's cards that can carry the role on a segment, the best first.
 

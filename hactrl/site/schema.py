@@ -278,6 +278,11 @@ class ServerPart(Part):
     interfaces: Annotated[dict[CardName, InterfacePart], NOT_EMPTY]
     power_fence: PowerFencePart | None = None
 
+    @property
+    def has_fence(self) -> bool:
+        """As `Site.has_fence`, before there is a site."""
+        return self.power_fence is not None
+
 
 class ResourcePart(Part):
     """A resource has a name only; what it is, the agents' own files say."""

@@ -12,5 +12,5 @@ def warnings(site: Site) -> tuple[str, ...]:
         f"power_fence for {', '.join(unfenced)}, or machines that nobody pauses"
         for name, role in site.roles.items()
         if role.needs_fence and role.lease is not None
-        if (unfenced := [s for s in role.servers if s not in site.power_fences])
+        if (unfenced := [s for s in role.servers if not site.has_fence(s)])
     )
