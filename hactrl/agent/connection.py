@@ -23,7 +23,7 @@ from hactrl.agent.protocol import (
     Refused,
     Welcome,
 )
-from hactrl.agent.writing import write
+from hactrl.agent.writing import MOST_UNREAD, write
 
 LOG = logging.getLogger(__name__)
 
@@ -118,8 +118,10 @@ async def _speak(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: Peer, version: int
 ) -> None:
     def send(message: Any) -> None:
-        if TO_CONTROLLER.speaks(message, version):
-            write(writer, TO_CONTROLLER.encode(message, version))
+        if not TO_CONTROLLER.speaks(message, version):
+            return
+        if not write(writer, TO_CONTROLLER.encode(message, version)):
+            reader.set_exception(_EndedError(f"it left {MOST_UNREAD} bytes unread"))
 
     send(replace(peer.hello(), version=version))
     welcome = await _read(reader, CONNECT_TIMEOUT, version)

@@ -43,12 +43,15 @@ from hactrl.agent.inside import CommandError, Inside
 from hactrl.agent.lease import Lease
 from hactrl.agent.messages import LONGEST_LINE
 from hactrl.agent.protocol import NoticeKind
+from hactrl.agent.writing import MOST_UNREAD, write
 from hactrl.clock import boot_time
 
 STANDBY_GRACE = 0.2
 """Seconds from SIGTERM to SIGKILL for `standby`, which has nothing to lose."""
 
 ENDED = (Phase.BROKEN, Phase.FAILED, Phase.RELEASING)
+
+Message = GuardState | HoldAnswered | DrillEnded | Remark
 
 
 class Guard:
@@ -87,9 +90,9 @@ class Guard:
     async def serve_agent(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of an agent, until its end."""
         self._agents.add(writer)
-        writer.write(FROM_GUARD.encode(self._state()))
+        self._write(writer, self._state())
         if self._checks.full:
-            writer.write(FROM_GUARD.encode(Remark(NoticeKind.DISK_FULL, self._checks.full)))
+            self._write(writer, Remark(NoticeKind.DISK_FULL, self._checks.full))
         try:
             while line := await reader.readline():
                 self._obey(TO_GUARD.decode(line))
@@ -295,9 +298,16 @@ class Guard:
             self._explanation,
         )
 
-    def _tell(self, message: GuardState | HoldAnswered | DrillEnded | Remark) -> None:
+    def _tell(self, message: Message) -> None:
         for agent in self._agents:
-            agent.write(FROM_GUARD.encode(message))
+            self._write(agent, message)
+
+    def _write(self, agent: asyncio.StreamWriter, message: Message) -> None:
+        """An agent that stands still must not fill the memory of what it guards; it connects anew
+        when it goes on."""
+        if not write(agent, FROM_GUARD.encode(message)):
+            why = f"because it left {MOST_UNREAD} bytes unread"
+            say(f"{self._role.name}: agent disconnected, {why}")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

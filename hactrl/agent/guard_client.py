@@ -10,22 +10,34 @@ import signal
 import socket
 import subprocess
 import sys
+from asyncio import FIRST_COMPLETED
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from hactrl.agent.changes import StartedWith
 from hactrl.agent.config import AgentConfig, RoleConfig, read_boot_id
-from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState
+from hactrl.agent.control import FROM_GUARD, SPEC, TO_GUARD, GuardSpec, GuardState, Remark
 from hactrl.agent.epochs import replace_file
 from hactrl.agent.messages import LONGEST_LINE
+from hactrl.agent.protocol import NoticeKind
+from hactrl.agent.writing import MOST_UNREAD, write
 
 LOG = logging.getLogger(__name__)
+
+RECONNECT_PAUSE = 1.0
+"""Seconds from the end of a connection to a guard until the next; the guard's own end, whose first
+sign that may be, is known by then."""
 
 
 class Guarded:
     """A guard and what it guards. `gone` is done when the kernel has ended both; the first
-    process of a PID namespace ends only after every other process in it."""
+    process of a PID namespace ends only after every other process in it. `reading` is done when
+    the connection to the guard has ended. `disk_full`: what the guard says of a full disk."""
+
+    state: GuardState
+    disk_full: str
+    reading: asyncio.Task[None]
 
     def __init__(
         self,
@@ -34,34 +46,75 @@ class Guarded:
         state: GuardState,
         received: Callable[[Any], None],
     ) -> None:
-        self.state = state
-        self._writer = writer
         self._received = received
         self._ends = [process_end(state.process), process_end(state.init)]
         self.gone: asyncio.Future[Any] = asyncio.gather(*self._ends)
-        self._reading = asyncio.create_task(self._read(reader))
+        self._speak_by(reader, writer, state)
+
+    def speak_again(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: GuardState
+    ) -> None:
+        """Over another connection, which tells this first."""
+        self._speak_by(reader, writer, state)
+        self._received(state)
+
+    def _speak_by(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: GuardState
+    ) -> None:
+        self.state = state
+        self.disk_full = ""  # a guard that has something to say of it says so next
+        self._writer = writer
+        self.reading = asyncio.create_task(self._read(reader, writer))
 
     def send(self, order: Any) -> None:
-        """To the guard; lost if it has died, which `gone` tells."""
-        if not self._writer.is_closing():
-            self._writer.write(TO_GUARD.encode(order))
+        """To the guard; lost if it has died, which `gone` tells, or has not read for long."""
+        if not write(self._writer, TO_GUARD.encode(order)):
+            said = "guard %d: disconnected, because it left %d bytes unread"
+            LOG.error(said, self.state.process, MOST_UNREAD)
 
     def kill(self) -> None:
         """End it without any command. The guard's end kills what is inside."""
         if not self._ends[0].done():
             os.kill(self.state.process, signal.SIGKILL)
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while line := await reader.readline():
                 message = FROM_GUARD.decode(line)
-                if isinstance(message, GuardState):
-                    self.state = message
+                self._note(message)
                 self._received(message)
         except ConnectionError:
-            pass  # it has died: `gone` tells
+            pass  # it has died, or one of us has not read for long: `Nest.until_gone` finds out
+        except ValueError as error:
+            LOG.error("guard %d says what no guard says: %s", self.state.process, error)
         finally:
-            self._writer.close()
+            writer.close()
+
+    def _note(self, message: Any) -> None:
+        match message:
+            case GuardState():
+                self.state = message
+            case Remark(NoticeKind.DISK_FULL, text):
+                self.disk_full = text
+            case Remark(NoticeKind.DISK_MENDED):
+                self.disk_full = ""
+
+
+async def _first_state(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> GuardState | None:
+    """What a guard says to whoever connects; None, and closed, if it ends."""
+    try:
+        line = await reader.readline()
+        state: GuardState | None = FROM_GUARD.decode(line) if line else None
+    except ConnectionError:
+        state = None
+    except ValueError:
+        writer.close()
+        raise
+    if state is None:
+        writer.close()
+    return state
 
 
 def process_end(process: int) -> asyncio.Future[None]:
@@ -100,12 +153,39 @@ class Nest:
     async def find(self, received: Callable[[Any], None]) -> Guarded | None:
         """The guard that an agent before this one has left behind, if it is alive."""
         try:
-            reader, writer = await asyncio.open_unix_connection(
-                str(self._socket), limit=LONGEST_LINE
-            )
+            streams = await self._connect()
         except (FileNotFoundError, ConnectionRefusedError):
             return None
-        return await self._greet(reader, writer, received)
+        return await self._greet(*streams, received)
+
+    async def until_gone(self, guarded: Guarded) -> None:
+        """Until the kernel has ended it. Where only the connection ends, because one of the two has
+        not read for long, it makes another."""
+        said = ""
+        while not guarded.gone.done():
+            await asyncio.wait([guarded.gone, guarded.reading], return_when=FIRST_COMPLETED)
+            await asyncio.wait([guarded.gone], timeout=RECONNECT_PAUSE)
+            if not guarded.gone.done():
+                found = await self._speak_again(guarded)
+                if found != said:
+                    LOG.warning("%s: the connection to its guard ended: %s", self._role.name, found)
+                said = found
+
+    async def _speak_again(self, guarded: Guarded) -> str:
+        """What has come of it, for the log. Where a guard takes no connection, it has ended, and
+        what it guarded hangs in the kernel."""
+        try:
+            reader, writer = await self._connect()
+            state = await _first_state(reader, writer)
+        except (OSError, ValueError) as error:
+            return f"no other is to be had: {error}"
+        if state is None:
+            return "another one ended at once"
+        guarded.speak_again(reader, writer, state)
+        return "it has another one"
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_unix_connection(str(self._socket), limit=LONGEST_LINE)
 
     async def start(self, received: Callable[[Any], None]) -> Guarded | None:
         """A new guard, in a session of its own; None if it ended before it said anything.
@@ -130,10 +210,7 @@ class Nest:
             self._started_with.write(spec)
             child.stdin.write(SPEC.encode(spec))
             child.stdin.close()
-            reader, writer = await asyncio.open_unix_connection(
-                str(self._socket), limit=LONGEST_LINE
-            )
-            guarded = await self._greet(reader, writer, received)
+            guarded = await self._greet(*await self._connect(), received)
         except OSError:
             os.kill(child.pid, signal.SIGKILL)  # it holds nothing yet
             await process_end(child.pid)
@@ -148,14 +225,9 @@ class Nest:
         writer: asyncio.StreamWriter,
         received: Callable[[Any], None],
     ) -> Guarded | None:
-        try:
-            line = await reader.readline()
-        except ConnectionError:
-            line = b""
-        if not line:
-            writer.close()
+        state = await _first_state(reader, writer)
+        if state is None:
             return None
-        state = FROM_GUARD.decode(line)
         try:
             self._write_down(state.init)
         except OSError:

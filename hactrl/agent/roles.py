@@ -83,7 +83,6 @@ class RoleKeeper:
         self._guarded: Guarded | None = None
         self._holding = Holding.RELEASING  # until the resources are verified to be free
         self._told: Held | None = None
-        self.disk_full = ""  # what its guard says of the disk
         self.outdated = ""  # why its guard does not do what the file says
         self._verdict: tuple[str, ...] | None = None
         self._pause = 0.0
@@ -102,6 +101,11 @@ class RoleKeeper:
         if self._guarded is not None and self._holding in (Holding.HELD, Holding.FAILED):
             epoch = max(self._guarded.state.epoch, epoch if self._role.always else 0)
         return Held(self._role.name, self._holding, epoch)
+
+    @property
+    def disk_full(self) -> str:
+        """What its guard says of a full disk; empty if it is not full."""
+        return self._guarded.disk_full if self._guarded else ""
 
     async def run(self) -> None:
         """Keep a guard alive: the one that is found, else a new one whenever one has ended."""
@@ -309,9 +313,9 @@ class RoleKeeper:
         self._react(guarded.state)
         self._touch()
         began = boot_time()
-        await guarded.gone
+        await self._nest.until_gone(guarded)
         self._guarded = None
-        self.disk_full = self.outdated = ""
+        self.outdated = ""
         if self._holding in (Holding.ASSUMING, Holding.HELD):
             LOG.error("%s: its guard has ended, and all that it guarded", self._role.name)
             self._set(Holding.FAILED)
@@ -329,8 +333,6 @@ class RoleKeeper:
                 self._drills[message.number].set_result(message.explanation)
             case Remark():
                 LOG.warning("%s: %s: %s", self._role.name, message.what.value, message.text)
-                if message.what in (NoticeKind.DISK_FULL, NoticeKind.DISK_MENDED):
-                    self.disk_full = message.text * (message.what is NoticeKind.DISK_FULL)
                 self._notice(message.what, self._role.name, message.text)
         self._touch()
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
-LOG = logging.getLogger(__name__)
-
-MOST_UNREAD = 1 << 20
-"""Octets that wait for a peer at most; what is sent in an hour is less."""
+MOST_UNREAD = 1_000_000
+"""Bytes that wait for a peer, beside what the kernel keeps for it: ten times what an agent with a
+hundred roles says when it is welcomed."""
 
 
-def write(writer: asyncio.StreamWriter, line: bytes) -> None:
-    """Send a line, without waiting. The connection with who leaves `MOST_UNREAD` octets unread is
-    aborted, which its reader sees; he may come again, and is told all anew."""
-    if writer.is_closing():
-        return
-    writer.write(line)
-    if writer.transport.get_write_buffer_size() > MOST_UNREAD:
-        peer = writer.get_extra_info("peername") or "a peer on this machine"
-        LOG.warning("%s does not read what it is sent; its connection is ended", peer)
+def write(writer: asyncio.StreamWriter, line: bytes) -> bool:
+    """Queue a line; it is lost if the connection has ended, as whoever reads there is told.
+
+    Returns False where `MOST_UNREAD` bytes wait: the connection has been ended, and they are lost.
+    Whoever connects anew is told the present state.
+    """
+    if writer.transport.get_write_buffer_size() >= MOST_UNREAD:
         writer.transport.abort()
+        return False
+    if not writer.is_closing():
+        writer.write(line)
+    return True
