@@ -111,6 +111,11 @@ class SetField:
     mask: int | None = None
 
 
+CLEARED_IN_PORT = SetField("in_port", 0)
+"""Lets a packet leave by the port that it came in by, which a switch drops otherwise
+(OpenFlow 1.3.5, section 4.5, on `IN_PORT`; ovs-actions(7), on `output`)."""
+
+
 @dataclass(frozen=True)
 class Move:
     """Copy `bits` bits from one field's start to another's (Nicira NXAST_REG_MOVE)."""

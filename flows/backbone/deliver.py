@@ -9,7 +9,7 @@ from flows.backbone.locators import ANY_WAY
 from flows.backbone.segment import Plugged
 from flows.common.fields import Fields, mac
 from flows.pipeline import FORWARD
-from flows.rules import Output, Rule, SetField
+from flows.rules import CLEARED_IN_PORT, Output, Rule, SetField
 
 _LOCAL = 130
 
@@ -22,7 +22,7 @@ def rules(plugged: Plugged) -> Iterator[Rule]:
         out = Output(host.attachment.port)
         intent = f"bring {host.mac} its packets"
         # By any port: two hosts may be behind the same one.
-        yield FORWARD.rule(_LOCAL, intent, match, real, SetField("in_port", 0), out)
+        yield FORWARD.rule(_LOCAL, intent, match, real, CLEARED_IN_PORT, out)
     for card in plugged.cards:
         match = {"eth_dst": (backbone.locators.interface(card), ANY_WAY)}
         real = SetField("eth_dst", mac(card.mac))

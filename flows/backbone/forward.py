@@ -30,16 +30,12 @@ from flows.backbone.segment import Backbone, Situation
 from flows.common.fields import Fields, mac
 from flows.intents import Nearest
 from flows.pipeline import FORWARD
-from flows.rules import Bucket, Group, Output, Rule, RuleSet, SetField
+from flows.rules import CLEARED_IN_PORT, Bucket, Group, Output, Rule, RuleSet, SetField
 from topology.model import Interface
 from topology.paths.routes import NOWHERE, Destination
 from topology.paths.shortest import Hops
 
 _DESTINATION = 120
-
-#: Lets a packet leave by the port that it came in by: back from a dead end, or to another
-#: interface of the server whose neighbour it entered at.
-_ANY_PORT = SetField("in_port", 0)
 
 #: By switch, the ports that lead nearer to it.
 Onto = Mapping[str, tuple[int, ...]]
@@ -199,7 +195,8 @@ def _to_file_server(
 
 def _delivery(card: Interface) -> Bucket:
     port = card.attachment.port
-    return Bucket((SetField("eth_dst", mac(card.mac)), _ANY_PORT, Output(port)), port)
+    # By any port: another interface of the server may be behind the one of entry.
+    return Bucket((SetField("eth_dst", mac(card.mac)), CLEARED_IN_PORT, Output(port)), port)
 
 
 def _sent_on(
@@ -210,4 +207,4 @@ def _sent_on(
         rename = SetField("eth_dst", backbone.locators.interface(card))
         for port in onto[card.attachment.switch]:
             if port not in avoid:
-                yield Bucket((rename, _ANY_PORT, Output(port)), port)
+                yield Bucket((rename, CLEARED_IN_PORT, Output(port)), port)

@@ -25,7 +25,17 @@ from flows.barrier.segment import Barrier, Situation
 from flows.common.fields import address, mac
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, SOURCE, STEER
-from flows.rules import Action, Bucket, Group, GroupType, Output, Rule, SetField, ToGroup
+from flows.rules import (
+    CLEARED_IN_PORT,
+    Action,
+    Bucket,
+    Group,
+    GroupType,
+    Output,
+    Rule,
+    SetField,
+    ToGroup,
+)
 from topology.paths.shortest import Hops
 
 _MATCH = 100
@@ -133,7 +143,7 @@ def _buckets(reads: GroupReads) -> Iterator[Bucket]:
 def _divert(candidate: Candidate) -> tuple[Action, ...]:
     """Name the card. It may be reached by the port of entry (both roles on one server, or back
     over the link that the packet came from): a cleared `in_port` permits that."""
-    return (SetField("eth_dst", mac(candidate.mac)), SetField("in_port", 0))
+    return (SetField("eth_dst", mac(candidate.mac)), CLEARED_IN_PORT)
 
 
 def _remote(barrier: Barrier, reached: Reached, *, keeps_virtual_mac: bool) -> Iterator[Bucket]:
@@ -143,7 +153,7 @@ def _remote(barrier: Barrier, reached: Reached, *, keeps_virtual_mac: bool) -> I
         onward = ToGroup(barrier.toward_group(candidate.attachment.switch))
         yield Bucket((onward,) if keeps_virtual_mac else (*divert, onward), watch_port=port)
     if keeps_virtual_mac:
-        divert = (SetField("eth_dst", mac(candidate.detour_mac)), SetField("in_port", 0))
+        divert = (SetField("eth_dst", mac(candidate.detour_mac)), CLEARED_IN_PORT)
     for port in hops.alternates:
         yield Bucket((*divert, Output(port)), watch_port=port)
 

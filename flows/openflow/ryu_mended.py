@@ -162,14 +162,6 @@ def _mac_octets(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def _address_octets(family: socket.AddressFamily) -> Callable[[str], bytes]:
-    return partial(socket.inet_pton, family)
-
-
-def _address_text(family: socket.AddressFamily) -> Callable[[bytes], str]:
-    return partial(socket.inet_ntop, family)
-
-
 def _number_octets(kind: Any, number: int) -> bytes:
     octets: int = kind.size
     return (number & ((1 << 8 * octets) - 1)).to_bytes(octets)
@@ -181,8 +173,8 @@ def _quicken() -> None:
     type_desc.MacAddr.to_user = staticmethod(lambda octets: octets.hex(":"))
     families = {type_desc.IPv4Addr: socket.AF_INET, type_desc.IPv6Addr: socket.AF_INET6}
     for kind, family in families.items():
-        kind.from_user = staticmethod(_address_octets(family))
-        kind.to_user = staticmethod(_address_text(family))
+        kind.from_user = staticmethod(partial(socket.inet_pton, family))
+        kind.to_user = staticmethod(partial(socket.inet_ntop, family))
     type_desc.IntDescr.from_user = _number_octets
     type_desc.IntDescr.to_user = lambda _kind, octets: int.from_bytes(octets)
 
