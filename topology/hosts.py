@@ -124,7 +124,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Table:
+class HostTable:
     """`hosts` by MAC, the oldest first. `claims` that wait for an answer. `answered`: until when
     further claims on it are refused. `down_since` of ports with hosts that are down."""
 
@@ -133,7 +133,7 @@ class Table:
     answered: Mapping[Claimed, float] = field(default_factory=dict)
     down_since: Mapping[Attachment, float] = field(default_factory=dict)
 
-    def with_same_hosts(self, **changes: Any) -> Table:
+    def with_same_hosts(self, **changes: Any) -> HostTable:
         """With other claims or times. What follows from the hosts alone is not made anew: there
         may be thousands, and whoever claims what others hold makes a new table each time."""
         table = replace(self, **changes)
@@ -175,8 +175,8 @@ _OF_HOSTS = ("in_order", "owners", "at_port", "numbers")
 
 
 def seen(
-    table: Table, sighting: Sighting, now: float, around: Surroundings
-) -> tuple[Table, Decision]:
+    table: HostTable, sighting: Sighting, now: float, around: Surroundings
+) -> tuple[HostTable, Decision]:
     """Take in one sighting."""
     refusal = _refusal(sighting, around)
     if refusal is not None:
@@ -194,7 +194,9 @@ def seen(
     return table, replace(decision, unmasked=unmasked)
 
 
-def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple[Decision, ...]]:
+def expire(
+    table: HostTable, now: float, around: Surroundings
+) -> tuple[HostTable, tuple[Decision, ...]]:
     """Grant the claims whose holders have not answered in time, or cannot any longer, because
     their port has gone down."""
     decisions = []
@@ -227,7 +229,9 @@ def expire(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
     return table, tuple(decisions)
 
 
-def forget(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple[Host, ...]]:
+def forget(
+    table: HostTable, now: float, around: Surroundings
+) -> tuple[HostTable, tuple[Host, ...]]:
     """Drop the hosts whose ports have been down for long, and note which ports are down."""
     down = {
         port: table.down_since.get(port, now) for port in table.at_port if not around.port_up(port)
@@ -242,7 +246,7 @@ def forget(table: Table, now: float, around: Surroundings) -> tuple[Table, tuple
     return replace(table, hosts=hosts, down_since=down), lost
 
 
-def moments(table: Table) -> tuple[float, ...]:
+def moments(table: HostTable) -> tuple[float, ...]:
     """When `expire` or `forget` may have something to do."""
     return (
         *(claim.deadline for claim in table.claims.values()),
@@ -274,7 +278,9 @@ def _refusal(sighting: Sighting, around: Surroundings) -> HostRefusal | None:
     return None
 
 
-def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[Claim, ...]]:
+def _unmask(
+    table: HostTable, sighting: Sighting, now: float
+) -> tuple[HostTable, tuple[Claim, ...]]:
     """A holder that is seen at its port has answered all claims on what it shows."""
     unmasked = tuple(
         claim
@@ -291,7 +297,7 @@ def _unmask(table: Table, sighting: Sighting, now: float) -> tuple[Table, tuple[
     return table.with_same_hosts(claims=claims, answered=answered), unmasked
 
 
-def _in_the_way(table: Table, sighting: Sighting, around: Surroundings) -> Claimed | None:
+def _in_the_way(table: HostTable, sighting: Sighting, around: Surroundings) -> Claimed | None:
     """What somebody must give up before this sighting can be entered."""
     known = table.hosts.get(sighting.mac)
     there = table.at_port.get(sighting.attachment, ())
@@ -308,7 +314,7 @@ def _in_the_way(table: Table, sighting: Sighting, around: Surroundings) -> Claim
     return None
 
 
-def _owner(table: Table, sighting: Sighting, around: Surroundings) -> str | None:
+def _owner(table: HostTable, sighting: Sighting, around: Surroundings) -> str | None:
     """Who has the sighting's address on the same backbone. Each has networks of its own, and may
     have an fe80::1 of its own too."""
     if sighting.address is None:
@@ -323,15 +329,15 @@ def _beside(host: Host, sighting: Sighting, around: Surroundings) -> bool:
     return around.networks.get(there) == around.networks.get(here)
 
 
-def _still_wanted(table: Table, claim: Claim, around: Surroundings) -> bool:
+def _still_wanted(table: HostTable, claim: Claim, around: Surroundings) -> bool:
     """Meanwhile the claimant's port may have become a trunk, or full."""
     permitted = _refusal(claim.sighting, around) is None
     return permitted and _in_the_way(table, claim.sighting, around) == claim.claimed
 
 
 def _claim(
-    table: Table, claimed: Claimed, sighting: Sighting, now: float, around: Surroundings
-) -> tuple[Table, Decision]:
+    table: HostTable, claimed: Claimed, sighting: Sighting, now: float, around: Surroundings
+) -> tuple[HostTable, Decision]:
     if not around.reached(table.hosts[claimed.mac].attachment.switch):
         return table, Decision(Recognition.REFUSED, sighting, refusal=HostRefusal.CANNOT_ASK)
     if now < table.answered.get(claimed, now):
@@ -346,8 +352,8 @@ def _claim(
 
 
 def _give_up(
-    table: Table, claimed: Claimed, sighting: Sighting, around: Surroundings
-) -> tuple[Table, Attachment | None]:
+    table: HostTable, claimed: Claimed, sighting: Sighting, around: Surroundings
+) -> tuple[HostTable, Attachment | None]:
     """Take from its holder what was claimed. A host that has moved keeps its addresses, unless it
     is on another backbone now: then the answer is where it was, and `_enter` is to follow."""
     host = table.hosts[claimed.mac]
@@ -366,7 +372,9 @@ def _give_up(
     return replace(table, hosts=hosts), None
 
 
-def _enter(table: Table, sighting: Sighting, former: Attachment | None) -> tuple[Table, Decision]:
+def _enter(
+    table: HostTable, sighting: Sighting, former: Attachment | None
+) -> tuple[HostTable, Decision]:
     """Nothing is in the way: note the host as it has been seen."""
     known = table.hosts.get(sighting.mac)
     if known is None:

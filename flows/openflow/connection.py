@@ -79,11 +79,11 @@ def install() -> None:
 
 def serve(socket: Any, address: Any) -> None:
     """Serve a connection to its end."""
-    with closing(Connection(socket, address)) as connection:
+    with closing(OpenFlowConnection(socket, address)) as connection:
         connection.serve()
 
 
-class Connection(controller.Datapath):  # type: ignore[misc]
+class OpenFlowConnection(controller.Datapath):  # type: ignore[misc]
     """One for each connection; all it reads is read in its own greenlet."""
 
     def __init__(self, socket: Any, address: Any) -> None:

@@ -26,7 +26,7 @@ from flows.intents import (
     Steer,
 )
 from hactrl.engine.state import Outlook
-from hactrl.site.model import Connection, Role, Service, Site
+from hactrl.site.model import AllowedConnection, Role, Service, Site
 from topology.model import Address, Interface, Network, Subnet
 
 
@@ -143,7 +143,7 @@ def _permit(site: Site, address: ServiceAddress, service: Service) -> Permit:
     return Permit(service.name, address, service.protocol, service.port, (*peers, *networks))
 
 
-def _connect(site: Site, address: ServiceAddress, connection: Connection) -> Connect:
+def _connect(site: Site, address: ServiceAddress, connection: AllowedConnection) -> Connect:
     peers = () if connection.anyone else _peers(site, connection.segment, connection.roles)
     networks = () if connection.anyone else connection.networks
     name = f"{connection.protocol}/{connection.port}"

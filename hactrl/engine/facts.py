@@ -36,7 +36,7 @@ from hactrl.engine.events import (
     SwitchLost,
 )
 from hactrl.engine.roles import ledger, ownership
-from hactrl.engine.state import Agent, Ask, AskKind, Health, SwitchState
+from hactrl.engine.state import AgentState, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.vocabulary import EntryKind, Holding, Outcome, Proof
 from topology.model import Attachment
@@ -131,7 +131,7 @@ def agent_connected(turn: Turn, event: AgentConnected) -> None:
         return
     roles = {held.role: held for held in event.roles}
     had = frozenset(held.role for held in event.roles if held.holding is not Holding.NOTHING)
-    agent = Agent(True, event.boot, roles, turn.now, had)
+    agent = AgentState(True, event.boot, roles, turn.now, had)
     turn.update(agents=with_item(turn.state.agents, event.server, agent))
     turn.record(EntryKind.AGENT_CONNECTED, server=event.server, boot=ledger.fingerprint(event.boot))
     _forget_agent_asks(turn, event.server)

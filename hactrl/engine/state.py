@@ -13,7 +13,7 @@ from hactrl.engine.events import AnswerWays, Held, Requested
 from hactrl.site.model import Site
 from hactrl.vocabulary import Outcome, Proof, Verdict
 from topology.discovery import Cabling, Heard
-from topology.hosts import Table
+from topology.hosts import HostTable
 from topology.model import Attachment, Host, Link
 
 
@@ -74,7 +74,7 @@ class Takeover:
 
 
 @dataclass(frozen=True)
-class Agent:
+class AgentState:
     """`since`: when the connection was made or lost. What it said stays while it is away. `had`:
     the roles that it has been given, or said to have, over this connection."""
 
@@ -314,7 +314,7 @@ class State:
     health: Mapping[str, Mapping[tuple[str, str], Health]] = field(
         default_factory=dict, metadata=LEARNT
     )
-    agents: Mapping[str, Agent] = field(default_factory=dict, metadata=LEARNT)
+    agents: Mapping[str, AgentState] = field(default_factory=dict, metadata=LEARNT)
     sights: Mapping[str, Sight] = field(default_factory=dict, metadata=LEARNT)
     rounds: Mapping[str, int] = field(default_factory=dict, metadata=LEARNT)
     prober_silent: bool = field(default=False, metadata=LEARNT)
@@ -328,7 +328,7 @@ class State:
     served: frozenset[str] = field(default_factory=frozenset, metadata=LEARNT)
     ready_since: Mapping[str, float] = field(default_factory=dict, metadata=LEARNT)
     waiting: Mapping[str, tuple[Obstacle, ...]] = field(default_factory=dict, metadata=DERIVED)
-    host_table: Table = field(default_factory=Table, metadata=STORED)
+    host_table: HostTable = field(default_factory=HostTable, metadata=STORED)
     refused_sightings: Mapping[tuple[str, Attachment], tuple[int, float]] = field(
         default_factory=dict, metadata=LEARNT
     )

@@ -122,7 +122,7 @@ async def probe(target: Target, route: ProbeRoute, patience: float | None) -> Fi
     return replace(found, family=f"ipv{route.source.version}")
 
 
-class Watch:
+class TargetWatch:
     """One target's probes and the judgement on it."""
 
     def __init__(self, target: Target, stalls: StallWatch, report: Tell) -> None:
@@ -260,7 +260,7 @@ class Prober:
         self._group = group
         self._report = report
         self._stalls = StallWatch(report)
-        self._watches: dict[Target, tuple[Watch, asyncio.Task[None]]] = {}
+        self._watches: dict[Target, tuple[TargetWatch, asyncio.Task[None]]] = {}
         self._loop = asyncio.get_running_loop()
         self._beat = self._loop.call_soon(self._tell_life)
 
@@ -300,7 +300,7 @@ class Prober:
             task.cancel()
         for index, target in enumerate(targets):
             if target not in self._watches:
-                watch = Watch(target, self._stalls, self._report)
+                watch = TargetWatch(target, self._stalls, self._report)
                 # Spread over the interval, so that not all begin at once.
                 task = self._group.create_task(watch.run(target.interval * index / len(targets)))
                 self._watches[target] = (watch, task)

@@ -55,7 +55,7 @@ class EndedError(Exception):
     """A connection has ended, with the reason for the log."""
 
 
-class Connection:
+class AgentConnection:
     """Written by a greenlet of its own, which also sends the heartbeats.
 
     `version` is the one spoken on it, the oldest until the peer has said its own.

@@ -56,7 +56,7 @@ from hactrl.engine.events import (
 from hactrl.engine.roles.ledger import fingerprint
 from hactrl.journal import of_strangers
 from hactrl.listeners import Door, Peer
-from hactrl.outlets.agent_connection import Connection, EndedError
+from hactrl.outlets.agent_connection import AgentConnection, EndedError
 from hactrl.site.model import Site
 from hactrl.tokens import read_secret
 from hactrl.vocabulary import EntryKind, Outcome
@@ -139,11 +139,11 @@ class AgentServer:
         self._tokens = tokens
         self._emit = emit
         self._named = named
-        self._standing: dict[Place, Connection] = {}
-        self._asked: dict[int, tuple[AskAgent, Connection]] = {}
-        self._requests: dict[str, tuple[Connection, int]] = {}
+        self._standing: dict[Place, AgentConnection] = {}
+        self._asked: dict[int, tuple[AskAgent, AgentConnection]] = {}
+        self._requests: dict[str, tuple[AgentConnection, int]] = {}
         self._last_request = 0
-        self._connections: set[Connection] = set()
+        self._connections: set[AgentConnection] = set()
         self._sparing = Sparing(NOTICE_PAUSE)
         self._strangers = of_strangers()
         self._notices = Sparing(NOTICE_PAUSE, NOTICES)
@@ -208,9 +208,9 @@ class AgentServer:
     def _welcome(self, sock: Any, address: Peer) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         heartbeat = self._site.timers.agent_heartbeat
-        self._serve(Connection(sock, address, heartbeat, self._sparing))
+        self._serve(AgentConnection(sock, address, heartbeat, self._sparing))
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: AgentConnection) -> None:
         self._connections.add(connection)
         try:
             hello = self._hello(connection)
@@ -231,13 +231,13 @@ class AgentServer:
             self._connections.discard(connection)
             connection.close()
 
-    def _hello(self, connection: Connection) -> AgentHello | GuardHello:
+    def _hello(self, connection: AgentConnection) -> AgentHello | GuardHello:
         hello = connection.read_first(HELLO_TIMEOUT)
         if not isinstance(hello, AgentHello | GuardHello):
             raise ProtocolError(f"expected a hello, got {type(hello).__name__}")
         return hello
 
-    def _give_place(self, connection: Connection, hello: AgentHello | GuardHello) -> None:
+    def _give_place(self, connection: AgentConnection, hello: AgentHello | GuardHello) -> None:
         """Serve who has a right to its place. It has it once it has said something after the
         welcome: a connection that waited long to be accepted may have nobody at its other end."""
         timers = self._site.timers
@@ -282,7 +282,7 @@ class AgentServer:
             return hello.server, None
         return hello.server, hello.role if hello.role in self._site.roles else ""
 
-    def _contest(self, place: Place, newcomer: Connection) -> None:
+    def _contest(self, place: Place, newcomer: AgentConnection) -> None:
         """Make the place free, unless who has it answers: then raise _RefusedError."""
         while (standing := self._standing.get(place)) is not None:
             if standing.answers():
@@ -299,7 +299,7 @@ class AgentServer:
                 hub.spawn_n(standing.refuse, Refusal.SUPERSEDED, reason)
 
     def _tell_refusal(
-        self, connection: Connection, hello: AgentHello | GuardHello, error: _RefusedError
+        self, connection: AgentConnection, hello: AgentHello | GuardHello, error: _RefusedError
     ) -> None:
         """To log and journal, sparingly: who is refused comes again. Only a twin has shown a token;
         others are strangers, whose names are not told apart, because there is no end of them."""
@@ -320,7 +320,7 @@ class AgentServer:
         role = self._place(hello)[1] or ""
         self._emit(Noticed(EntryKind.AGENT_REFUSED, role, tuple(details.items())))
 
-    def _serve_agent(self, connection: Connection, hello: AgentHello, message: Any) -> None:
+    def _serve_agent(self, connection: AgentConnection, hello: AgentHello, message: Any) -> None:
         server = hello.server
         for held in hello.roles:
             self._check_claim(held.role, held.epoch)
@@ -376,7 +376,7 @@ class AgentServer:
         if self._notices.log(server, LOG.warning, said, server, role or kind, text):
             self._emit(Noticed(kind, role, (("server", server), ("text", text))))
 
-    def _serve_guard(self, connection: Connection, hello: GuardHello, message: Any) -> None:
+    def _serve_guard(self, connection: AgentConnection, hello: GuardHello, message: Any) -> None:
         open_requests: list[str] = []
         if hello.role in self._site.roles:
             self._emit(GuardConnected(hello.server, hello.role))
@@ -397,7 +397,7 @@ class AgentServer:
                 self._requests.pop(request, None)
 
     def _open_request(
-        self, connection: Connection, hello: GuardHello, number: int, open_requests: list[str]
+        self, connection: AgentConnection, hello: GuardHello, number: int, open_requests: list[str]
     ) -> str:
         self._last_request += 1
         request = f"{hello.server}/{hello.role}/{self._last_request}"
@@ -407,7 +407,7 @@ class AgentServer:
             self._requests.pop(open_requests.pop(0), None)
         return request
 
-    def _lose(self, place: Place, connection: Connection) -> None:
+    def _lose(self, place: Place, connection: AgentConnection) -> None:
         """Once for each connection that had a place. What an agent was asked gets no answer any
         more, and what a guard asked for it need not be given."""
         if self._standing.get(place) is not connection:

@@ -38,7 +38,7 @@ from hactrl.shell.assembly import Assembly
 from hactrl.shell.watchdog import Watchdog
 from hactrl.site import load
 from hactrl.switches.board import Switchboard
-from hactrl.switches.connections import Connection, Connections
+from hactrl.switches.connections import Connections, SwitchConnection
 from topology.backbones import backbone_switches
 from topology.model import Attachment
 
@@ -145,7 +145,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
                         raise
                     self._connections.failed(datapath_of(event), type(event).__name__)
 
-    def _of(self, datapath: Any) -> Connection | None:
+    def _of(self, datapath: Any) -> SwitchConnection | None:
         return self._connections.of(datapath)
 
     @handles(ofp_event.EventOFPStateChange, [MAIN_DISPATCHER, DEAD_DISPATCHER])

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from hactrl.site.endpoints import ANYONE
-from hactrl.site.model import Connection, Listen, ProbeSettings, Role, Service, Site
+from hactrl.site.model import AllowedConnection, Listen, ProbeSettings, Role, Service, Site
 from topology.model import FileServer, Interface
 
 
@@ -177,7 +177,7 @@ def _service(service: Service) -> dict[str, Any]:
     }
 
 
-def _connection(connection: Connection) -> CommentedMap:
+def _connection(connection: AllowedConnection) -> CommentedMap:
     return _flow(
         {
             "segment": connection.segment,
@@ -188,7 +188,7 @@ def _connection(connection: Connection) -> CommentedMap:
     )
 
 
-def _peers(part: Service | Connection) -> CommentedSeq:
+def _peers(part: Service | AllowedConnection) -> CommentedSeq:
     return _list([*([ANYONE] if part.anyone else []), *part.roles, *part.networks])
 
 

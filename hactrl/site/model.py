@@ -41,7 +41,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Connection:
+class AllowedConnection:
     """What a role may open itself, as written in the file's `connects`."""
 
     segment: str
@@ -71,7 +71,7 @@ class Role:
     servers: tuple[str, ...]
     addresses: tuple[RoleAddress, ...]
     services: tuple[Service, ...]
-    connects: tuple[Connection, ...] = ()
+    connects: tuple[AllowedConnection, ...] = ()
     owns: tuple[str, ...] = ()
     lease: float | None = None
     failback: str = "manual"

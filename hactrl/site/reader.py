@@ -13,7 +13,7 @@ from hactrl.site.document import Document, parse
 from hactrl.site.endpoints import ANYONE, is_network
 from hactrl.site.errors import Problem, SiteError
 from hactrl.site.model import (
-    Connection,
+    AllowedConnection,
     Controller,
     PowerFence,
     ProbeSettings,
@@ -192,7 +192,7 @@ def _role(name: str, part: RolePart, timers: Timers) -> Role:
             for service, at in part.services.items()
         ),
         connects=tuple(
-            Connection(to.segment, to.protocol, to.port, **_peers(to.destinations))
+            AllowedConnection(to.segment, to.protocol, to.port, **_peers(to.destinations))
             for to in part.connects
         ),
         owns=tuple(part.owns),
@@ -216,7 +216,7 @@ def _file_services(part: FileServerPart, timers: Timers) -> tuple[Service, ...]:
 
 
 def _peers(names: list[str]) -> dict[str, Any]:
-    """'anyone', roles and networks apart, as `Service` and `Connection` have them."""
+    """'anyone', roles and networks apart, as `Service` and `AllowedConnection` have them."""
     networks: tuple[Subnet, ...] = tuple(ip_network(n) for n in names if is_network(n))
     roles = tuple(n for n in names if n != ANYONE and not is_network(n))
     return {"anyone": ANYONE in names, "roles": roles, "networks": networks}

@@ -56,7 +56,7 @@ Spawn = Callable[[str, Callable[[], None]], Any]
 
 
 @dataclass
-class Connection:
+class SwitchConnection:
     """A switch that is ours once it is `mastered`. `replaces`: see `SwitchConnected`."""
 
     switch: str
@@ -123,12 +123,12 @@ class Connections:
         self._doorkeeper = Doorkeeper(clock)
         self._defects = Sparing(DEFECT_PAUSE, clock=clock)
         self._strangers = {kind: of_strangers(clock) for kind in OF_STRANGERS}
-        self._connections: dict[str, Connection] = {}
+        self._connections: dict[str, SwitchConnection] = {}
         # Who asks for the place of a switch that is connected; None when it has left meanwhile. One
         # question at a time, because answers to several could be told for each other's.
         self._newcomers: dict[str, Any] = {}
 
-    def of(self, datapath: Any) -> Connection | None:
+    def of(self, datapath: Any) -> SwitchConnection | None:
         """The switch that this connection is; None if it is none, or another one is that switch."""
         connection = self._connections.get(self._names.get(datapath.id, ""))
         return connection if connection and connection.wire.datapath is datapath else None
@@ -149,7 +149,7 @@ class Connections:
         else:
             self._admit(name, datapath, replaces=False)
 
-    def mastered(self, connection: Connection, ports_up: Iterable[int]) -> None:
+    def mastered(self, connection: SwitchConnection, ports_up: Iterable[int]) -> None:
         """From here on the switch is ours. Before, it takes changes from whoever asks, and what it
         were given would wait without end."""
         run = self._spawn(f"session of {connection.switch}", connection.session.run)
@@ -188,12 +188,12 @@ class Connections:
         else:
             self._close(datapath)
 
-    def _contest(self, incumbent: Connection, newcomer: Any) -> None:
+    def _contest(self, incumbent: SwitchConnection, newcomer: Any) -> None:
         name = incumbent.switch
         self._newcomers[name] = newcomer
         self._spawn(f"contest of {name}", lambda: self._decide(incumbent, newcomer))
 
-    def _decide(self, incumbent: Connection, newcomer: Any) -> None:
+    def _decide(self, incumbent: SwitchConnection, newcomer: Any) -> None:
         name = incumbent.switch
         answers = incumbent.wire.answers_echo(ECHO_DEADLINE)
         left = self._newcomers.pop(name) is None
@@ -214,14 +214,14 @@ class Connections:
     def _admit(self, name: str, datapath: Any, *, replaces: bool) -> None:
         wire = DatapathWire(datapath)
         session = self._board.session(name, wire)
-        connection = Connection(name, wire, session, replaces)
+        connection = SwitchConnection(name, wire, session, replaces)
         self._connections[name] = connection
         ask = self._spawn(f"role at {name}", lambda: wire.take_master_role(self._generation_id))
         connection.greenlets.append(ask)
         waited = partial(self._spawn, f"end of {name}", lambda: self._end_unruled(connection))
         connection.greenlets.append(hub.spawn_after(ROLE_DEADLINE, waited))
 
-    def _end_unruled(self, connection: Connection) -> None:
+    def _end_unruled(self, connection: SwitchConnection) -> None:
         """Who answers echoes, and takes no master, must not keep a switch's place."""
         if connection.mastered or self._connections.get(connection.switch) is not connection:
             return
@@ -231,7 +231,7 @@ class Connections:
         self._notice(EntryKind.SWITCH_UNRULED, details)
         self._end(connection)
 
-    def _end(self, connection: Connection) -> None:
+    def _end(self, connection: SwitchConnection) -> None:
         """Forget a switch's connection, and close it if it is still there. What waits in vain for
         it to take a message ends too."""
         del self._connections[connection.switch]

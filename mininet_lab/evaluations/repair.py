@@ -91,7 +91,7 @@ def kind(change: Change) -> str:
 
 
 @dataclass
-class Account:
+class RepairAccount:
     """What went wrong, by promise; how often what was looked at; what was sent, by event, and
     what from nothing."""
 
@@ -104,7 +104,7 @@ class Account:
         for name, count in counts.items():
             self.sent.setdefault(name, []).append(count)
 
-    def add(self, later: Account) -> None:
+    def add(self, later: RepairAccount) -> None:
         """The account of what came later."""
         self.counted.update(later.counted)
         for name, found in later.faults.items():
@@ -118,7 +118,7 @@ class Watcher:
 
     def __init__(self, site: SimulatedSite, seed: int, down: frozenset[Link] = frozenset()) -> None:
         self.world = World.empty(site, down)
-        self.account = Account()
+        self.account = RepairAccount()
         self._site = site
         self._controller = Controller(site, down)
         self._planner = self._controller.planner
@@ -344,7 +344,7 @@ class Part:
         graph = random_graph(self.switches, self.seed)
         return SimulatedSite(network_of(graph, SERVERS, INTERFACES, self.seed))
 
-    def play(self) -> Account:
+    def play(self) -> RepairAccount:
         site = self.site
         downs = history(site.network.links, self.events, MOST_DOWN, self.seed)
         watcher = Watcher(site, self.seed + self.first, downs[self.first])
@@ -388,7 +388,7 @@ def play(options: Options, story: Story) -> None:
     story.tell(f"figures are in {results.write()}")
 
 
-def played(todo: list[Part], what: str, story: Story) -> Account:
+def played(todo: list[Part], what: str, story: Story) -> RepairAccount:
     """All parts, each by a process."""
     with story.working(what), ProcessPoolExecutor(len(todo)) as pool:
         account, *others = pool.map(Part.play, todo)
@@ -397,7 +397,7 @@ def played(todo: list[Part], what: str, story: Story) -> Account:
     return account
 
 
-def show(story: Story, results: Results, account: Account) -> None:
+def show(story: Story, results: Results, account: RepairAccount) -> None:
     """What was sent, and what switches did alone."""
     rows = []
     for name, title in (*KINDS.items(), ("switches", "switch updates"), ("rounds", "rounds")):
@@ -421,7 +421,7 @@ def show(story: Story, results: Results, account: Account) -> None:
     story.table("Packets", ("", "number"), [(t, f"{counted[n]:,}") for n, t in whats.items()])
 
 
-def judge(story: Story, results: Results, account: Account, when: str = "") -> None:
+def judge(story: Story, results: Results, account: RepairAccount, when: str = "") -> None:
     """Every promise, with the first case in which it did not hold."""
     for name, promise in PROMISES.items():
         found = account.faults[name]

@@ -126,7 +126,7 @@ class Sent:
 
 
 @dataclass
-class Connection:
+class WillingSwitch:
     """A switch that takes everything at once."""
 
     sent: Sent
@@ -177,7 +177,7 @@ class Bench:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.sent = Sent()
-        self.connections = {name: Connection(self.sent) for name in site.network.switches}
+        self.connections = {name: WillingSwitch(self.sent) for name in site.network.switches}
         preferred = {name: (role.servers[0], 1) for name, role in site.roles.items()}
         state = initial(site, preferred, 0.0)
         events = LightQueue()

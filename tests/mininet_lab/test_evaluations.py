@@ -106,7 +106,7 @@ def test_what_the_diff_sends_after_a_failure_is_counted() -> None:
     assert len(counts.graphs_covered) == 1
 
 
-def watched_ring(switches: int, events: int) -> repair.Account:
+def watched_ring(switches: int, events: int) -> repair.RepairAccount:
     """What a ring of switches looked like while links came and went."""
     ring = nx.relabel_nodes(nx.cycle_graph(switches), {n: f"s{n}" for n in range(switches)})
     site = simulation.SimulatedSite(simulation.network_of(ring, 1, 2, seed=1))

@@ -16,10 +16,10 @@ from topology.hosts import (
     REMEMBERED,
     Decision,
     HostRefusal,
+    HostTable,
     Recognition,
     Sighting,
     Surroundings,
-    Table,
     expire,
     forget,
     number,
@@ -47,26 +47,26 @@ def around(down: frozenset[Attachment] = frozenset(), lost: str = "") -> Surroun
 
 
 def see(  # noqa: PLR0917 (a sighting, written flat)
-    table: Table,
+    table: HostTable,
     mac: str,
     port: Attachment,
     address: str | None,
     now: float = 0.0,
     place: Surroundings | None = None,
-) -> tuple[Table, Decision]:
+) -> tuple[HostTable, Decision]:
     found = ip_address(address) if address else None
     return seen(table, Sighting(mac, port, found), now, place or around())
 
 
-def knowing(*hosts: tuple[str, Attachment, str | None]) -> Table:
-    table = Table()
+def knowing(*hosts: tuple[str, Attachment, str | None]) -> HostTable:
+    table = HostTable()
     for mac, port, address in hosts:
         table, _ = see(table, mac, port, address)
     return table
 
 
 def test_a_host_is_learnt_with_its_address_where_it_is_first_seen() -> None:
-    table, decision = see(Table(), ANN, P1, "10.0.1.1")
+    table, decision = see(HostTable(), ANN, P1, "10.0.1.1")
     assert decision.recognition is Recognition.LEARNT
     assert (table.hosts[ANN].attachment, table.hosts[ANN].addresses) == (
         P1,
@@ -83,8 +83,8 @@ def test_a_further_address_is_added_and_what_is_known_changes_nothing() -> None:
 
 
 def refused(mac: str, port: Attachment, address: str | None) -> HostRefusal | None:
-    table, decision = see(Table(), mac, port, address)
-    assert table == Table()
+    table, decision = see(HostTable(), mac, port, address)
+    assert table == HostTable()
     return decision.refusal
 
 
@@ -254,7 +254,7 @@ def test_nobody_takes_anything_from_a_host_that_answers(
 def test_numbers_at_a_switch_and_owners_of_addresses_are_unique(
     steps: list[tuple[str, Attachment, str | None, float]], down: set[Attachment]
 ) -> None:
-    table, now, place = Table(), 0.0, around(frozenset(down))
+    table, now, place = HostTable(), 0.0, around(frozenset(down))
     for mac, port, address, pause in steps:
         now += pause
         table, _ = expire(table, now, place)
@@ -318,7 +318,7 @@ def test_each_backbone_has_link_local_addresses_of_its_own() -> None:
     """The routers of many have fe80::1."""
     networks = {"s1": (ip_network("10.0.0.0/16"),), "s2": (ip_network("10.1.0.0/16"),)}
     place = replace(around(), networks=networks)
-    table = Table()
+    table = HostTable()
     for mac, port in ((ANN, P1), (BOB, P3)):
         table, decision = see(table, mac, port, "fe80::1", 0.0, place)
         assert decision.recognition is Recognition.LEARNT

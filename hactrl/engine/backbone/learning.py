@@ -18,7 +18,7 @@ from hactrl.engine.turn import Turn, with_item
 from hactrl.vocabulary import EntryKind
 from topology import discovery, hosts
 from topology.discovery import Trouble
-from topology.hosts import Decision, Recognition, Surroundings, Table
+from topology.hosts import Decision, HostTable, Recognition, Surroundings
 from topology.model import Address, Attachment, Host, Subnet
 
 #: Seconds between two journal entries about the same refusal at the same port.
@@ -114,7 +114,7 @@ def _announce_won(turn: Turn, decision: Decision) -> None:
     turn.do(AnnounceHost(host if won.address is None else replace(host, addresses=(won.address,))))
 
 
-def remembered(state: State, known: Iterable[Host]) -> Table:
+def remembered(state: State, known: Iterable[Host]) -> HostTable:
     """The table of a controller that starts: the hosts that are where one can be, still. Where
     the site file has made one backbone of two, an address may have two owners: the first has it.
     """
@@ -130,7 +130,7 @@ def remembered(state: State, known: Iterable[Host]) -> Table:
         free = tuple(a for a in host.addresses if (networks, a) not in owned)
         owned.update((networks, address) for address in free)
         hosts[host.mac] = replace(host, addresses=free)
-    return Table(hosts)
+    return HostTable(hosts)
 
 
 def surroundings(state: State) -> Surroundings:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 
 from hactrl.engine.effects import Reason
-from hactrl.engine.state import Agent, Holder, State, Whose
+from hactrl.engine.state import AgentState, Holder, State, Whose
 
 
 def suspects(state: State, role: str) -> frozenset[str]:
@@ -32,7 +32,7 @@ def vouches(state: State, role: str, server: str) -> bool:
     return holder is None or holder.proof is not None or is_of(holder, agent, role)
 
 
-def is_of(holder: Holder, agent: Agent, role: str) -> bool:
+def is_of(holder: Holder, agent: AgentState, role: str) -> bool:
     """Is it this agent's machine that was entered?"""
     if holder.whose is Whose.BOOT:
         return bool(agent.boot) and agent.boot == holder.boot and role in agent.had

@@ -41,7 +41,7 @@ from dataclasses import replace
 from hactrl.engine.effects import GrantLease
 from hactrl.engine.events import Held, LeaseAsked
 from hactrl.engine.roles import ledger
-from hactrl.engine.state import Agent, Fenced, Holder, Placement, State, Step, Whose
+from hactrl.engine.state import AgentState, Fenced, Holder, Placement, State, Step, Whose
 from hactrl.engine.turn import Turn, with_item
 from hactrl.site.model import Role
 from hactrl.vocabulary import EntryKind, Holding, Proof
@@ -159,7 +159,7 @@ def learn_epoch(turn: Turn, role: str, epoch: int) -> None:
         turn.update(epochs=with_item(turn.state.epochs, role, epoch))
 
 
-def has_let_go(held: Held, holder: Holder, agent: Agent) -> bool:
+def has_let_go(held: Held, holder: Holder, agent: AgentState) -> bool:
     """Does the agent's word prove that this entry is gone?"""
     here = ledger.is_of(holder, agent, held.role)
     return here and held.holding is Holding.NOTHING and held.epoch >= holder.epoch
@@ -304,7 +304,7 @@ def _hear_of_a_holder(turn: Turn, server: str, held: Held) -> None:
             _strike_proven(turn, name)
 
 
-def _claimed(holder: Holder, held: Held, agent: Agent) -> Holder:
+def _claimed(holder: Holder, held: Held, agent: AgentState) -> Holder:
     """An entry without a proof, and somebody under that name says that it is his."""
     epoch = max(holder.epoch, held.epoch)
     its_own = replace(holder, epoch=epoch, boot=agent.boot, whose=Whose.BOOT)

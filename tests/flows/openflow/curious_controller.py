@@ -35,13 +35,13 @@ class AskedForAll(Questions):
         super().take(frame, now)
 
 
-class CuriousConnection(connection.Connection):
+class CuriousConnection(connection.OpenFlowConnection):
     def __init__(self, *peer: Any) -> None:
         super().__init__(*peer)
         self._questions = AskedForAll()
 
 
-connection.Connection = CuriousConnection  # type: ignore[misc]
+connection.OpenFlowConnection = CuriousConnection  # type: ignore[misc]
 
 EVENTS = [
     event

@@ -13,7 +13,7 @@ from openflow_frames import Octets, frames, message, multipart, plain
 
 from flows.openflow import connection
 from flows.openflow.budget import HANDSHAKE_TIME, MOST_PORTS
-from flows.openflow.connection import Connection
+from flows.openflow.connection import OpenFlowConnection
 from flows.openflow.framework import (
     CONFIG_DISPATCHER,
     DEAD_DISPATCHER,
@@ -27,7 +27,7 @@ from flows.sparing import Sparing
 
 Given = bytes | Exception
 Asked = Iterable[tuple[int, int, int | None]]
-Serve = Callable[..., Connection]
+Serve = Callable[..., OpenFlowConnection]
 
 PEER = ("192.0.2.7", 40_000)
 
@@ -91,8 +91,8 @@ def serve(events: Events) -> Serve:  # noqa: ARG001 (only has to be there)
 
     def served(
         *given: bytes | Exception, state: str = MAIN_DISPATCHER, ask: Any = ()
-    ) -> Connection:
-        made = Connection(FakeSocket(*given), PEER)
+    ) -> OpenFlowConnection:
+        made = OpenFlowConnection(FakeSocket(*given), PEER)
         made.set_state(state)
         for kind, number, part in ask:
             made._questions.ask(kind, number, part, connection.clock())
@@ -169,7 +169,7 @@ def test_many_busy_peers_hold_up_others_no_longer_than_one(
 ) -> None:
     events.observe(ofp_event.EventOFPFlowStatsReply)
     monkeypatch.setattr(connection, "SLICE", 0.0)
-    peers = [Connection(FakeSocket(multipart(1, FLOWS).data), PEER) for _ in range(20)]
+    peers = [OpenFlowConnection(FakeSocket(multipart(1, FLOWS).data), PEER) for _ in range(20)]
     for peer in peers:
         peer.set_state(MAIN_DISPATCHER)
         peer._questions.ask(*ASKED_FOR_FLOWS[0], 0.0)
@@ -269,7 +269,7 @@ def test_a_connection_that_was_closed_reads_no_further(serve: Serve, events: Eve
 
 def test_the_answer_to_what_was_sent_is_awaited(events: Events) -> None:
     events.observe(ofp_event.EventOFPBarrierReply)
-    made = Connection(FakeSocket(message(ofproto.OFPT_BARRIER_REPLY, number=77).data), PEER)
+    made = OpenFlowConnection(FakeSocket(message(ofproto.OFPT_BARRIER_REPLY, number=77).data), PEER)
     made.set_version(ofproto.OFP_VERSION)
     made.state = MAIN_DISPATCHER
     request = parser.OFPBarrierRequest(made)
