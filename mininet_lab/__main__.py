@@ -61,6 +61,29 @@ def run(
 
 
 @app.command()
+def race(
+    only: Annotated[
+        list[str] | None, typer.Option(help="A failure; may be given again. All if not given.")
+    ] = None,
+    systems: Annotated[
+        list[str] | None, typer.Option(help="A contender; may be given again. All if not given.")
+    ] = None,
+    runs: Annotated[int | None, typer.Option(min=1, help="Rounds.")] = None,
+    publish: Publish = False,
+) -> None:
+    """Let hactrl, keepalived and HAProxy race; exit 0 if hactrl reached its goals."""
+    if publish:
+        results.publish()
+    chosen = Options(runs, only=_split(only), systems=_split(systems))
+    _run_inside("race", chosen)
+
+
+def _split(names: list[str] | None) -> tuple[str, ...]:
+    """Of options that are given several times, or once with commas."""
+    return tuple(name for word in names or () for name in word.split(",") if name)
+
+
+@app.command()
 def evaluate(
     name: str,
     runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import statistics
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,5 +37,38 @@ def plot_ratios(file: Path, panels: Mapping[str, Mapping[str, list[float]]]) -> 
     figure.tight_layout()
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, metadata={"Date": None})
+    pyplot.close(figure)
+    return file
+
+
+def plot_race(file: Path, panels: Mapping[str, Mapping[str, list[float]]]) -> Path:
+    """For each failure and contender every run (a dot) and the median (a line), in milliseconds,
+    on one logarithmic scale."""
+    from matplotlib import pyplot
+    from matplotlib.lines import Line2D
+
+    names = list(next(iter(panels.values())))
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(1.2 + 1.7 * len(panels), 4.2), sharey=True, squeeze=False
+    )
+    for axis, (title, contenders) in zip(axes[0], panels.items(), strict=True):
+        for place, seconds in enumerate(contenders.values()):
+            times = sorted(1e3 * each for each in seconds)
+            colour = f"C{place}"
+            axis.plot([place] * len(times), times, ".", color=colour, markersize=4)
+            if times:
+                middle = statistics.median(times)
+                axis.plot([place - 0.35, place + 0.35], [middle, middle], color=colour)
+        axis.set_yscale("log")
+        axis.set_title("\n".join(textwrap.wrap(title, 16)), fontsize=9)
+        axis.set_xticks([])
+        axis.set_xlim(-0.6, len(names) - 0.4)
+        axis.grid(axis="y", linewidth=0.4)
+    axes[0][0].set_ylabel("without an answer, ms")
+    marks = [Line2D([], [], color=f"C{place}") for place in range(len(names))]
+    figure.legend(marks, names, loc="lower center", ncols=min(len(names), 3), fontsize=9)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
     return file

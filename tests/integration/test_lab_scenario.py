@@ -46,3 +46,28 @@ def test_a_takeover_under_mail_loses_nothing_and_writes_its_figures(tmp_path: Pa
     assert values["acknowledged mails"][0] >= 100
 
     assert attached(workplace) == ()
+
+
+def test_a_race_without_rivals_shows_a_link_repaired_and_writes_its_figures(tmp_path: Path) -> None:
+    """How fast it was is not judged here: other tests may run beside."""
+    settings = {
+        "HACTRL_LAB_DIRECTORY": str(tmp_path / "lab"),
+        "HACTRL_LAB_RESULTS": str(tmp_path / "results"),
+    }
+    chosen = ("--systems", "hactrl-fast", "--only", "link-switch,killed", "--runs", "1")
+    played = subprocess.run(
+        (sys.executable, "-m", "mininet_lab", "race", *chosen),
+        cwd=CHECKOUT,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "link, switch side" in played.stdout, played.stdout[-4000:] + played.stderr[-4000:]
+    written = json.loads((tmp_path / "results" / "race.json").read_text())
+    values = {case["case"]: case["values"] for case in written["cases"]}
+    for failure in ("link, switch side", "daemon killed"):
+        (seconds,) = values[failure]
+        assert 0.0 < seconds < 1.0
+    assert (tmp_path / "results" / "race.svg").exists()

@@ -203,6 +203,8 @@ def test_a_role_served_elsewhere_is_not_served_here() -> None:
 
 def test_the_readme_names_every_scenario_and_evaluation() -> None:
     readme = (CHECKOUT / "README.md").read_text()
-    wanted = [f"mininet_lab run {name} " for name in scenarios.names() if name != "shell"]
+    own_commands = ("shell", "race")
+    wanted = [f"mininet_lab run {name} " for name in scenarios.names() if name not in own_commands]
+    wanted += [f"mininet_lab {name}" for name in own_commands]
     wanted += [f"mininet_lab evaluate {name} " for name in evaluations.names()]
     assert [command for command in (*wanted, "mininet_lab shell ") if command not in readme] == []
