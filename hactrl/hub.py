@@ -14,11 +14,15 @@ A hub of another kind would need what stands here, with the meaning that eventle
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 from eventlet import Timeout, sleep, spawn, spawn_after, spawn_n, wsgi
 from eventlet.event import Event
 from eventlet.green import socket, subprocess
 from eventlet.greenio import shutdown_safe
 from eventlet.greenthread import GreenThread
+from eventlet.hubs import trampoline
 from eventlet.patcher import original
 from eventlet.queue import Empty, Full, LightQueue
 from eventlet.semaphore import Semaphore
@@ -32,6 +36,7 @@ __all__ = [
     "LightQueue",
     "Semaphore",
     "Timeout",  # is no Exception: what catches those goes on being timed out
+    "chunks",  # of a pipe
     "execute_in_thread",  # in a thread of a pool, while only the greenlet that asks waits
     "original",  # a module of the standard library as it was before the hub made it wait by itself
     "shutdown_safe",  # of a socket that may be closed already
@@ -43,3 +48,16 @@ __all__ = [
     "subprocess",  # the standard library's, waiting by the hub
     "wsgi",  # the HTTP server (`hactrl.rest.server`)
 ]
+
+#: Octets of a pipe that are read at once: as many as Linux keeps in one (pipe(7)).
+_CHUNK = 1 << 16
+
+
+def chunks(descriptor: int) -> Iterator[bytes]:
+    """All that can be read, as it comes, until the other end is closed. Between two chunks others
+    have their turn, within one nobody."""
+    while True:
+        trampoline(descriptor, read=True)
+        if not (chunk := os.read(descriptor, _CHUNK)):
+            return
+        yield chunk

@@ -121,6 +121,10 @@ class LabNetwork:
     ) -> None:
         for node in (*self.nodes.values(), self.outside):
             node.flags.close()
+        # Connections that died with a server keep its namespace alive for minutes, and would keep
+        # its management cable.
+        for server in self.site.network.servers:
+            run("ip", "link", "delete", management_device(server))
         self._mininet.stop()
         probers = (s.name for s in self.site.network.segments.values() if s.prober)
         for device in (plan.MANAGEMENT_BRIDGE, *map(plan.prober_device, probers)):

@@ -46,7 +46,7 @@ SLOW = "slow"
 
 #: What is found where nobody answers in time. Somebody who is slow does not end that: patient
 #: dialogues end one after another, and whoever's ends first must not win by that either.
-SILENCE = frozenset({"timeout", "unreachable", SLOW})
+SILENCE = frozenset({"timeout", "silent", "unreachable", SLOW})
 
 #: The reason of a verdict that has been forgotten, to be judged anew.
 ANEW = "judged_anew"
@@ -79,7 +79,7 @@ def cannot_ask(state: State, probed: Probed) -> bool:
     if not probed.asked or probed.key in state.late:
         return True
     found = state.found(*probed.key)
-    return found is not None and found.verdict is Verdict.UNKNOWN and _word(found) in OWN_FAULTS
+    return found is not None and found.verdict is Verdict.UNKNOWN and found.word in OWN_FAULTS
 
 
 def obstacles(state: State, now: float) -> tuple[Obstacle, ...]:
@@ -135,7 +135,7 @@ def _unjudged(state: State, segment: str, probed: Probed, patient: bool) -> Obst
     found = state.found(*probed.key)
     if found is not None and found.verdict is not Verdict.UNKNOWN:
         return None
-    reason = OWN_FAULTS.get(_word(found)) if found is not None else None
+    reason = OWN_FAULTS.get(found.word) if found is not None else None
     if reason is Reason.PROBER_NO_CARD:
         prober = state.site.network.segments[segment].prober
         assert prober is not None, "what is probed has a prober"
@@ -159,16 +159,11 @@ def nobody_answers(state: State, probed: tuple[Probed, ...]) -> bool:
     return bool(silent) and all(
         (found := state.found(*each.key)) is not None
         and found.verdict is Verdict.UNHEALTHY
-        and _word(found) in SILENCE
+        and found.word in SILENCE
         for each in silent
     )
 
 
 def slow(found: Health | None) -> bool:
     """Does somebody answer, but later than a probe waits?"""
-    return found is not None and _word(found) == SLOW
-
-
-def _word(found: Health) -> str:
-    """The reason without the address family that it may end with."""
-    return found.reason.removesuffix("_ipv4").removesuffix("_ipv6")
+    return found is not None and found.word == SLOW

@@ -212,6 +212,11 @@ class Health:
     since: float
     said: str = ""
 
+    @property
+    def word(self) -> str:
+        """The reason without the address family that it may end with."""
+        return self.reason.removesuffix("_ipv4").removesuffix("_ipv6")
+
 
 class SightPhase(Enum):
     """Why a segment's probes do not count as usual; see `engine.sight`."""

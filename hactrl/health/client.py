@@ -187,9 +187,13 @@ class ProberClient:
         )
         writer = hub.spawn(self._write, process.stdin, self._orders)
         watcher = hub.spawn(self._watch, process)
-        for line in process.stdout:
+        begun = b""
+        for chunk in hub.chunks(process.stdout.fileno()):
             self._quiet, self._spoken = 0, True
-            self._take(line)
+            # What was told at once is posted at once, and so weighed together.
+            *lines, begun = (begun + chunk).split(b"\n")
+            for line in lines:
+                self._take(line)
         watcher.kill()
         writer.kill()
         with suppress(BrokenPipeError):

@@ -12,6 +12,9 @@ for a target (`Eager`) they begin every EAGER_INTERVAL, and one good finding is 
 Who is unhealthy for timeouts is also asked with more patience (`patience`): if that is answered,
 the reason told is `slow`.
 
+Their kernels are asked far more often, which no daemon hears (`syn`): who refuses there, or is
+silent while others answer, is unhealthy at once.
+
 A process that did not get to run is no evidence against the network: a timeout that overlaps a
 stall of our own longer than the interval is not counted, and neither is what a patient dialogue
 found then.
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections import deque
@@ -33,6 +37,7 @@ from hactrl.engine.events import ProbeChanged
 from hactrl.health.dialogues import AbandonedError, converse
 from hactrl.health.patience import can_be_slow, keep_waiting
 from hactrl.health.raw import echo, resolve
+from hactrl.health.syn import SynProber
 from hactrl.health.targets import (
     BEAT,
     Anew,
@@ -186,7 +191,21 @@ class TargetWatch:
             return
         self._judged_at = self._loop.time()
         rise = 1 if self.eager else self.target.rise
-        self._change(judge(self._judgement, finding, number, rise, self.target.fall))
+        self._conclude(judge(self._judgement, finding, number, rise, self.target.fall), group)
+
+    def hear_kernel(self, route: ProbeRoute, cause: Cause, group: asyncio.TaskGroup) -> None:
+        """What a kernel is known to have said, or not to say while others do, needs no second
+        finding. It condemns only: that a daemon is well its own words must say."""
+        if self._judgement.verdict not in (Verdict.HEALTHY, Verdict.READY):
+            return
+        self._number += 1  # what was asked before is out of date
+        family = f"ipv{route.source.version}" if len(self.target.routes) > 1 else ""
+        finding = Finding(cause, family)
+        rise = self.target.rise
+        self._conclude(judge(self._judgement, finding, self._number, rise, 1), group)
+
+    def _conclude(self, after: Judgement, group: asyncio.TaskGroup) -> None:
+        self._change(after)
         if self._judgement.verdict is Verdict.HEALTHY:
             self._eager_until = 0.0  # what was waited for is here; load helps nobody now
         if not self._judgement.silent:
@@ -260,6 +279,7 @@ class Prober:
         self._group = group
         self._report = report
         self._stalls = StallWatch(report)
+        self._syns = SynProber(group, self._hear_kernel)
         self._watches: dict[Target, tuple[TargetWatch, asyncio.Task[None]]] = {}
         self._loop = asyncio.get_running_loop()
         self._beat = self._loop.call_soon(self._tell_life)
@@ -293,8 +313,13 @@ class Prober:
         self._report(Beat(tuple(late)))
         self._beat = self._loop.call_later(BEAT, self._tell_life)
 
+    def _hear_kernel(self, target: Target, route: ProbeRoute, cause: Cause) -> None:
+        if target in self._watches:
+            self._watches[target][0].hear_kernel(route, cause, self._group)
+
     def _replace(self, targets: tuple[Target, ...]) -> None:
         """Watch these. What stays the same keeps its judgement."""
+        self._syns.replace(targets)
         for target in self._watches.keys() - set(targets):
             _, task = self._watches.pop(target)
             task.cancel()
@@ -316,26 +341,47 @@ def raise_priority() -> Note:
     return Note("scheduling", detail=f"SCHED_FIFO {PRIORITY}")
 
 
-def report_on_stdout(report: ProberReport) -> None:
-    """Waits, and so probes nothing, while the pipe to the controller is full (64 KiB): nothing is
-    heard of this prober then, and the controller starts another.
+def open_many_files() -> None:
+    """As many as we may: each question that waits for its answer is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
-    Raises SystemExit if nobody listens any longer."""
-    try:
-        sys.stdout.buffer.write(encode(report))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        sys.exit("hactrl-prober: the controller has gone")
+
+class Reports:
+    """What is found at the same moment is told in one go, so that the engine weighs it together: a
+    server dies through all of its cards."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self, report: ProberReport) -> None:
+        if not self._lines:
+            self._loop.call_soon(self._tell)
+        self._lines.append(encode(report))
+
+    def _tell(self) -> None:
+        """Waits, and so probes nothing, while the pipe to the controller is full (64 KiB): nothing
+        is heard of this prober then, and the controller starts another.
+
+        Raises SystemExit if nobody listens any longer."""
+        try:
+            sys.stdout.buffer.write(b"".join(self._lines))
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            sys.exit("hactrl-prober: the controller has gone")
+        self._lines.clear()
 
 
 async def serve() -> None:
     """Do what stdin says until it ends."""
-    report_on_stdout(raise_priority())
+    report = Reports()
+    report(raise_priority())
     orders = asyncio.StreamReader(limit=LINE_LIMIT)
     protocol = asyncio.StreamReaderProtocol(orders)
     await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
     async with asyncio.TaskGroup() as group:
-        prober = Prober(group, report_on_stdout)
+        prober = Prober(group, report)
         while line := await orders.readline():
             prober.order(decode_order(line))
         prober.stop()
@@ -344,6 +390,7 @@ async def serve() -> None:
 def main() -> int:
     # An interrupt on the terminal is for the controller, which then closes our stdin.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    open_many_files()
     asyncio.run(serve())
     return 0
 

@@ -27,7 +27,8 @@ from hactrl.vocabulary import RANK, Verdict
 
 class Cause(StrEnum):
     """Why a probe found what it found; NONE for a good answer. SLOW is a good one that came
-    after the probe's timeout, and only a patient dialogue finds it."""
+    after the probe's timeout, and only a patient dialogue finds it. SILENT is who did not answer
+    while others did (`comparison`), TIMEOUT who did not, whatever others do."""
 
     NONE = ""
     TEMPORARY = "temporary"
@@ -35,6 +36,7 @@ class Cause(StrEnum):
     RESET = "reset"
     CLOSED = "closed"
     TIMEOUT = "timeout"
+    SILENT = "silent"
     SLOW = "slow"
     UNREACHABLE = "unreachable"
     BAD_GREETING = "bad_greeting"

@@ -63,7 +63,9 @@ def duration(seconds: float) -> str:
     return f"{round(seconds, 6):.6f}".rstrip("0").rstrip(".") + "s"
 
 
-def _timer(value: float | int) -> str | int:
+def _timer(value: float | int | None) -> str | int:
+    if value is None:
+        return "none"
     return value if isinstance(value, int) else duration(value)
 
 

@@ -84,6 +84,10 @@ def _positive_duration(value: object) -> float:
     return seconds
 
 
+def _interval_or_none(value: object) -> float | None:
+    return None if value is None or value == "none" else _positive_duration(value)
+
+
 def _lease(value: object) -> float | None:
     if value is None or value == "none":
         return None
@@ -178,6 +182,7 @@ def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
 
 NOT_EMPTY = AfterValidator(_not_empty)
 Duration = Annotated[float, BeforeValidator(_positive_duration)]
+DurationOrNone = Annotated[float | None, BeforeValidator(_interval_or_none)]
 Lease = Annotated[float | None, BeforeValidator(_lease)]
 Bandwidth = Annotated[int, BeforeValidator(_bandwidth)]
 Mac = Annotated[str, BeforeValidator(_mac)]
@@ -374,9 +379,14 @@ class ControllerPart(Part):
     store: Text = "/var/lib/hactrl/hactrl.sqlite"
 
 
+def _timer_type(timer: dataclasses.Field[Any]) -> Any:
+    if "None" in str(timer.type):
+        return DurationOrNone
+    return Count if isinstance(timer.default, int) else Duration
+
+
 _TIMERS: dict[str, Any] = {
-    timer.name: (Count if isinstance(timer.default, int) else Duration, timer.default)
-    for timer in dataclasses.fields(Timers)
+    timer.name: (_timer_type(timer), timer.default) for timer in dataclasses.fields(Timers)
 }
 
 if TYPE_CHECKING:

@@ -32,6 +32,9 @@ ADDRESS = IPv4Address("10.0.0.25")
 #: Each server's own addresses, by card, for contenders that know servers by theirs.
 OWN_ADDRESSES = {"A": "10.0.0.31", "B'": "10.0.0.32", "B": "10.0.0.33", "A'": "10.0.0.34"}
 
+#: Where bulk transfers go.
+BULK_PORT = 26
+
 ROLE = "greeter"
 LIVE, STANDBY = "one", "two"
 
@@ -73,6 +76,7 @@ roles:
       users: {{addresses: [{address}]}}
     services:
       smtp: {{segment: users, protocol: tcp, port: {port}, from: [anyone], probe: {{kind: smtp}}}}
+      bulk: {{segment: users, protocol: tcp, port: {bulk}, from: [anyone], probe: {{kind: icmp}}}}
 controller:
   openflow: {{listen: "127.0.0.1:6653"}}
   agents: {{listen: "172.16.0.1:6655", tokens: {directory}/agent-tokens}}
@@ -84,7 +88,11 @@ controller:
 def site_text(directory: Path, timers: str = "", *, spread: bool = False) -> str:
     """The site file; `timers` is a YAML mapping in one line."""
     text = _SITE.format(
-        second="s2" if spread else "s1", address=ADDRESS, port=PORT, directory=directory
+        second="s2" if spread else "s1",
+        address=ADDRESS,
+        port=PORT,
+        bulk=BULK_PORT,
+        directory=directory,
     )
     return f"{text}timers: {timers}\n" if timers else text
 

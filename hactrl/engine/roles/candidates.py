@@ -35,8 +35,9 @@ from topology.model import Interface
 
 Check: TypeAlias = Callable[[State, Role, str], Iterator[Obstacle]]
 
-#: What a probe finds at once and needs no confirmation: somebody answered, and said no.
-CERTAIN = frozenset({"refused", "reset"})
+#: What a probe finds at once and needs no confirmation: somebody answered, and said no; or was
+#: silent while others answered.
+CERTAIN = frozenset({"refused", "reset", "silent"})
 
 
 def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
@@ -84,9 +85,9 @@ def serving(state: State, role: str, server: str) -> bool:
 def confirmed_at(state: State, role: str, server: str) -> float:
     """When the present `failings` may be acted on (clock of `now`).
 
-    Silence that only probes have seen must last one probe interval, so that a fault of the
-    prober or of the whole segment has time to show on the other candidates too. Everything
-    else counts at once.
+    Silence that only probes have seen, one after another, must last one probe interval, so that a
+    fault of the prober or of the whole segment has time to show on the other candidates too.
+    Everything else counts at once.
     """
     reasons = failings(state, role, server)
     if any(obstacle.reason is not Reason.SERVICE_UNHEALTHY for obstacle in reasons):
@@ -107,7 +108,7 @@ def probes_confirmed_at(state: State, role: str, server: str) -> float:
                 for card in live_cards(state, wanted, server, service.segment)
                 if (found := state.found(role, service.name, card.name))
             ]
-            if any(found.reason not in CERTAIN for found in seen):
+            if any(found.word not in CERTAIN for found in seen):
                 moments.append(max(found.since for found in seen) + service.probe.interval)
     return max(moments)
 

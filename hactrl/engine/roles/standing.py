@@ -48,6 +48,7 @@ class Standing(IntEnum):
 #: address family). All others are answers of somebody who does not serve.
 _BY_REASON = {
     "timeout": Standing.SILENT,
+    "silent": Standing.SILENT,
     "unreachable": Standing.SILENT,
     "slow": Standing.SLOW,
 }
@@ -112,4 +113,4 @@ def _of_answer(health: Health | None, try_again: Standing) -> Standing:
         return Standing.WELL
     if health.verdict is Verdict.READY:
         return try_again
-    return _BY_REASON.get(health.reason.split("_ipv")[0], Standing.REFUSED)
+    return _BY_REASON.get(health.word, Standing.REFUSED)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hactrl.client import Client, ClientError, RefusedError
+from hactrl.client import Client, ClientError, HistoryEntry, RefusedError
 from hactrl.site.model import Site
 from mininet_lab import plan
 from mininet_lab.clock import now
@@ -20,7 +20,10 @@ from mininet_lab.stage import not_served, unready
 #: Seconds between two looks, and until it is given up.
 _LOOK, _PATIENCE = 0.05, 60.0
 
-FASTEST = "{probe_interval: 20ms, probe_timeout: 50ms, probe_fall: 2}"
+FASTEST = (
+    "{probe_interval: 20ms, probe_timeout: 50ms, probe_fall: 2,"
+    " syn_interval: 5ms, syn_fall: 3, syn_lag: 5ms}"
+)
 
 
 def configure(site: Site, machine: Machine) -> list[str]:
@@ -99,6 +102,10 @@ class Ours:
         """See `Contender`."""
         if self._controller.is_running:
             self._controller.stop()
+
+    def history(self) -> list[HistoryEntry]:
+        """The journal's newest entries, the newest first."""
+        return self._client.history(limit=1000)
 
     def kill(self) -> None:
         """End the controller by SIGKILL; the switches keep their rules."""

@@ -209,8 +209,9 @@ def test_a_daemons_end_moves_the_role_at_once(engine: Engine) -> None:
     assert engine.state.takeovers[MAIL].cause == "role_failed"
 
 
-def test_a_refused_service_moves_the_role_at_once(engine: Engine) -> None:
-    engine.probe("alpha", MAIL, Verdict.UNHEALTHY, "refused")
+@pytest.mark.parametrize("reason", ["refused", "refused_ipv6", "silent", "silent_ipv4"])
+def test_what_is_certain_of_a_service_moves_the_role_at_once(engine: Engine, reason: str) -> None:
+    engine.probe("alpha", MAIL, Verdict.UNHEALTHY, reason)
     assert engine.step() is Step.STORE
 
 

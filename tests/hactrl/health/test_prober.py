@@ -340,6 +340,23 @@ def test_an_eager_probe_finds_a_service_soon_after_it_begins_to_listen() -> None
     run(test)
 
 
+def test_what_a_kernel_says_counts_at_once_and_the_daemon_must_say_itself_that_it_is_well() -> None:
+    """It is asked more often than the daemon, whose next word is far off."""
+
+    async def test() -> None:
+        async with prober() as it:
+            async with WebServer().listening() as web:
+                asked = replace(BASE, port=web.port, syn_interval=0.02, interval=0.05)
+                it.probe(asked)
+                assert await it.changed() == ("A", Verdict.HEALTHY, "")
+                slowly = replace(asked, interval=3600.0, rise=1)
+                it.probe(slowly)
+                assert await it.changed() == ("A", Verdict.HEALTHY, "")
+            assert await it.changed() == ("A", Verdict.UNHEALTHY, "refused")
+
+    run(test)
+
+
 def test_a_stall_of_the_prober_s_own_is_reported_and_is_no_failure_of_the_service() -> None:
     async def test() -> None:
         async with WebServer(None).listening() as server, prober() as process:
