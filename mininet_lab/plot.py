@@ -46,10 +46,11 @@ def plot_race(file: Path, panels: Mapping[str, Mapping[str, list[float]]]) -> Pa
     on one logarithmic scale."""
     from matplotlib import pyplot
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, NullFormatter
 
     names = list(next(iter(panels.values())))
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(1.2 + 1.7 * len(panels), 4.2), sharey=True, squeeze=False
+        1, len(panels), figsize=(max(6.5, 1.2 + 1.7 * len(panels)), 4.4), sharey=True, squeeze=False
     )
     for axis, (title, contenders) in zip(axes[0], panels.items(), strict=True):
         for place, seconds in enumerate(contenders.values()):
@@ -60,6 +61,8 @@ def plot_race(file: Path, panels: Mapping[str, Mapping[str, list[float]]]) -> Pa
                 middle = statistics.median(times)
                 axis.plot([place - 0.35, place + 0.35], [middle, middle], color=colour)
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title("\n".join(textwrap.wrap(title, 16)), fontsize=9)
         axis.set_xticks([])
         axis.set_xlim(-0.6, len(names) - 0.4)

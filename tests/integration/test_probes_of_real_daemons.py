@@ -58,6 +58,7 @@ class Daemons:
     """Postfix and Dovecot on the ports that everybody knows, alone in a network namespace."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.host = Namespaces()
         for directory in ("etc", "queue", "data", "run", "state"):
             (root / directory).mkdir()
@@ -80,8 +81,39 @@ class Daemons:
             "print(asyncio.run(converse(kind, ProbeRoute(here, here), port, timeout)).cause.name)"
         )
         asked = json.dumps([kind, port, timeout])
+        return self._run(program, asked)
+
+    def send_syns(self, port: int, seconds: float) -> int:
+        """To one of them and to a port where nobody listens; how often that one refused."""
+        program = (
+            "import asyncio, json, sys; from ipaddress import ip_address\n"
+            "from hactrl.health.syn import SynProber\n"
+            "from hactrl.health.targets import ProbeRoute, Target\n"
+            "port, seconds = json.loads(sys.argv[1]); told = []\n"
+            "routes = (ProbeRoute(ip_address('127.0.0.2'), ip_address('127.0.0.1')),)\n"
+            "def target(card, port):\n"
+            "    return Target('mail', 'smtp', card, card, 'smtp', routes, port, 1.0, 1.0, 2, 3,\n"
+            "                  syn_interval=0.005)\n"
+            "async def ask():\n"
+            "    async with asyncio.TaskGroup() as group:\n"
+            "        prober = SynProber(group, lambda one, *what: told.append((one.port, *what)))\n"
+            "        prober.replace([target('A', port), target('B', 9)])\n"
+            "        await asyncio.sleep(seconds)\n"
+            "        prober.replace(())\n"
+            "asyncio.run(ask())\n"
+            "assert {port for port, *_ in told} == {9}, told\n"
+            "print(len(told))"
+        )
+        return int(self._run(program, json.dumps([port, seconds])))
+
+    def _run(self, program: str, asked: str) -> str:
+        """In Python, inside the namespace; what it prints."""
         command = ["nsenter", "-t", str(self.host.init), "-n", sys.executable, "-c", program, asked]
         return subprocess.check_output(command, cwd=CHECKOUT, text=True).strip()
+
+    def connections(self) -> int:
+        """How many Postfix has heard of."""
+        return (self.root / "postfix.log").read_text().count("]: connect from ")
 
     def probe_until(self, wanted: str, kind: str, port: int) -> str:
         """As long as the daemon that has just been started does not answer yet."""
@@ -111,6 +143,18 @@ def test_a_running_daemon_is_alive(daemons: Daemons, kind: str, port: int) -> No
 
 def test_a_daemon_that_turns_everybody_away_is_not(daemons: Daemons) -> None:
     assert daemons.probe_until("BAD_GREETING", "smtp", 2525) == "BAD_GREETING"
+
+
+def test_a_daemon_hears_of_no_syn_and_its_log_has_no_line_of_it(daemons: Daemons) -> None:
+    """The dialogue afterwards is the next that it hears of: whoever came before is in its log."""
+    assert daemons.probe_until("NONE", "smtp", 25) == "NONE"
+    before = daemons.connections()
+    assert daemons.send_syns(25, 1.0) > 20
+    assert daemons.probe("smtp", 25) == "NONE"
+    deadline = time.monotonic() + PATIENCE
+    while daemons.connections() == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert daemons.connections() == before + 1
 
 
 def test_a_stopped_daemon_still_connects_and_is_not_alive(daemons: Daemons) -> None:

@@ -22,7 +22,7 @@ _LOOK, _PATIENCE = 0.05, 60.0
 
 FASTEST = (
     "{probe_interval: 20ms, probe_timeout: 50ms, probe_fall: 2,"
-    " syn_interval: 5ms, syn_fall: 3, syn_lag: 5ms}"
+    " syn_interval: 5ms, syn_fall: 3, syn_lag: 2ms}"
 )
 
 
@@ -106,10 +106,6 @@ class Ours:
     def history(self) -> list[HistoryEntry]:
         """The journal's newest entries, the newest first."""
         return self._client.history(limit=1000)
-
-    def kill(self) -> None:
-        """End the controller by SIGKILL; the switches keep their rules."""
-        self._controller.kill()
 
 
 PROGRAMS = ("ryu-manager",)
