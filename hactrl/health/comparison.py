@@ -1,7 +1,7 @@
-"""Who is silent while others answer? Pure; moments are seconds of one clock.
+"""Who is silent while others answer? Pure.
 
-All are asked in the same breath. Who has not answered `lag` seconds after somebody else did has
-missed it, and who misses several in a row is condemned. Any answer acquits, a late one too.
+All are asked in the same breath. Who has not answered a while after somebody else did has missed
+it, and who misses several in a row is condemned. Any answer acquits, a late one too.
 
 So nobody is condemned because the asker stood still, because the network was busy or slow for all,
 or because nobody at all can be reached: what is compared are answers, never an answer with a clock.
@@ -10,40 +10,34 @@ Timeouts of the same length condemn a hundred times an hour on a busy machine; t
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked", bound=Hashable)
 
 
 class Breath(Generic[Asked]):
-    """Questions that were asked at the same moment: `asked` says of each through which interface.
-    Those through the same one are no comparison for each other."""
+    """Who was asked at the same moment, each perhaps several times: one answer is enough."""
 
-    def __init__(self, asked: Mapping[Asked, str]) -> None:
-        self._open = dict(asked)
-        self._first: dict[str, float] = {}
+    def __init__(self, asked: Iterable[Asked] = ()) -> None:
+        self._open = dict.fromkeys(asked)
+        self._answered: set[Asked] = set()
 
-    def answer(self, asked: Asked, interface: str, at: float) -> bool:
-        """Note an answer. True if it is one of the two from which somebody may be late: the first
-        through any interface, and the first through another one."""
+    def ask(self, asked: Asked) -> None:
+        """One more, or once more."""
+        if asked not in self._answered:
+            self._open[asked] = None
+
+    def answer(self, asked: Asked) -> bool:
+        """Note an answer. True if it is the first of all: the others have a while from now on."""
         self._open.pop(asked, None)
-        if interface in self._first:
-            return False
-        self._first[interface] = at
-        return len(self._first) <= 2
+        first = not self._answered
+        self._answered.add(asked)
+        return first
 
-    def missing(self, answered: float) -> list[Asked]:
-        """Who has missed it, `lag` after somebody else's answer at the moment `answered`; each is
-        named once."""
-        missing = [
-            asked
-            for asked, interface in self._open.items()
-            if any(other != interface and at <= answered for other, at in self._first.items())
-        ]
-        for asked in missing:
-            del self._open[asked]
-        return missing
+    def missing(self) -> list[Asked]:
+        """Who has not answered, though somebody else has."""
+        return list(self._open) if self._answered else []
 
 
 class Misses(Generic[Asked]):

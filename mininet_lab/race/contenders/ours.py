@@ -22,7 +22,7 @@ _LOOK, _PATIENCE = 0.05, 60.0
 
 FASTEST = (
     "{probe_interval: 20ms, probe_timeout: 50ms, probe_fall: 2,"
-    " syn_interval: 5ms, syn_fall: 3, syn_lag: 2ms}"
+    " syn_interval: 4ms, syn_fall: 3, syn_lag: 1ms}"
 )
 
 

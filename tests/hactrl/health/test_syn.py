@@ -12,7 +12,14 @@ from ipaddress import ip_address
 import pytest
 from free_port import free_port
 
-from hactrl.health.syn import LONGEST, Rhythm, SynProber, rhythms
+from hactrl.health.syn import (
+    LONGEST,
+    Questions,
+    Rhythm,
+    SynProber,
+    portions,
+    rhythms,
+)
 from hactrl.health.targets import ProbeRoute, Target
 from hactrl.health.verdicts import Cause
 
@@ -119,7 +126,7 @@ def test_no_daemon_hears_of_it() -> None:
 def test_only_services_over_tcp_are_asked_and_those_that_the_site_file_lets_be() -> None:
     icmp, off = replace(BASE, kind="icmp"), replace(BASE, syn_interval=None)
     assert rhythms([icmp, off]) == {}
-    assert [len(questions) for questions in rhythms([BASE, icmp, OTHER]).values()] == [2]
+    assert [len(cards) for cards in rhythms([BASE, icmp, OTHER]).values()] == [2]
 
 
 def test_families_and_segments_are_compared_apart() -> None:
@@ -129,11 +136,66 @@ def test_families_and_segments_are_compared_apart() -> None:
     assert len(rhythms([both, elsewhere])) == 3
 
 
+def test_what_cannot_be_sent_is_no_question_and_so_not_missing() -> None:
+    """As when this host has no more ports, or lacks the address for a moment."""
+    lacking = ProbeRoute(ip_address("192.0.2.1"), ip_address("127.0.0.1"))
+
+    async def test(told: Told) -> None:
+        await asyncio.sleep(20 * 0.01)
+        assert told.empty()
+
+    with listening() as listener:
+        port = listener.getsockname()[1]
+        run([replace(BASE, port=port, routes=(lacking,)), replace(OTHER, port=port)], test)
+
+
+def asked(cards: int, services: int) -> Questions:
+    targets = [
+        replace(BASE, interface=f"c{card}", port=port)
+        for card in range(cards)
+        for port in range(1, services + 1)
+    ]
+    (found,) = rhythms(targets).values()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("cards", "services", "sizes"),
+    [
+        (1, 1, [1]),
+        (2, 1, [2]),
+        (2, 100, [2]),
+        (3, 100, [3]),
+        (64, 1, [64]),
+        (65, 1, [65]),
+        (66, 1, [64, 2]),
+    ],
+)
+def test_many_cards_are_asked_in_portions_of_two_at_least(
+    cards: int, services: int, sizes: list[int]
+) -> None:
+    questions = asked(cards, services)
+    found = portions(questions)
+    assert [card for portion in found for card in portion] == list(questions)
+    assert [len(portion) for portion in found] == sizes
+
+
+def test_one_answer_of_any_service_proves_that_the_kernel_behind_a_card_lives() -> None:
+    async def test(told: Told) -> None:
+        await asyncio.sleep(20 * 0.01)
+        assert told.empty()
+
+    with mute() as silent, listening() as listener:
+        port = listener.getsockname()[1]
+        targets = [replace(BASE, port=silent), replace(BASE, service="pop3", port=port)]
+        run([*targets, replace(OTHER, port=port)], test)
+
+
 def test_a_large_site_is_asked_less_often_and_no_answer_is_waited_for_until_it_is_sent_again() -> (
     None
 ):
     rhythm = Rhythm("", 4, 0.01, 3, 0.02)
     assert rhythm.paused(2) == 0.01
-    assert rhythm.paused(1000) == pytest.approx(0.5)
+    assert rhythm.paused(1000) == pytest.approx(0.4)
     assert rhythm.patience(2) == pytest.approx(0.05)
     assert rhythm.patience(1000) == LONGEST
