@@ -39,7 +39,7 @@ asking, however large a site is. One costs a tenth of a millisecond."""
 AGAIN = 2
 """SYNs to a card that is late, before it has missed a breath. Where a quarter of all packets is
 lost, as under bulk transfers in both directions, one alone is lost four times in a row every
-quarter of a minute; three are within a year."""
+quarter of a minute; three are every two weeks."""
 
 PORTION = 64
 """SYNs in one breath at most, unless two cards have more, so that asking holds up the prober's
