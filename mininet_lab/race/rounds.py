@@ -49,7 +49,7 @@ def run_rounds(
         MissingProgramsError: nothing was started.
     """
     chosen = [SETTINGS[name] for name in settings]
-    if missing := {p for s in chosen for p in s.programs if not shutil.which(p)} - {"ryu-manager"}:
+    if missing := {p for s in chosen for p in s.programs if not shutil.which(p)}:
         raise MissingProgramsError(
             f"not installed: {', '.join(sorted(missing))}; apt-get install them, or leave them out"
             " by --systems"

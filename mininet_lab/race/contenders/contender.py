@@ -28,8 +28,8 @@ class Contender(Protocol):
 
 @dataclass(frozen=True)
 class Setting:
-    """A contender with one set of timers. `programs` must be installed; `timers` are the site
-    file's."""
+    """A contender with one set of timers. `programs` must be installed, beside those of the lab;
+    `timers` are the site file's."""
 
     name: str
     words: str

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from hactrl.client import Client, ClientError, HistoryEntry, RefusedError
+from hactrl.client import Client, ClientError, HistoryEntry
 from hactrl.site.model import Site
 from mininet_lab import plan
 from mininet_lab.clock import now
@@ -87,8 +87,6 @@ class Ours:
             if not missing and status["roles"][ROLE]["server"] != LIVE:
                 self._client.failback(ROLE, reason="all is well again")
             return missing or not_served(status, ROLE, LIVE)
-        except RefusedError as error:
-            return [str(error)]
         except ClientError as error:
             return [str(error)]
 
@@ -108,9 +106,7 @@ class Ours:
         return self._client.history(limit=1000)
 
 
-PROGRAMS = ("ryu-manager",)
-
 SETTINGS = (
-    Setting("hactrl-default", "hactrl, default", PROGRAMS, configure, Ours),
-    Setting("hactrl-fast", "hactrl, fastest", PROGRAMS, configure, Ours, FASTEST),
+    Setting("hactrl-default", "hactrl, default", (), configure, Ours),
+    Setting("hactrl-fast", "hactrl, fastest", (), configure, Ours, FASTEST),
 )
