@@ -78,14 +78,20 @@ def _duration(value: object) -> float:
 
 
 def _positive_duration(value: object) -> float:
+    return _duration_within(value, "a duration from 1ms to 24h")
+
+
+def _duration_within(value: object, expected: str) -> float:
     seconds = _duration(value)
     if not 0.001 <= seconds <= 86400:
-        raise _wrong(f"{value!r} is out of range", "a duration from 1ms to 24h")
+        raise _wrong(f"{value!r} is out of range", expected)
     return seconds
 
 
 def _interval_or_none(value: object) -> float | None:
-    return None if value is None or value == "none" else _positive_duration(value)
+    if value is None or value == "none":
+        return None
+    return _duration_within(value, "a duration from 1ms to 24h, or none")
 
 
 def _lease(value: object) -> float | None:
