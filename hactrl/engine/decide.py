@@ -33,8 +33,8 @@ succeeds ends all that: somebody has looked, and the next fault is a new one.
     SERVE   its services answer through its own cards
     STEER   the switches send users there
 
-A role that owns nothing goes from STORE to SERVE: its daemons run everywhere, and a switch may
-have moved it already.
+A role that owns nothing begins at SERVE: its daemons run everywhere, a switch may have moved it
+already, and nobody needs to hear of its epoch, so that the disk can be written meanwhile.
 
 **What an operator's request may do.** It never cuts the power of a server that is well; when
 the old server does not let go, it gets the role back.
@@ -108,12 +108,15 @@ def initial(
     placements, epochs, holders = {}, {}, {}
     for role in site.roles.values():
         last = stored.get(role.name, (None, 0))
-        placements[role.name] = _placed(role, memory.placed(kept, role.name, last), now)
-        epochs[role.name] = last[1]
+        known = memory.placed(kept, role.name, last)
+        placements[role.name] = _placed(role, known.server, known.epoch, now)
+        epochs[role.name] = known.given
         if role.needs_fence:
-            known = None if entered is None else entered.get(role.name, {})
             holders[role.name] = ownership.at_start(
-                role, _placed(role, last, now), site.timers.lease_margin, known
+                role,
+                _placed(role, last[0], last[1], now),
+                site.timers.lease_margin,
+                None if entered is None else entered.get(role.name, {}),
             )
     state = State(
         site=site,
@@ -129,9 +132,8 @@ def initial(
     return replace(state, outlook=outlook(state))
 
 
-def _placed(role: Role, known: tuple[str | None, int], now: float) -> Placement:
+def _placed(role: Role, server: str | None, epoch: int, now: float) -> Placement:
     """Where a role begins, if this is known of it: a role that owns nothing is always somewhere."""
-    server, epoch = known
     if server not in role.servers:
         server = None if role.needs_fence else role.servers[0]
     return Placement(server, epoch, now)

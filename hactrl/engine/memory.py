@@ -6,7 +6,10 @@ whole whenever it changes (`keep`). A moment is written as what is left of it, b
 begins anew with each boot of the controller's machine.
 
 A change of placement that was given up has left its last target on disk, with an epoch that must
-never be given again; so the memory says where the role stays (`stays`).
+never be given again; so the memory says where the role stays (`stays`). Of a role that owns nothing
+it says so always: there nobody needs to hear of an epoch, and so a move need not wait for the disk.
+One that could not be written is made all the same, and is written after a pause; a controller that
+starts before that begins where the role was, and finds out again.
 
 An operator's wish counts when it is on disk, and is answered then: `Pending` requests are written
 first, as if they counted already, and carried out when the store has confirmed them. So an answer
@@ -18,7 +21,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hactrl.engine.effects import Remember
@@ -151,13 +154,14 @@ def text(state: State, now: float) -> str:
 
 
 def stays(state: State) -> dict[str, dict[str, Any]]:
-    """Of each role whose last change was given up: the server and epoch of its placement, and the
-    epoch up to which the store may name targets that did not get it."""
+    """Of each role that owns nothing, and of each whose last change was given up: the server and
+    epoch of its placement, and the epoch up to which the store's placement counts less."""
     return {
         role: {"server": placement.server, "epoch": placement.epoch, "given_up": given}
         for role, placement in state.placements.items()
-        if role not in state.takeovers
         if (given := state.given.get(role, 0)) > placement.epoch
+        or (given > 0 and not state.site.roles[role].needs_fence)
+        if role not in state.takeovers or not state.site.roles[role].needs_fence
     }
 
 
@@ -174,9 +178,17 @@ def loaded(written: str) -> Kept:
     return found
 
 
-def placed(kept: Kept, role: str, stored: tuple[str | None, int]) -> tuple[str | None, int]:
-    """Server and epoch of a role's placement: the stored ones, unless they are those of a change
-    that was given up.
+@dataclass(frozen=True)
+class Placed:
+    """Server and epoch of a role's placement, and the highest epoch that was given."""
+
+    server: str | None
+    epoch: int
+    given: int
+
+
+def placed(kept: Kept, role: str, stored: tuple[str | None, int]) -> Placed:
+    """As it is stored, server and epoch, unless the memory knows better (`stays`).
 
     Raises:
         ValueError: it was not written by `text`.
@@ -184,8 +196,8 @@ def placed(kept: Kept, role: str, stored: tuple[str | None, int]) -> tuple[str |
     with _told():
         stay = kept.get("stays", {}).get(role)
         if stay is None or stored[1] > stay["given_up"]:  # a later change was stored
-            return stored
-        return stay["server"], int(stay["epoch"])
+            return Placed(*stored, given=stored[1])
+        return Placed(stay["server"], int(stay["epoch"]), given=int(stay["given_up"]))
 
 
 @contextmanager

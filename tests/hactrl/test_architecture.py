@@ -29,11 +29,12 @@ def diagram(path: Sequence[Step]) -> str:
     """The way of a change of placement, as a line under that with all steps."""
     line = ""
     for step in takeover.OWNING:
-        name = step.value.upper()
+        arrow, name = "─► " if line else "", f"{step.value.upper()} "
+        begun = bool(line.strip())
         if step in path:
-            line += f"{'─► ' if line else ''}{name} "
+            line += (arrow if begun else " " * len(arrow)) + name
         else:
-            line += "─" * len(f"─► {name} ")
+            line += ("─" if begun else " ") * len(arrow + name)
     return f"{line}─► finished"
 
 

@@ -1,13 +1,13 @@
 """A change of placement, step by step.
 
     owns something    STORE ─► FENCE ─► ASSUME ─► SERVE ─► STEER ─► finished
-    owns nothing      STORE ────────────────────► SERVE ─► STEER ─► finished
+    owns nothing                                  SERVE ─► STEER ─► finished
 
 Each step has a function that enters it, one that looks how far it is, and one for failure or
 deadline; `STEPS` is the table, and says in words what each waits for and what else follows.
 
 Another target is one that has no obstacles, at last the origin again; who was asked to assume is
-asked to release (as a suspect, in the next FENCE). It means a new epoch, and so begins at STORE.
+asked to release (as a suspect, in the next FENCE). It means a new epoch, and so begins anew.
 When all have been tried, or it was given up, it begins anew after a pause.
 
 The origin's power is cut only by an unplanned change. A planned one becomes unplanned when
@@ -87,7 +87,7 @@ def start(
         cause=cause,
         planned=planned,
         left=standing_now(turn.state, role),
-        step=Step.STORE,
+        step=path(turn.state, role)[0],
         started=turn.now,
         deadline=turn.now,
         request=request,
@@ -123,15 +123,15 @@ def path(state: State, role: str) -> tuple[Step, ...]:
     return OWNING if state.site.roles[role].needs_fence else FREE
 
 
-# STORE: the epoch is on disk before anybody hears of it.
+# STORE: the epoch is on disk before anybody hears of it. Of a role that owns nothing nobody does:
+# where it is, is written with the rest of what is remembered (`memory.stays`) while it is steered.
 
 
 def _enter_store(turn: Turn, takeover: Takeover) -> None:
     role, target, epoch = takeover.role, takeover.target, takeover.epoch
     operation = turn.start_ask(Ask(AskKind.STORE, target, role, epoch, takeover.deadline))
     turn.do(StorePlacement(operation, role, target, epoch))
-    boot = boot_of(turn.state, target)
-    turn.put_takeover(replace(takeover, operation=operation, boot=boot))
+    turn.put_takeover(replace(takeover, operation=operation))
 
 
 def _stored(turn: Turn, takeover: Takeover) -> Progress:
@@ -410,7 +410,9 @@ def _begin(turn: Turn, takeover: Takeover, target: str) -> None:
         epochs=with_item(turn.state.epochs, role, epoch),
         given=with_item(turn.state.given, role, epoch),
     )
-    _enter(turn, replace(takeover, target=target, epoch=epoch), Step.STORE)
+    boot = boot_of(turn.state, target)
+    begun = replace(takeover, target=target, epoch=epoch, boot=boot)
+    _enter(turn, begun, path(turn.state, role)[0])
 
 
 def _enter(turn: Turn, takeover: Takeover, step: Step) -> None:
@@ -526,4 +528,4 @@ STEPS: Mapping[Step, StepRule] = {
 }
 
 OWNING = (Step.STORE, Step.FENCE, Step.ASSUME, Step.SERVE, Step.STEER)
-FREE = (Step.STORE, Step.SERVE, Step.STEER)
+FREE = (Step.SERVE, Step.STEER)

@@ -157,7 +157,6 @@ def test_a_change_of_placement_touches_one_group_a_switch_and_where_cards_speak(
     engine, compiler = Engine(), BarrierCompiler()
     before = remembered(compiler, engine.state)
     engine.request(simulation.RequestKind.FAILOVER, simulation.RELAY, "alpha")
-    engine.stored()
     after = remembered(compiler, engine.state)
     for switch, rules in after.items():
         changes = [change for stage in diff(before[switch], rules) for change in stage]

@@ -230,7 +230,7 @@ def test_effects_leave_before_rules_are_compiled(controller: Controller) -> None
     settle(controller)
     controller.log.clear()
     controller.tell(PortChanged(Attachment("outer", 3), False))  # where beta serves RELAY
-    assert controller.log.index("StorePlacement") < controller.log.index("want")
+    assert controller.log.index("ProbeEagerly") < controller.log.index("want")
 
 
 def test_an_alarm_replaces_the_one_before(

@@ -410,7 +410,7 @@ def test_a_store_that_fails_changes_nothing(engine: Engine) -> None:
 
 def test_a_power_cut_moves_every_role_of_the_server(engine: Engine) -> None:
     engine.request(RequestKind.FAILOVER, RELAY, "alpha")
-    engine.stored().rules_installed().ports("alpha", False, "inner").stored()
+    engine.rules_installed().ports("alpha", False, "inner").stored()
     assert set(engine.state.takeovers) == {MAIL}
     engine.answer(Verb.RELEASE, Outcome.FAILED).power()
     assert engine.state.takeovers[RELAY].target == "beta"
@@ -429,12 +429,12 @@ def test_an_automatic_move_is_followed_by_a_pause(engine: Engine) -> None:
 
 def test_an_operator_s_move_ends_the_pause() -> None:
     engine = Engine()
-    engine.ports("beta", False).stored()
+    engine.ports("beta", False)
     engine.probe("alpha", RELAY, Verdict.HEALTHY).rules_installed()
     engine.ports("beta", True).probe("beta", RELAY, Verdict.HEALTHY)
     assert RELAY in engine.state.hold_downs
     assert engine.request(RequestKind.FAILBACK, RELAY, None).accepted
-    engine.stored().rules_installed().ports("beta", False)
+    engine.rules_installed().ports("beta", False)
     assert engine.state.takeovers[RELAY].target == "alpha"
 
 
@@ -557,12 +557,13 @@ def test_taking_a_role_again_does_not_shorten_a_lease_already_granted() -> None:
 # Roles that own nothing.
 
 
-def test_a_role_without_resources_moves_without_fence_or_agent(engine: Engine) -> None:
-    engine.probe("beta", RELAY, Verdict.UNHEALTHY, "refused").stored()
+def test_a_role_without_resources_moves_without_fence_or_agent_or_disk(engine: Engine) -> None:
+    engine.probe("beta", RELAY, Verdict.UNHEALTHY, "refused")
     assert engine.step(RELAY) is Step.STEER
     assert engine.state.placements[RELAY].server == "alpha"
     assert not engine.all(AskAgent)
     assert not engine.all(FencePower)
+    assert not engine.all(StorePlacement)
 
 
 def test_a_switch_may_move_a_role_without_resources_by_itself(engine: Engine) -> None:
@@ -629,7 +630,7 @@ def test_a_planned_move_never_cuts_the_power_of_a_server_that_is_well(engine: En
 
 def test_a_failback_goes_to_the_preferred_server(engine: Engine) -> None:
     engine.request(RequestKind.FAILOVER, RELAY, "alpha")
-    engine.stored().rules_installed()
+    engine.rules_installed()
     assert engine.request(RequestKind.FAILBACK, RELAY, None).accepted
     assert engine.state.takeovers[RELAY].target == "beta"
 
@@ -637,7 +638,7 @@ def test_a_failback_goes_to_the_preferred_server(engine: Engine) -> None:
 def test_an_automatic_failback_waits_until_the_server_has_been_well_for_long() -> None:
     engine = Engine(make_site(failback="automatic"))
     engine.request(RequestKind.FAILOVER, RELAY, "alpha")
-    engine.stored().rules_installed()
+    engine.rules_installed()
     engine.wait(engine.site.timers.failback_hold - 0.1)
     assert engine.step(RELAY) is None
     engine.wait(0.1)

@@ -373,7 +373,7 @@ GUARDS = {
         "all is settled",
     ),
     "a change that was given up is no placement": (
-        removed(memory, "placed", lambda _kept, _role, stored: stored),
+        removed(memory, "placed", lambda _kept, _role, stored: memory.Placed(*stored, stored[1])),
         changed_mind,
         "moved by a restart",
     ),

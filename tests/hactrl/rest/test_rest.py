@@ -340,7 +340,7 @@ def test_status_shows_a_takeover_and_what_it_waits_for(controller: Controller) -
     answer = ask(controller, "POST", "/v1/roles/mailrelay/failover", MOVE).json
     takeover = ask(controller, "GET", "/v1/status").json["roles"]["mailrelay"]["takeover"]
     assert (takeover["target"], takeover["epoch"]) == ("smtp_pop", answer["epoch"])
-    assert (takeover["step"], takeover["step_words"]) == ("store", "writing down the new epoch")
+    assert (takeover["step"], takeover["step_words"]) == ("steer", "sending users there")
     assert takeover["deadline_in"] > 0
     assert takeover["request"] == answer["request"]
 
@@ -522,7 +522,7 @@ def test_a_trace_names_what_it_does_not_know(controller: Controller) -> None:
 def test_a_failover_begins(controller: Controller) -> None:
     response = ask(controller, "POST", "/v1/roles/mailrelay/failover", MOVE)
     assert response.status_int == HTTPStatus.ACCEPTED
-    assert response.json["steps"] == ["store", "serve", "steer"]
+    assert response.json["steps"] == ["serve", "steer"]
     assert response.json["epoch"] == controller.state.takeovers["mailrelay"].epoch
 
 
