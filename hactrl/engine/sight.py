@@ -46,7 +46,7 @@ SLOW = "slow"
 
 #: What is found where nobody answers in time. Somebody who is slow does not end that: patient
 #: dialogues end one after another, and whoever's ends first must not win by that either.
-SILENCE = frozenset({"timeout", "silent", "unreachable", SLOW})
+SILENCE = frozenset({"timeout", "silent", "hangs", "unreachable", SLOW})
 
 #: The reason of a verdict that has been forgotten, to be judged anew.
 ANEW = "judged_anew"

@@ -22,10 +22,16 @@ class Breath(Generic[Asked]):
     def __init__(self, asked: Iterable[Asked] = ()) -> None:
         self._open = dict.fromkeys(asked)
         self._answered: set[Asked] = set()
+        self._missed: set[Asked] = set()
+
+    @property
+    def answered(self) -> bool:
+        """Has anybody answered?"""
+        return bool(self._answered)
 
     def ask(self, asked: Asked) -> None:
         """One more, or once more."""
-        if asked not in self._answered:
+        if asked not in self._answered and asked not in self._missed:
             self._open[asked] = None
 
     def answer(self, asked: Asked) -> bool:
@@ -38,6 +44,14 @@ class Breath(Generic[Asked]):
     def missing(self) -> list[Asked]:
         """Who has not answered, though somebody else has."""
         return list(self._open) if self._answered else []
+
+    def miss(self, asked: Asked) -> bool:
+        """Its time is up. True if it has not answered, the first time that this is asked."""
+        if asked not in self._open:
+            return False
+        del self._open[asked]
+        self._missed.add(asked)
+        return True
 
 
 class Misses(Generic[Asked]):

@@ -193,7 +193,7 @@ DIALOGUES: Mapping[str, tuple[Exchange, ...]] = {
 
 
 def unheard() -> None:
-    """Nobody needs to know when the server has answered."""
+    """Nobody needs to know."""
 
 
 async def converse(
@@ -203,16 +203,18 @@ async def converse(
     timeout: float,
     patience: float | None = None,
     *,
+    connected: Callable[[], None] = unheard,
     heard: Callable[[], None] = unheard,
 ) -> Finding:
     """Hold the dialogue once, within `timeout` seconds. Of no family in particular.
 
     A connection that is not made within `patience` seconds raises AbandonedError: a lost SYN
-    is sent again only after a second, and a new connection may be faster. `heard` is called
-    after each good answer.
+    is sent again only after a second, and a new connection may be faster. `connected` is called
+    when it is made, `heard` after each good answer.
     """
     try:
         async with asyncio.timeout(timeout), connection(route, port, patience) as (reader, writer):
+            connected()
             for exchange in DIALOGUES[kind]:
                 said = exchange.say(route)
                 writer.write(said)

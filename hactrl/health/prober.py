@@ -6,8 +6,10 @@ goes out every BEAT seconds: verdicts are told only when they change, and silenc
 like health.
 
 Probes of one target begin every `interval` and may overlap, so that a silent target costs
-timeout + (fall - 1) * interval to be found out, and not fall * timeout. While somebody waits
-for a target (`Eager`) they begin every EAGER_INTERVAL, and one good finding is enough.
+timeout + (fall - 1) * interval to be found out, and not fall * timeout. All targets of one service
+are probed in the same breath, so that who says nothing while others speak is found out sooner
+(`hanging`). While somebody waits for a target (`Eager`) its probes begin every EAGER_INTERVAL, and
+one good finding is enough.
 
 Who is unhealthy for timeouts is also asked with more patience (`patience`): if that is answered,
 the reason told is `slow`.
@@ -35,6 +37,7 @@ from dataclasses import replace
 from hactrl.clock import boot_time
 from hactrl.engine.events import ProbeChanged
 from hactrl.health.dialogues import AbandonedError, converse
+from hactrl.health.hanging import SPEAKS, Daemon, HangingDaemons, Part
 from hactrl.health.patience import can_be_slow, keep_waiting
 from hactrl.health.raw import echo, resolve
 from hactrl.health.syn import SynProber
@@ -77,6 +80,10 @@ TICK = 0.02
 STALL = 0.1
 """Seconds of not running from which it is told."""
 
+GOLDEN = (5**0.5 - 1) / 2
+"""Multiples of it, without what is before the point, are spread evenly between 0 and 1, however
+many they are (Knuth, The Art of Computer Programming, volume 3, section 6.4, theorem S)."""
+
 PRIORITY = 20
 """Of SCHED_FIFO: above everything ordinary, below the kernel's own threads (50)."""
 
@@ -115,28 +122,49 @@ class StallWatch:
         self._timer = self._loop.call_at(self._due, self._look)
 
 
-async def probe(target: Target, route: ProbeRoute, patience: float | None) -> Finding:
-    """Probe one route of the target once."""
+async def probe(
+    target: Target, route: ProbeRoute, patience: float | None, part: Part | None = None
+) -> Finding:
+    """Probe one route of the target once; `part` hears when words are waited for, and come."""
     match target.kind:
         case ProbeKind.ICMP:
             found = Finding(await echo(route, target.timeout))
         case ProbeKind.ARP:
             found = Finding(await resolve(route, target.timeout, target.device_mac))
-        case kind:
+        case kind if part is None:
             found = await converse(kind, route, target.port, target.timeout, patience)
+        case kind:
+            found = await converse(
+                *(kind, route, target.port, target.timeout, patience),
+                connected=part.connected,
+                heard=part.spoke,
+            )
+            if found.cause in SPEAKS:
+                part.spoke()
     return replace(found, family=f"ipv{route.source.version}")
 
 
 class TargetWatch:
-    """One target's probes and the judgement on it."""
+    """One target's probes and the judgement on it. `begun`: the loop's time from which on those of
+    its service are counted."""
 
-    def __init__(self, target: Target, stalls: StallWatch, report: Tell) -> None:
+    def __init__(
+        self,
+        target: Target,
+        begun: float,
+        stalls: StallWatch,
+        daemons: HangingDaemons,
+        report: Tell,
+    ) -> None:
         self.target = target
+        self._begun = begun
         self._stalls = stalls
+        self._daemons = daemons
         self._report = report
         self._judgement = Judgement()
         self._number = 0
         self._round = 0
+        self._breath: int | None = None
         self._eager_until = 0.0
         self._woken = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -163,28 +191,34 @@ class TargetWatch:
         """Has no probe said anything for longer than a verdict may take?"""
         return self._loop.time() - self._judged_at > judged_within([self.target]) + BEAT
 
-    async def run(self, delay: float) -> None:
-        """Probe until cancelled, for the first time after `delay` seconds."""
+    async def run(self) -> None:
+        """Probe until cancelled, all targets of one service at the same moments."""
         async with asyncio.TaskGroup() as group:
             running: set[asyncio.Task[None]] = set()
-            await self._pause(delay)
             while True:
+                breath = await self._next_breath()
                 if len(running) < OVERLAP_LIMIT:
                     self._number += 1
-                    task = group.create_task(self._probe_once(self._number, group))
+                    task = group.create_task(self._probe_once(self._number, breath, group))
                     running.add(task)
                     task.add_done_callback(running.discard)
-                await self._pause(EAGER_INTERVAL if self.eager else self.target.interval)
 
-    async def _pause(self, seconds: float) -> None:
-        """Until the time has passed, or somebody is in a hurry."""
+    async def _next_breath(self) -> int:
+        """Until the next probe is due, or somebody is in a hurry."""
+        interval = EAGER_INTERVAL if self.eager else self.target.interval
+        now = self._loop.time()
+        # Rounded, because a timer may ring a little early; the first breath may be under way.
+        nearest = round((now - self._begun) / interval)
+        self._breath = nearest if self._breath is None else nearest + 1
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            due = self._begun + self._breath * interval
+            await asyncio.wait_for(self._woken.wait(), due - now)
         self._woken.clear()
+        return self._breath
 
-    async def _probe_once(self, number: int, group: asyncio.TaskGroup) -> None:
+    async def _probe_once(self, number: int, breath: int, group: asyncio.TaskGroup) -> None:
         started = self._loop.time()
-        finding = await self._find()
+        finding = await self._find(breath)
         if finding is None:
             return
         if finding.cause is Cause.TIMEOUT and self._stalled_since(started):
@@ -194,13 +228,16 @@ class TargetWatch:
         self._conclude(judge(self._judgement, finding, number, rise, self.target.fall), group)
 
     def hear_kernel(self, route: ProbeRoute, cause: Cause, group: asyncio.TaskGroup) -> None:
-        """What a kernel is known to have said, or not to say while others do, needs no second
-        finding. It condemns only: that a daemon is well its own words must say."""
+        """What its kernel has said, or not said while others did."""
+        family = f"ipv{route.source.version}" if len(self.target.routes) > 1 else ""
+        self.condemn(Finding(cause, family), group)
+
+    def condemn(self, finding: Finding, group: asyncio.TaskGroup) -> None:
+        """What has been found by comparison needs no second finding. It condemns only: that a
+        daemon is well its own words must say."""
         if self._judgement.verdict not in (Verdict.HEALTHY, Verdict.READY):
             return
         self._number += 1  # what was asked before is out of date
-        family = f"ipv{route.source.version}" if len(self.target.routes) > 1 else ""
-        finding = Finding(cause, family)
         rise = self.target.rise
         self._conclude(judge(self._judgement, finding, self._number, rise, 1), group)
 
@@ -241,11 +278,12 @@ class TargetWatch:
                 )
             )
 
-    async def _find(self) -> Finding | None:
-        """Probe every route once; None if one was given up before it could fail."""
+    async def _find(self, breath: int) -> Finding | None:
+        """Probe every route once, in this breath; None if one was given up before it could fail."""
         patience = EAGER_PATIENCE if self.eager else None
+        part = None if self.eager else self._daemons.part(self.target, breath)
         probes = {
-            asyncio.ensure_future(probe(self.target, route, patience))
+            asyncio.ensure_future(probe(self.target, route, patience, part))
             for route in self.target.routes
         }
         findings: list[Finding] = []
@@ -280,6 +318,8 @@ class Prober:
         self._report = report
         self._stalls = StallWatch(report)
         self._syns = SynProber(group, self._hear_kernel)
+        self._daemons = HangingDaemons(self._hear_nothing)
+        self._first: dict[tuple[str, str], float] = {}
         self._watches: dict[Target, tuple[TargetWatch, asyncio.Task[None]]] = {}
         self._loop = asyncio.get_running_loop()
         self._beat = self._loop.call_soon(self._tell_life)
@@ -317,18 +357,32 @@ class Prober:
         if target in self._watches:
             self._watches[target][0].hear_kernel(route, cause, self._group)
 
+    def _hear_nothing(self, daemon: Daemon) -> None:
+        for target, (watch, _) in self._watches.items():
+            if Daemon.behind(target) == daemon:
+                watch.condemn(Finding(Cause.HANGS), self._group)
+
     def _replace(self, targets: tuple[Target, ...]) -> None:
         """Watch these. What stays the same keeps its judgement."""
         self._syns.replace(targets)
+        self._daemons.replace(targets)
         for target in self._watches.keys() - set(targets):
             _, task = self._watches.pop(target)
             task.cancel()
-        for index, target in enumerate(targets):
+        for target in targets:
             if target not in self._watches:
-                watch = TargetWatch(target, self._stalls, self._report)
-                # Spread over the interval, so that not all begin at once.
-                task = self._group.create_task(watch.run(target.interval * index / len(targets)))
-                self._watches[target] = (watch, task)
+                begun = self._begun(target)
+                watch = TargetWatch(target, begun, self._stalls, self._daemons, self._report)
+                self._watches[target] = (watch, self._group.create_task(watch.run()))
+
+    def _begun(self, target: Target) -> float:
+        """The moment of the first breath of its service. They are spread over the interval, so
+        that not all begin at once, however many will come."""
+        service = target.role, target.service
+        if service not in self._first:
+            part = len(self._first) * GOLDEN % 1
+            self._first[service] = self._loop.time() + part * target.interval
+        return self._first[service]
 
 
 def raise_priority() -> Note:

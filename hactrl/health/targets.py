@@ -47,7 +47,8 @@ class Target:
     """A role's or file server's service through one card. It is healthy if it is on every route.
 
     `device_mac` is the MAC of the prober's own card in the segment, which ARP and neighbour
-    discovery need; durations are in seconds. `syn_interval` is None where its kernel is not asked.
+    discovery need; durations are in seconds. `lag` is None where its words are compared with
+    nobody's, `syn_interval` where its kernel is not asked.
     """
 
     role: str
@@ -62,6 +63,7 @@ class Target:
     rise: int
     fall: int
     device_mac: str = ""
+    lag: float | None = None
     syn_interval: float | None = None
     syn_fall: int = 4
     syn_lag: float = 0.02
@@ -169,6 +171,7 @@ def _through(
             rise=probe.rise,
             fall=probe.fall,
             device_mac=prober.mac,
+            lag=site.timers.probe_lag,
             syn_interval=site.timers.syn_interval,
             syn_fall=site.timers.syn_fall,
             syn_lag=site.timers.syn_lag,

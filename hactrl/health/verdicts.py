@@ -27,8 +27,9 @@ from hactrl.vocabulary import RANK, Verdict
 
 class Cause(StrEnum):
     """Why a probe found what it found; NONE for a good answer. SLOW is a good one that came
-    after the probe's timeout, and only a patient dialogue finds it. SILENT is who did not answer
-    while others did (`comparison`), TIMEOUT who did not, whatever others do."""
+    after the probe's timeout, and only a patient dialogue finds it. SILENT is whose kernel did not
+    answer while others did (`syn`), HANGS who said nothing while others did (`hanging`), TIMEOUT
+    who did not, whatever others do."""
 
     NONE = ""
     TEMPORARY = "temporary"
@@ -37,6 +38,7 @@ class Cause(StrEnum):
     CLOSED = "closed"
     TIMEOUT = "timeout"
     SILENT = "silent"
+    HANGS = "hangs"
     SLOW = "slow"
     UNREACHABLE = "unreachable"
     BAD_GREETING = "bad_greeting"
@@ -89,7 +91,7 @@ class Judgement:
     `said` is the line that the reason stands for, empty where nothing was said.
     `better` or `worse` (never both) counts the findings in a row on that side of the verdict;
     `least` is the worst of the better ones. `newest` is the number of the last finding counted.
-    `silent`: the verdict is for timeouts; `slow` is what a patient dialogue found meanwhile.
+    `silent`: the verdict is for words that did not come; `slow` is what a patient dialogue found.
     """
 
     verdict: Verdict = Verdict.UNKNOWN
@@ -141,7 +143,7 @@ def _because_of(finding: Finding, number: int) -> Judgement:
         finding.reason,
         newest=number,
         said=finding.said,
-        silent=finding.cause is Cause.TIMEOUT,
+        silent=finding.cause in (Cause.TIMEOUT, Cause.HANGS),
     )
 
 

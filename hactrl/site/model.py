@@ -118,6 +118,7 @@ class Timers:
     probe_timeout: float = 1.0
     probe_rise: int = 2
     probe_fall: int = 3
+    probe_lag: float | None = 0.05
     syn_interval: float | None = 0.05
     syn_fall: int = 4
     syn_lag: float = 0.02

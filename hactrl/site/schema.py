@@ -88,7 +88,7 @@ def _duration_within(value: object, expected: str) -> float:
     return seconds
 
 
-def _interval_or_none(value: object) -> float | None:
+def _duration_or_none(value: object) -> float | None:
     if value is None or value == "none":
         return None
     return _duration_within(value, "a duration from 1ms to 24h, or none")
@@ -188,7 +188,7 @@ def _not_empty(value: Sized, info: ValidationInfo) -> Sized:
 
 NOT_EMPTY = AfterValidator(_not_empty)
 Duration = Annotated[float, BeforeValidator(_positive_duration)]
-DurationOrNone = Annotated[float | None, BeforeValidator(_interval_or_none)]
+DurationOrNone = Annotated[float | None, BeforeValidator(_duration_or_none)]
 Lease = Annotated[float | None, BeforeValidator(_lease)]
 Bandwidth = Annotated[int, BeforeValidator(_bandwidth)]
 Mac = Annotated[str, BeforeValidator(_mac)]

@@ -37,7 +37,7 @@ Check: TypeAlias = Callable[[State, Role, str], Iterator[Obstacle]]
 
 #: What a probe finds at once and needs no confirmation: somebody answered, and said no; or was
 #: silent while others answered.
-CERTAIN = frozenset({"refused", "reset", "silent"})
+CERTAIN = frozenset({"refused", "reset", "silent", "hangs"})
 
 
 def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:

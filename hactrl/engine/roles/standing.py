@@ -49,6 +49,7 @@ class Standing(IntEnum):
 _BY_REASON = {
     "timeout": Standing.SILENT,
     "silent": Standing.SILENT,
+    "hangs": Standing.SILENT,
     "unreachable": Standing.SILENT,
     "slow": Standing.SLOW,
 }

@@ -21,7 +21,7 @@ from mininet_lab.stage import not_served, unready
 _LOOK, _PATIENCE = 0.05, 60.0
 
 FASTEST = (
-    "{probe_interval: 20ms, probe_timeout: 50ms, probe_fall: 2,"
+    "{probe_interval: 8ms, probe_timeout: 50ms, probe_fall: 3, probe_lag: 4ms,"
     " syn_interval: 4ms, syn_fall: 3, syn_lag: 1ms}"
 )
 

@@ -42,6 +42,15 @@ def test_who_has_answered_is_not_missing_because_he_was_asked_again() -> None:
     assert breath.missing() == []
 
 
+def test_whose_time_is_up_has_missed_a_breath_once_however_often_it_was_asked() -> None:
+    breath = Breath(ASKED)
+    breath.answer("A")
+    assert [breath.miss(each) for each in ("A", "B", "B")] == [False, True, False]
+    breath.ask("B")
+    assert not breath.miss("B")
+    assert breath.missing() == ["C"]
+
+
 def test_misses_are_counted_in_a_row_and_any_answer_ends_the_row() -> None:
     misses: Misses[str] = Misses()
     assert [misses.missed("a"), misses.missed("a")] == [1, 2]

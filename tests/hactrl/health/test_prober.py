@@ -357,6 +357,28 @@ def test_what_a_kernel_says_counts_at_once_and_the_daemon_must_say_itself_that_i
     run(test)
 
 
+def test_who_takes_connections_and_says_nothing_while_another_speaks_is_found_to_hang() -> None:
+    """Long before its probes time out."""
+
+    async def test() -> None:
+        async with (
+            WebServer().listening() as hanging,
+            WebServer().listening() as well,
+            prober() as it,
+        ):
+            patiently = replace(BASE, timeout=3600.0, lag=0.05)
+            other = replace(patiently, server="two", interface="B", port=well.port)
+            it.probe(replace(patiently, port=hanging.port), other)
+            changes = [await it.changed(), await it.changed()]
+            assert sorted(changes) == [(card, Verdict.HEALTHY, "") for card in "AB"]
+            hanging.status = None
+            assert await it.changed() == ("A", Verdict.UNHEALTHY, "hangs")
+            hanging.status = 200
+            assert await it.changed() == ("A", Verdict.HEALTHY, "")
+
+    run(test)
+
+
 def test_a_stall_of_the_prober_s_own_is_reported_and_is_no_failure_of_the_service() -> None:
     async def test() -> None:
         async with WebServer(None).listening() as server, prober() as process:
