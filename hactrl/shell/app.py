@@ -35,6 +35,7 @@ from hactrl.engine.events import PortChanged
 from hactrl.hub import LightQueue
 from hactrl.listeners import OPEN, OPENFLOW
 from hactrl.shell.assembly import Assembly
+from hactrl.shell.priority import go_first
 from hactrl.shell.watchdog import Watchdog
 from hactrl.site import load
 from hactrl.switches.board import Switchboard
@@ -75,6 +76,7 @@ class Hactrl(app_manager.RyuApp):  # type: ignore[misc]
 
     def __init__(self, *args: Any, wsgi: WSGIApplication, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        LOG.info("scheduled with %s", go_first())
         # Has no end of its own: what switches say waits before it where many messages are in it
         # (see `_send_event`), an end is told once for each connection, of which there are as many
         # as the door has room for, and the watchdog has one question in it at most.
