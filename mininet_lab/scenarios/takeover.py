@@ -25,6 +25,7 @@ CONTROL_RUNS = 2
 
 #: The parts of a takeover, in order, as the journal's entry names its steps.
 STEPS = {
+    "store": "stored",
     "fence": "fenced",
     "assume": "spool moved",
     "serve": "served",
@@ -92,7 +93,7 @@ def measure(stage: Stage, traffic: Traffic) -> Timing:
     entry = stage.finished_takeover(ROLE, failure.struck)
     return Timing(
         detected=entry["began"] - failure.struck,
-        steps={step: float(entry[step]) for step in ("store", *STEPS) if step in entry},
+        steps={step: float(entry[step]) for step in STEPS if step in entry},
         total=entry["ended"] - failure.struck,
         ways=failure.gaps,
     )

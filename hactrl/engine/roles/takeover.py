@@ -135,8 +135,7 @@ def _enter_store(turn: Turn, takeover: Takeover) -> None:
 
 
 def _stored(turn: Turn, takeover: Takeover) -> Progress:
-    for server in sorted(ledger.in_the_way(turn.state, takeover.role, takeover.target)):
-        ask_whether_alive(turn, takeover, server)  # while the disk writes
+    _seek_proof_of_death(turn, takeover)  # names no epoch, so it need not wait for the disk
     ask = turn.state.asks.get(takeover.operation)
     if (ask is not None and ask.outcome is not None) or memory.could_not_write(turn.state):
         return Progress.FAILED
@@ -160,9 +159,7 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
     for server in others:
         if server != target:
             ask_release(turn, role, server, takeover.epoch)
-            ask_whether_alive(turn, takeover, server)
-            if may_cut_power(turn, takeover, server):
-                ask_power(turn, server)
+    _seek_proof_of_death(turn, takeover)
     better = strengthen(turn, takeover)
     if holding(turn.state, role, target) is Holding.FAILED:
         ask_release(turn, role, target, takeover.epoch)
@@ -176,6 +173,14 @@ def _proven(turn: Turn, takeover: Takeover) -> Progress:
         return Progress.FAILED
     _wait_for(turn, takeover, tuple(Obstacle(Reason.NO_PROOF, server) for server in others))
     return Progress.FAILED if _origin_is_well(turn, takeover) else Progress.WAIT
+
+
+def _seek_proof_of_death(turn: Turn, takeover: Takeover) -> None:
+    for server in sorted(ledger.in_the_way(turn.state, takeover.role, takeover.target)):
+        if server != takeover.target:
+            ask_whether_alive(turn, takeover, server)
+            if may_cut_power(turn, takeover, server):
+                ask_power(turn, server)
 
 
 def _does_not_release(turn: Turn, takeover: Takeover, server: str) -> bool:

@@ -401,6 +401,13 @@ def test_an_agent_that_knows_a_higher_epoch_raises_ours(engine: Engine) -> None:
     assert engine.last(StorePlacement).epoch == 10
 
 
+def test_the_power_of_who_looks_dead_is_cut_while_the_epoch_is_written(engine: Engine) -> None:
+    engine.ports("alpha", False).silent()
+    assert engine.step() is Step.STORE
+    assert engine.last(FencePower).server == "alpha"
+    assert not engine.asked(Verb.RELEASE), "that would name the epoch"
+
+
 def test_a_store_that_fails_changes_nothing(engine: Engine) -> None:
     engine.ports("alpha", False)
     engine.tell(EpochStored(engine.last(StorePlacement).operation, Outcome.FAILED))
