@@ -96,7 +96,7 @@ def test_a_dry_run_tells_what_would_be_done_and_does_not_ask(
 ) -> None:
     result = hactl("failover", "web", "--reason", "test", "--dry-run", url=url)
     assert result.exit_code == Exit.DONE
-    assert "would be done, epoch 4 (store → serve → steer)" in result.stdout
+    assert "would be done, epoch 4 (serve → steer)" in result.stdout
     assert controller.state.takeovers == {}
 
 
@@ -308,7 +308,7 @@ def test_the_client_gives_typed_results(url: str) -> None:
         assert (answer.kind, answer.role, answer.steps) == (
             "failover",
             "web",
-            ("store", "serve", "steer"),
+            ("serve", "steer"),
         )
         assert client.history(limit=1)[0].number > 0
         assert "hactrl_role_epoch" in client.metrics()
