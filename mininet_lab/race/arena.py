@@ -124,6 +124,19 @@ class Machine:
     def start_greeter(self) -> None:
         self.start("greeter", sys.executable, "-m", "mininet_lab.race.greeter", self.name)
 
+    def await_listening(self, port: int, timeout: float = 10.0) -> None:
+        """Until somebody listens on this TCP port.
+
+        Raises:
+            StageError: not within `timeout` seconds.
+        """
+        deadline = now() + timeout
+        question = ("ss", "--listening", "--tcp", "--numeric", "--no-header", f"sport = :{port}")
+        while not self.node.run(*question).strip():
+            if now() > deadline:
+                raise StageError(f"nobody listens on port {port} of {self.name}")
+            time.sleep(0.02)
+
     def kill_greeter(self) -> float:
         return self._signal("greeter", signal.SIGKILL)
 
