@@ -10,6 +10,9 @@ counts once its connection stands: that it does not stand is the network's or th
 which SYNs tell sooner (`syn`). One word through any card, over any family, acquits the daemon, so
 that what is lost on one card's way does not look like its end.
 
+Where nobody can be compared with it, only a clock is left: whose dialogues do not end within the
+probe's timeout, as many in a row, through whatever cards, is as good as silent (TIMEOUT).
+
 Daemons are slow in their own ways, by what they look up before they greet. So a word is late only
 if it also takes longer than any of that daemon's lately did, and who gets slower bit by bit is let
 be for as long as a probe waits.
@@ -20,11 +23,11 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from hactrl.health.comparison import Breath, Misses
 from hactrl.health.dialogues import DIALOGUES
 from hactrl.health.targets import Target
+from hactrl.health.turns import Daemon
 from hactrl.health.verdicts import Cause
 
 LATELY = 32
@@ -43,19 +46,6 @@ SPEAKS = frozenset(
 """What a dialogue can end with that only a daemon that runs brings about."""
 
 
-@dataclass(frozen=True)
-class Daemon:
-    """What answers for a service on one server, through whatever card."""
-
-    role: str
-    service: str
-    server: str
-
-    @classmethod
-    def behind(cls, target: Target) -> Daemon:
-        return cls(target.role, target.service, target.server)
-
-
 class Part:
     """One dialogue's part in the breath in which it began."""
 
@@ -63,10 +53,12 @@ class Part:
         self._daemons = daemons
         self._daemon = daemon
         self._breath = breath
+        self._stood = False
         self._connected: float | None = None
 
     def connected(self) -> None:
         """The connection stands; what follows is up to the daemon."""
+        self._stood = True
         self._connected = self._daemons.now()
         self._daemons.ask(self._breath, self._daemon)
 
@@ -77,16 +69,26 @@ class Part:
             self._daemons.hear(self._breath, self._daemon, took)
             self._connected = None  # only its first words count
 
+    def ended(self, cause: Cause) -> None:
+        """The dialogue is over, and no stall of our own was to blame for that."""
+        if cause in SPEAKS:
+            self.spoke()
+            self._daemons.finish(self._daemon)
+        elif self._stood and cause is Cause.TIMEOUT:
+            self._daemons.leave_unfinished(self._daemon)
+
 
 class HangingDaemons:
-    """`told` hears of every daemon that misses as many breaths in a row as `Target.fall` says."""
+    """`told` hears of every daemon that misses as many breaths in a row as `Target.fall` says
+    (HANGS), or leaves as many dialogues unfinished (TIMEOUT)."""
 
-    def __init__(self, told: Callable[[Daemon], None]) -> None:
+    def __init__(self, told: Callable[[Daemon, Cause], None]) -> None:
         self._told = told
         self._loop = asyncio.get_running_loop()
         self._known: dict[Daemon, Target] = {}
         self._newest: dict[tuple[str, str], tuple[int, Breath[Daemon]]] = {}
         self._misses: Misses[Daemon] = Misses()
+        self._unfinished: Misses[Daemon] = Misses()
         self._took: dict[Daemon, deque[float]] = {}
 
     def now(self) -> float:
@@ -94,18 +96,17 @@ class HangingDaemons:
         return self._loop.time()
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """Compare these, and no longer the ones before."""
+        """Listen to these, and no longer to the ones before."""
         self._known = {
-            Daemon.behind(target): target
-            for target in targets
-            if target.lag is not None and DIALOGUES.get(target.kind)
+            Daemon.behind(target): target for target in targets if DIALOGUES.get(target.kind)
         }
         self._misses.keep(self._known)
+        self._unfinished.keep(self._known)
         self._took = {each: took for each, took in self._took.items() if each in self._known}
 
     def part(self, target: Target, number: int) -> Part | None:
-        """Of a dialogue that begins with the service's breath of this number. None if it is
-        compared with nobody: where nothing is said, or where the site file lets it be."""
+        """Of a dialogue that begins with the service's breath of this number. None where nothing is
+        said."""
         daemon = Daemon.behind(target)
         if daemon not in self._known:
             return None
@@ -129,6 +130,16 @@ class HangingDaemons:
             for other in breath.missing():
                 self._give_time(breath, other)
 
+    def finish(self, daemon: Daemon) -> None:
+        """A dialogue with it has come to an end."""
+        self._unfinished.acquit(daemon)
+
+    def leave_unfinished(self, daemon: Daemon) -> None:
+        """A dialogue with it has not come to an end in time."""
+        target = self._known.get(daemon)
+        if target is not None and self._unfinished.missed(daemon) >= target.fall:
+            self._told(daemon, Cause.TIMEOUT)
+
     def _give_time(self, breath: Breath[Daemon], daemon: Daemon) -> None:
         if (target := self._known.get(daemon)) is not None and target.lag is not None:
             usual = max(self._took.get(daemon, ()), default=0.0)
@@ -142,4 +153,4 @@ class HangingDaemons:
         if self.now() > due + lag / 2:  # we stood still: what came meanwhile is read first
             self._judge_at(self.now() + lag, target, breath, daemon)
         elif breath.miss(daemon) and self._misses.missed(daemon) >= target.fall:
-            self._told(daemon)
+            self._told(daemon, Cause.HANGS)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 
 from hactrl.health.dialogues import DIALOGUES, converse_patiently
 from hactrl.health.targets import ProbeRoute, Target
-from hactrl.health.verdicts import Cause, Finding, combine
+from hactrl.health.verdicts import Cause, Finding
 from hactrl.vocabulary import Verdict
 
 PATIENCE = 30.0
@@ -51,9 +50,8 @@ async def wait_for_words(target: Target) -> Finding:
     finally:
         for each in dialogues:
             each.cancel()
-    return combine(findings, len(dialogues))
+    return next((found for found in findings if found.cause is Cause.SLOW), findings[0])
 
 
 async def _over(target: Target, route: ProbeRoute) -> Finding:
-    found = await converse_patiently(target.kind, route, target.port, target.timeout, PATIENCE)
-    return replace(found, family=f"ipv{route.source.version}")
+    return await converse_patiently(target.kind, route, target.port, target.timeout, PATIENCE)

@@ -1,7 +1,7 @@
 """From what single probes find to a verdict that may move a role. Pure.
 
-One probe asks every address family of a target and its answers become one `Finding`
-(`combine`). Findings in a row change the verdict (`judge`):
+One probe goes one way to a target, over one address family, and what it finds is a `Finding`.
+Findings in a row change the verdict on that way (`judge`):
 
 - `rise` findings in a row that are better than the verdict make it better: as good as the least
   of them;
@@ -11,6 +11,8 @@ One probe asks every address family of a target and its answers become one `Find
 Probes overlap, because a silent target is asked again before the first question has timed out.
 So findings are numbered in the order in which their probes began, and one that began before the
 newest that has been judged is out of date and changes nothing.
+
+A target is as well as the worst of its ways (`conclude`).
 
 Who is silent may only be slow. While a verdict is for timeouts, a patient dialogue beside the
 probes says which (`waited`). It changes the reason, and never the verdict.
@@ -57,36 +59,19 @@ VERDICT_OF = {Cause.NONE: Verdict.HEALTHY, Cause.TEMPORARY: Verdict.READY} | dic
 
 @dataclass(frozen=True)
 class Finding:
-    """What one probe found. `family` is 'ipv4' or 'ipv6' if the other family did better; `said`
-    the line that was not the wanted one."""
+    """What one probe found; `said` is the line that was not the wanted one."""
 
     cause: Cause
-    family: str = ""
     said: str = ""
 
     @property
     def verdict(self) -> Verdict:
         return VERDICT_OF.get(self.cause, Verdict.UNHEALTHY)
 
-    @property
-    def reason(self) -> str:
-        """For `ProbeChanged`: a cause, and perhaps the family, as in `refused_ipv6`."""
-        return f"{self.cause}_{self.family}" if self.family else str(self.cause)
-
-
-def combine(findings: Sequence[Finding], families: int) -> Finding:
-    """The worst of one probe's findings, one for each address family that has answered.
-
-    `families` is how many were asked. The finding names its family, unless all found the same.
-    """
-    worst = min(findings, key=lambda finding: RANK[finding.verdict])
-    alike = len(findings) == families and len({finding.cause for finding in findings}) == 1
-    return replace(worst, family="") if alike else worst
-
 
 @dataclass(frozen=True)
 class Judgement:
-    """A target's verdict and what speaks for another one.
+    """The verdict on one way to a target, and what speaks for another one.
 
     `said` is the line that the reason stands for, empty where nothing was said.
     `better` or `worse` (never both) counts the findings in a row on that side of the verdict;
@@ -107,13 +92,32 @@ class Judgement:
     @property
     def reason_told(self) -> str:
         """That of the probes, unless a patient dialogue knows better."""
-        return self.reason if self.slow is None else self.slow.reason
+        return self.reason if self.slow is None else str(self.slow.cause)
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What is told of a target. The reason is a cause, and the family after it, as in
+    `refused_ipv6`, if the other does better."""
+
+    verdict: Verdict = Verdict.UNKNOWN
+    reason: str = ""
+    said: str = ""
 
     @property
-    def told(self) -> tuple[Verdict, str, str]:
+    def news(self) -> tuple[Verdict, str, str]:
         """What a change of is worth telling. Of what was said only the first word, which is the
         reply's code: the rest may hold the time of day."""
-        return (self.verdict, self.reason_told, self.said.partition(" ")[0])
+        return self.verdict, self.reason, self.said.partition(" ")[0]
+
+
+def conclude(ways: Sequence[tuple[str, Judgement]]) -> Conclusion:
+    """Of the ways' families ('ipv4' or 'ipv6') and judgements: the worst counts."""
+    family, worst = min(ways, key=lambda way: RANK[way[1].verdict])
+    reason = worst.reason_told
+    alike = len({(judgement.verdict, judgement.reason_told) for _, judgement in ways}) == 1
+    named = reason if alike or not reason else f"{reason}_{family}"
+    return Conclusion(worst.verdict, named, worst.said)
 
 
 def judge(before: Judgement, finding: Finding, number: int, rise: int, fall: int) -> Judgement:
@@ -140,7 +144,7 @@ def waited(before: Judgement, finding: Finding) -> Judgement:
 def _because_of(finding: Finding, number: int) -> Judgement:
     return Judgement(
         finding.verdict,
-        finding.reason,
+        str(finding.cause),
         newest=number,
         said=finding.said,
         silent=finding.cause in (Cause.TIMEOUT, Cause.HANGS),

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
-from hactrl.health.hanging import LATELY, Daemon, HangingDaemons, Part
+from hactrl.health.hanging import LATELY, HangingDaemons, Part
 from hactrl.health.targets import ProbeRoute, Target
+from hactrl.health.turns import Daemon
+from hactrl.health.verdicts import Cause
 
 ROUTE = ProbeRoute(ip_address("192.0.2.100"), ip_address("192.0.2.1"))
 INTERVAL, LAG, FALL = 0.25, 0.05, 3
@@ -48,9 +50,14 @@ class Watched:
 
     def __init__(self, *targets: Target) -> None:
         self.told: list[str] = []
-        self.daemons = HangingDaemons(lambda daemon: self.told.append(daemon.server))
+        self.causes: list[Cause] = []
+        self.daemons = HangingDaemons(self.hear)
         self.daemons.replace(targets)
         self.breaths = 0
+
+    def hear(self, daemon: Daemon, cause: Cause) -> None:
+        self.told.append(daemon.server)
+        self.causes.append(cause)
 
     def part(self, target: Target) -> Part:
         part = self.daemons.part(target, self.breaths)
@@ -202,18 +209,81 @@ def test_a_prober_that_stood_still_reads_what_has_come_meanwhile_first() -> None
     play(test())
 
 
-@pytest.mark.parametrize(
-    "target", [replace(A, lag=None), replace(A, kind="tcp"), replace(A, kind="icmp")]
-)
-def test_services_that_say_nothing_and_those_that_the_site_file_lets_be_are_not_compared(
-    target: Target,
-) -> None:
+def test_what_the_site_file_lets_be_is_not_compared() -> None:
     async def test() -> None:
-        daemons = HangingDaemons(lambda _: None)
+        watched = Watched(replace(A, lag=None), replace(B, lag=None))
+        for _ in range(2 * FALL):
+            await watched.breathe(speak=[B], mute=[A])
+        assert watched.told == []
+
+    play(test())
+
+
+@pytest.mark.parametrize("kind", ["tcp", "icmp"])
+def test_services_that_say_nothing_have_no_part(kind: str) -> None:
+    async def test() -> None:
+        target = replace(A, kind=kind)
+        daemons = HangingDaemons(lambda *_: None)
         daemons.replace([target])
         assert daemons.part(target, 1) is None
 
     play(test())
+
+
+class TestUnfinishedDialogues:
+    """Of a daemon that is compared with nobody; its two cards are asked by turns."""
+
+    ALONE = replace(A, lag=None)
+    OTHER_CARD = replace(ALONE, interface="one-1")
+
+    def end(self, watched: Watched, *causes: Cause) -> None:
+        for number, cause in enumerate(causes):
+            watched.part((self.ALONE, self.OTHER_CARD)[number % 2]).ended(cause)
+
+    def watched(self) -> Watched:
+        return Watched(self.ALONE, self.OTHER_CARD)
+
+    def test_several_in_a_row_condemn_it_through_whatever_cards(self) -> None:
+        async def test() -> None:
+            watched = self.watched()
+            self.end(watched, *[Cause.TIMEOUT] * (FALL - 1))
+            assert watched.told == []
+            self.end(watched, Cause.TIMEOUT)
+            assert (watched.told, watched.causes) == (["one"], [Cause.TIMEOUT])
+
+        play(test())
+
+    @pytest.mark.parametrize("cause", [Cause.NONE, Cause.TEMPORARY, Cause.BAD_ANSWER])
+    def test_one_that_ends_with_words_begins_the_row_anew(self, cause: Cause) -> None:
+        async def test() -> None:
+            watched = self.watched()
+            for _ in range(5):
+                self.end(watched, *[Cause.TIMEOUT] * (FALL - 1), cause)
+            assert watched.told == []
+
+        play(test())
+
+    def test_where_no_connection_stood_the_daemon_is_not_judged(self) -> None:
+        async def test() -> None:
+            watched = self.watched()
+            for number in range(2 * FALL):
+                part = watched.daemons.part(self.ALONE, number)
+                assert part is not None
+                part.ended(Cause.TIMEOUT)
+            assert watched.told == []
+
+        play(test())
+
+    def test_a_greeting_does_not_make_up_for_what_should_follow(self) -> None:
+        async def test() -> None:
+            watched = self.watched()
+            for _ in range(FALL):
+                part = watched.part(self.ALONE)
+                part.spoke()
+                part.ended(Cause.TIMEOUT)
+            assert watched.causes == [Cause.TIMEOUT]
+
+        play(test())
 
 
 def test_who_is_probed_no_longer_is_forgotten() -> None:
@@ -227,7 +297,3 @@ def test_who_is_probed_no_longer_is_forgotten() -> None:
         assert watched.told == []
 
     play(test())
-
-
-def test_a_daemon_is_the_service_of_a_server_behind_any_card() -> None:
-    assert Daemon.behind(A) == Daemon.behind(replace(A, interface="one-1")) != Daemon.behind(B)

@@ -120,11 +120,12 @@ class WebServer:
     def __init__(self, status: int | None = 200) -> None:
         self.status = status
         self.asked = asyncio.Event()
-        self.spoken = asyncio.Event()
         self.port = 0
+        self.askers: asyncio.Queue[str] = asyncio.Queue()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()
+        self.askers.put_nowait(writer.get_extra_info("peername")[0])
         self.asked.set()
         if self.status is None:
             await reader.read()
@@ -259,6 +260,53 @@ def test_both_families_must_work_and_the_reason_names_the_one_that_does_not() ->
         async with WebServer().listening() as only_ipv4, prober() as process:
             process.probe(replace(BASE, routes=(IPV4, IPV6), port=only_ipv4.port))
             assert await process.changed() == ("A", Verdict.UNHEALTHY, "refused_ipv6")
+
+    run(test)
+
+
+def test_once_all_ways_to_a_daemon_are_known_they_are_asked_by_turns() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as web, prober() as process:
+            ways = [f"127.0.0.{number}" for number in range(2, 5)]
+            routes = [ProbeRoute(ip_address(way), IPV4.destination) for way in ways]
+            cards = dict(zip("ABC", routes, strict=True))
+            process.probe(
+                *(
+                    replace(BASE, interface=card, routes=(route,), port=web.port)
+                    for card, route in cards.items()
+                )
+            )
+            told = {await process.changed() for _ in cards}
+            assert told == {(card, Verdict.HEALTHY, "") for card in cards}
+            while not web.askers.empty():
+                web.askers.get_nowait()
+            asked = [await web.askers.get() for _ in range(12)]
+            assert asked[3:] == asked[:9], "the same way again, three breaths later"
+            assert set(asked) == set(ways)
+
+    run(test)
+
+
+def test_a_daemon_that_hangs_alone_costs_its_timeout_and_not_every_card_s_turns() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as web, prober() as process:
+            many = [
+                ProbeRoute(ip_address(f"127.0.1.{number}"), IPV4.destination)
+                for number in range(1, 101)
+            ]
+            # By its own turns alone a card would be found silent after 15 seconds.
+            cards = [
+                replace(BASE, interface=str(number), routes=(way,), port=web.port, timeout=0.3)
+                for number, way in enumerate(many)
+            ]
+            process.probe(*cards)
+            told = {await process.changed() for _ in cards}
+            assert {verdict for _, verdict, _ in told} == {Verdict.HEALTHY}
+            began = time.monotonic()
+            web.status = None
+            told = {await process.changed() for _ in cards}
+            assert told == {(str(n), Verdict.UNHEALTHY, "timeout") for n in range(len(cards))}
+            assert time.monotonic() - began < 100 * BASE.interval
 
     run(test)
 
@@ -400,5 +448,21 @@ def test_it_ends_when_its_controller_dies() -> None:
             process.probe(replace(BASE, port=server.port, timeout=3600.0))
             await server.asked.wait()
             # Leaving the block closes its stdin, and asserts that it ends with exit code 0.
+
+    run(test)
+
+
+def test_it_ends_when_its_controller_dies_while_a_daemon_hangs() -> None:
+    async def test() -> None:
+        async with (
+            WebServer().listening() as hanging,
+            WebServer().listening() as well,
+            prober() as it,
+        ):
+            one = replace(BASE, port=hanging.port, timeout=3600.0, lag=0.05)
+            it.probe(one, replace(one, server="two", interface="B", port=well.port))
+            assert {(await it.changed())[1] for _ in range(2)} == {Verdict.HEALTHY}
+            hanging.status = None
+            assert await it.changed() == ("A", Verdict.UNHEALTHY, "hangs")
 
     run(test)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hactrl.health.verdicts import RANK, Cause, Finding, Judgement, combine, judge, waited
+from hactrl.health.verdicts import (
+    RANK,
+    Cause,
+    Conclusion,
+    Finding,
+    Judgement,
+    conclude,
+    judge,
+    waited,
+)
 from hactrl.vocabulary import Verdict
 
 RISE, FALL = 2, 3
@@ -111,7 +120,8 @@ class TestPatience:
     DEAD = after(SILENT, SILENT, SILENT)
 
     def test_who_answers_late_is_slow_and_as_unhealthy_as_before(self) -> None:
-        assert waited(self.DEAD, self.SLOW).told == (Verdict.UNHEALTHY, "slow", "")
+        late = waited(self.DEAD, self.SLOW)
+        assert (late.verdict, late.reason_told) == (Verdict.UNHEALTHY, "slow")
 
     def test_stays_slow_while_probes_time_out(self) -> None:
         slow = waited(self.DEAD, self.SLOW)
@@ -137,7 +147,7 @@ class TestPatience:
     def test_another_verdict_ends_it(self) -> None:
         slow = waited(self.DEAD, self.SLOW)
         well = judge(judge(slow, GOOD, 9, RISE, FALL), GOOD, 10, RISE, FALL)
-        assert well.told == (Verdict.HEALTHY, "", "")
+        assert (well.verdict, well.reason_told) == (Verdict.HEALTHY, "")
 
     @pytest.mark.parametrize("before", [Judgement(), after(*HEALTHY), after(REFUSED)])
     def test_only_who_is_unhealthy_for_timeouts_can_be_slow(self, before: Judgement) -> None:
@@ -148,21 +158,36 @@ class TestPatience:
         assert waited(after(*before), finding).verdict is after(*before).verdict
 
 
-class TestCombine:
-    def test_both_families_must_work(self) -> None:
-        found = combine([Finding(Cause.NONE, "ipv4"), Finding(Cause.REFUSED, "ipv6")], 2)
-        assert (found.verdict, found.reason) == (Verdict.UNHEALTHY, "refused_ipv6")
+class TestConclude:
+    def test_all_ways_must_work(self) -> None:
+        told = conclude([("ipv4", after(*HEALTHY)), ("ipv6", after(REFUSED))])
+        assert (told.verdict, told.reason) == (Verdict.UNHEALTHY, "refused_ipv6")
 
     def test_families_that_fail_alike_are_not_named(self) -> None:
-        found = combine([Finding(Cause.TIMEOUT, "ipv4"), Finding(Cause.TIMEOUT, "ipv6")], 2)
-        assert found.reason == "timeout"
+        silent = after(*HEALTHY, SILENT, SILENT, SILENT)
+        assert conclude([("ipv4", silent), ("ipv6", silent)]).reason == "timeout"
 
-    def test_a_family_that_has_not_answered_yet_leaves_the_other_named(self) -> None:
-        assert combine([Finding(Cause.REFUSED, "ipv4")], 2).reason == "refused_ipv4"
+    def test_a_family_of_which_nothing_is_known_yet_leaves_the_other_named(self) -> None:
+        assert conclude([("ipv4", after(REFUSED)), ("ipv6", after())]).reason == "refused_ipv4"
 
     def test_a_single_family_is_not_named(self) -> None:
-        assert combine([Finding(Cause.REFUSED, "ipv4")], 1).reason == "refused"
+        assert conclude([("ipv4", after(REFUSED))]).reason == "refused"
+
+    def test_what_is_well_one_way_and_unknown_another_is_unknown_without_a_reason(self) -> None:
+        told = conclude([("ipv4", after(*HEALTHY)), ("ipv6", after())])
+        assert told == Conclusion(Verdict.UNKNOWN)
 
     def test_one_family_ready_and_one_healthy_is_ready(self) -> None:
-        found = combine([Finding(Cause.TEMPORARY, "ipv4"), Finding(Cause.NONE, "ipv6")], 2)
-        assert (found.verdict, found.reason) == (Verdict.READY, "temporary_ipv4")
+        told = conclude([("ipv4", after(READY, READY)), ("ipv6", after(*HEALTHY))])
+        assert (told.verdict, told.reason) == (Verdict.READY, "temporary_ipv4")
+
+    def test_who_is_slow_over_one_family_is_slow_there(self) -> None:
+        slow = waited(after(*HEALTHY, SILENT, SILENT, SILENT), Finding(Cause.SLOW))
+        told = conclude([("ipv4", slow), ("ipv6", after(*HEALTHY))])
+        assert (told.verdict, told.reason) == (Verdict.UNHEALTHY, "slow_ipv4")
+
+    @given(st.lists(several, min_size=1, max_size=4))
+    def test_no_way_is_worse_than_what_is_told(self, ways: list[list[Finding]]) -> None:
+        judged = [after(*way) for way in ways]
+        told = conclude([("ipv4", judgement) for judgement in judged])
+        assert RANK[told.verdict] == min(RANK[judgement.verdict] for judgement in judged)
