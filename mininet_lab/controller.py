@@ -57,14 +57,22 @@ class LabController:
         """Let it go on."""
         self._running().send_signal(signal.SIGCONT)
 
-    def stop_prober(self) -> None:
-        """SIGSTOP, to its prober alone."""
+    def signal_prober(self, number: signal.Signals = signal.SIGSTOP) -> int:
+        """Send a signal to its prober alone; the prober's process."""
         for pid in _children(self._running().pid):
             command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if b"hactrl.health.prober" in command:
-                os.kill(pid, signal.SIGSTOP)
-                return
+                os.kill(pid, number)
+                return pid
         raise ServerError("the controller has no prober")
+
+    @property
+    def pid(self) -> int:
+        """
+        Raises:
+            ServerError: it does not run.
+        """
+        return self._running().pid
 
     def log_tail(self, lines: int = 20) -> str:
         """The last lines of its log."""

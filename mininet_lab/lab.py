@@ -70,7 +70,7 @@ class Lab:
                 )
             stack.callback(self._switch_off)
             programs = self.directory / "bin"
-            stack.enter_context(PowerSwitch(self.servers, programs))
+            self.power = stack.enter_context(PowerSwitch(self.servers, programs))
             self.controller = LabController(self.site_file, self.directory, programs)
             stack.callback(self._end_controller)
             self._stack = stack.pop_all()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -38,6 +38,9 @@ class PowerSwitch:
     def __init__(self, servers: Mapping[str, LabServer], programs: Path) -> None:
         self._servers = servers
         self._programs = programs
+        #: Is told of each server that is to be switched off, and may take its time, or say what
+        #: goes wrong: nothing is switched off then.
+        self.trouble: Callable[[str], str] = lambda _server: ""
 
     def __enter__(self) -> Self:
         self._programs.mkdir(parents=True, exist_ok=True)
@@ -78,6 +81,8 @@ class PowerSwitch:
     def _switch_off(self, name: str) -> str:
         if (server := self._servers.get(name)) is None:
             return f"no server {name!r}; there are {', '.join(self._servers)}"
+        if trouble := self.trouble(name):
+            return f"{name} is not proven off: {trouble}"
         try:
             server.power_off()
         except Exception as error:  # noqa: BLE001  whatever it is, the asker must know

@@ -50,7 +50,7 @@ def cut(inits: Iterable[int], devices: Iterable[Path], timeout: float = 5.0) -> 
     marks = {device: spool.guard_mark(device) for device in wanted if spool.in_use(device)}
     try:
         for pid, _ in victims:
-            for mount_point in _mounts(pid, wanted):
+            for mount_point in mounts(pid, wanted):
                 shut_down(mount_point)
         for _, handle in victims:
             _kill(handle)
@@ -78,7 +78,7 @@ def shut_down(mount_point: Path) -> None:
         os.close(directory)
 
 
-def _mounts(pid: int, devices: frozenset[Path]) -> list[Path]:
+def mounts(pid: int, devices: frozenset[Path]) -> list[Path]:
     """Where a process sees the devices mounted, as paths that work from here (proc(5), root)."""
     try:
         mounts = Path(f"/proc/{pid}/mounts").read_text()

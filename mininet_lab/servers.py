@@ -134,7 +134,7 @@ class LabServer:
                 # nsenter(1) has stopped if the agent was, and would then never collect it.
                 power.agent.kill()
             devices = (power.disk.path,) if power.disk else ()
-            powercut.cut((power.init, *_users(devices)), devices)
+            powercut.cut((power.init, *users(devices)), devices)
             self._power = None
             if power.disk is not None:
                 power.disk.detach()
@@ -170,8 +170,31 @@ class LabServer:
             if agent is None or not inside:
                 raise ServerError(f"the agent of {self.name} does not run")
             os.kill(inside[0], number)
+            if number is signal.SIGCONT:
+                agent.send_signal(number)  # nsenter(1) has stopped with it
             if number in (signal.SIGKILL, signal.SIGTERM):
                 agent.wait(timeout=10.0)
+
+    def processes(self) -> list[int]:
+        """Every process in the server but its first one, which sleeps.
+
+        Raises:
+            ServerError: the server is off.
+        """
+        power = self._require_power()
+        found: list[int] = []
+        waiting = [power.init] if power.agent is None else [power.init, power.agent.pid]
+        while waiting:
+            children = _children(waiting.pop())
+            found += children
+            waiting += children
+        return found
+
+    @property
+    def disk(self) -> Path | None:
+        """Its own device of the spool, while it has power."""
+        power = self._power
+        return power.disk.path if power is not None and power.disk is not None else None
 
     def command(self, *words: str) -> tuple[str, ...]:
         """What to execute so that `words` run in the server."""
@@ -304,7 +327,7 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def _users(devices: tuple[Path, ...]) -> list[int]:
+def users(devices: tuple[Path, ...]) -> list[int]:
     """One process of each mount namespace in which one of the devices is mounted."""
     seen: set[int] = set()
     found = []

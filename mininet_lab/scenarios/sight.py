@@ -37,7 +37,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
             pull(stage, segment.prober.attachment)
         pulled = moves(stage) - began
         story.chapter("The prober's process is stopped")
-        stage.lab.controller.stop_prober()
+        stage.lab.controller.signal_prober()
         await_reason(stage, "prober_silent", "waiting until its silence is told")
         stage.put_in_order()
         hung = moves(stage) - began - pulled
