@@ -78,6 +78,18 @@ def race(
     _run_inside("race", chosen)
 
 
+@app.command()
+def soak(
+    minutes: Annotated[float, typer.Option(min=0.1, help="How long, about.")] = 30.0,
+    seed: Annotated[int, typer.Option(help="Of the faults: the same seed, the same faults.")] = 1,
+    publish: Publish = False,
+) -> None:
+    """Let faults of every kind strike at random, two at once; exit 0 if nothing was lost."""
+    if publish:
+        results.publish()
+    _run_inside("soak", Options(seed=seed, minutes=minutes))
+
+
 def _split(names: list[str] | None) -> tuple[str, ...]:
     """Of options that are given several times, or once with commas."""
     return tuple(name for word in names or () for name in word.split(",") if name)

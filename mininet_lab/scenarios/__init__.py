@@ -16,13 +16,14 @@ from mininet_lab.report import Story
 class Options:
     """From the command line. `runs` None: as many as the scenario finds enough. `control`: the
     negative control, in which data are not synced and losses must show. `only` and `systems`: of
-    the race, which failures and which contenders; all if none is named."""
+    the race, which failures and which contenders; all if none is named. `minutes`: of the soak."""
 
     runs: int | None = None
     control: bool = False
     seed: int = 1
     only: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    minutes: float = 30.0
 
 
 @dataclass(frozen=True)
