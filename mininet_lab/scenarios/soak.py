@@ -27,7 +27,7 @@ from mininet_lab.soak.plan import Round, plan
 from mininet_lab.soak.rounds import WITHIN, Attendant, Player
 from mininet_lab.soak.score import Conditions, Move, Served
 from mininet_lab.soak.strikes import Striker
-from mininet_lab.soak.witness import Testimony, Witness
+from mininet_lab.soak.witness import Seen, Witness
 from mininet_lab.stage import Stage, standing
 from mininet_lab.ways import Account, Rates, Traffic, account
 
@@ -37,7 +37,7 @@ _MOST_MAILS = 5500.0
 #: Seconds: a witness that did not look for longer has not seen what it should.
 AWAKE = 1.0
 
-_PAGE = 500
+_PAGE, _SLOWEST = 500, 10
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Found:
     served: Sequence[Served]
     moves: Sequence[Move]
     needless: Sequence[Move]
-    testimony: Testimony
+    seen: Seen
     account: Account
 
 
@@ -102,7 +102,7 @@ def judge(
     stage: Stage,
     traffic: Traffic,
     diary: Diary,
-    testimony: Testimony,
+    seen: Seen,
     mails: Account,
 ) -> Found:
     """Put together what the score makes of it."""
@@ -112,7 +112,7 @@ def judge(
     spans = score.spans(stage.lab.site, lines)
     conditions = Conditions(stage.lab.site, spans, ended)
     served = score.served(conditions, lines, score.channels(traffic.entries()))
-    return Found(lines, served, begun, conditions.needless(begun), testimony, mails)
+    return Found(lines, served, begun, conditions.needless(begun), seen, mails)
 
 
 def _moves(history: Sequence[HistoryEntry], kind: str, since: float) -> list[Move]:
@@ -146,10 +146,10 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
             ("alone", [each for each in mine if each.alone]),
             ("with another", [each for each in mine if not each.alone]),
         ):
-            case = f"{kind}, {name}: all ways served"
-            results.add(case, "hactrl", "s", [x.seconds for x in chosen if x.seconds is not None])
-            results.add(f"{case}, excused", "hactrl", "s", [each.excused for each in chosen])
-        judged = [x.seconds - x.excused for x in mine if x.seconds is not None]
+            case = f"{kind}, {name}"
+            times = [each.seconds for each in chosen if each.seconds is not None]
+            results.add(f"{case}: all ways served", "hactrl", "s", times)
+            results.add(f"{case}: unserved", "hactrl", "s", [each.unserved for each in chosen])
         never = sum(each.seconds is None for each in mine)
         rows.append(
             (
@@ -157,12 +157,13 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
                 f"{len(mine)} of {planned.count(kind)}",
                 _told([x.seconds for x in mine if x.alone and x.seconds is not None]),
                 _told([x.seconds for x in mine if not x.alone and x.seconds is not None]),
-                _told(judged),
+                _told([each.unserved for each in mine]),
                 str(never or ""),
             )
         )
-    columns = ("fault", "struck", "alone", "with another", "but for excused", "never")
+    columns = ("fault", "struck", "alone", "with another", "unserved", "never")
     story.table("Until all ways were served: number, median and most, in seconds", columns, rows)
+    slowest(story, found)
     totals = {
         "faults that struck": len(found.served),
         "moves": len(found.moves),
@@ -174,19 +175,33 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
         "acknowledged mails lost": len(found.account.lost),
         "mails delivered twice": found.account.duplicates,
         "mails damaged": found.account.damaged,
-        "looks of the witness": found.testimony.looks or 0,
-        "double mounts": len(found.testimony.doubles),
+        "looks of the witness": found.seen.looks or 0,
+        "double mounts": len(found.seen.doubles),
     }
     story.table("In all", ("what", "times"), [(k, f"{v:,}") for k, v in totals.items()])
     for what, count in totals.items():
         results.add(what, "hactrl", "times", [float(count)])
-    results.add("longest stall of the witness", "witness", "s", [found.testimony.stalled or 0.0])
+    results.add("longest stall of the witness", "witness", "s", [found.seen.stalled or 0.0])
     for line in found.diary:
         if line.event in (Event.MISSED, Event.UNREADY, Event.CONTROLLER_ENDED):
             story.tell(f"{line.event.value} {line.number}: {line.kind} {line.target} {line.words}")
     for move in found.needless:
         story.tell(f"needless, {move.at:.3f}: {move.role} {move.origin}→{move.target} {move.cause}")
     story.tell(f"figures are in {results.write()}")
+
+
+def slowest(story: Story, found: Found) -> None:
+    """The faults after which somebody was unserved for longest, though somebody could serve."""
+    struck = {line.number: line for line in found.diary if line.event is Event.STRUCK}
+    rows = []
+    for each in sorted(found.served, key=lambda each: -each.unserved)[:_SLOWEST]:
+        line, (way, protocol, family) = struck[each.number], each.channel
+        where = ", ".join(filter(None, (line.target, *line.where)))
+        seconds = "never" if each.seconds is None else f"{each.seconds:.1f}"
+        row = (f"{each.number} {line.kind}", where, f"({way}) {protocol} IPv{family}")
+        rows.append((*row, seconds, f"{each.unserved:.1f}"))
+    columns = ("fault", "where", "slowest", "served after", "unserved")
+    story.table("Longest unserved though somebody could have served, in seconds", columns, rows)
 
 
 def _count(found: Found, event: Event) -> int:
@@ -201,12 +216,12 @@ def _told(seconds: Sequence[float]) -> str:
 
 def promise(story: Story, found: Found) -> None:
     """What must hold whatever strikes."""
-    doubles = ", ".join(f"{x.at:.3f}: {' '.join(x.devices)}" for x in found.testimony.doubles)
+    doubles = ", ".join(f"{x.at:.3f}: {' '.join(x.devices)}" for x in found.seen.doubles)
     story.expect(not doubles, "never had two the spool mounted", doubles)
-    stalled = found.testimony.stalled
+    stalled = found.seen.stalled
     story.expect(
         stalled is not None and stalled <= AWAKE,
-        f"the witness was awake: it looked {found.testimony.looks} times",
+        f"the witness was awake: it looked {found.seen.looks} times",
         f"it did not look for {stalled} s",
     )
     lost = found.account.lost

@@ -39,7 +39,7 @@ _LOOK, _POWER_LOOK = 0.2, 0.02
 _TROUBLES = (NotStruckError, ServerError, PowerCutError, ClientError, OSError, RuntimeError)
 
 #: What stands in a role's way until an operator says that the server is mended.
-_REMEMBERED = ("failed_before", "rests")
+_REMEMBERED = ("failed_before", "rests", "held_down")
 
 
 @dataclass
@@ -245,7 +245,7 @@ class Player:
         except ClientError as error:
             self._tell_attended(number, f"retry of {role}: {error}")
         else:
-            self._tell_attended(number, f"retry of {role}")
+            self.diary.write(Line(Event.ATTENDED, now(), number, words=f"retry of {role}"))
 
 
 def _sleep_until(moment: float) -> None:

@@ -24,9 +24,9 @@ Channel = tuple[str, str, int]
 #: Seconds without a success on a channel that count as unserved. Each is asked about every 0.7 s.
 UNSERVED = 2.0
 
-#: Seconds after which a guard that cannot renew has ended its role, and some more: the lease of
-#: frontier.yaml, and what a takeover after it takes.
-LEASE = 13.0
+#: Seconds after which a guard that cannot renew may have ended its role: the lease of
+#: frontier.yaml, counted from its last renewal, of which there are five in each lease.
+LEASE = 11.5
 
 #: Seconds that a server needs from power to an agent that takes roles, and a controller from its
 #: start to decisions.
@@ -61,14 +61,15 @@ class Move:
 @dataclass(frozen=True)
 class Served:
     """How it went with one fault. `seconds`: from the strike until from then on, to the end of
-    its round, no channel was unserved; None if one was to the end. `excused`: of these, those in
-    which nobody could have served the way that took longest. `alone`: the only one of its round."""
+    its round, no channel was unserved; None if one was to the end; `channel` is the slowest.
+    `unserved`: of this time, the seconds in which the worst channel was unserved, but for those
+    in which nobody could have served it. `alone`: the only one of its round."""
 
     number: int
     kind: Kind
     seconds: float | None
-    excused: float
-    way: str
+    unserved: float
+    channel: Channel
     alone: bool
 
 
@@ -230,17 +231,28 @@ def channels(entries: Iterable[MailRecord]) -> dict[Channel, list[tuple[float, f
     return found
 
 
+def unserved(
+    successes: Sequence[tuple[float, float]], struck: float, until: float
+) -> list[tuple[float, float]]:
+    """The times from a strike until a later moment in which a channel was unserved: from one
+    success to the next, of those that began after the strike."""
+    ends = [end for began, end in successes if began >= struck and end <= until]
+    pairs = pairwise((struck, *ends, until))
+    return [(earlier, later) for earlier, later in pairs if later - earlier > UNSERVED]
+
+
 def served_for_good(
     successes: Sequence[tuple[float, float]], struck: float, until: float
 ) -> float | None:
     """Seconds from the strike to the end of the last time in which a channel was unserved: of the
     first success that began after the strike, if it never was. None: it was unserved at the end.
     """
-    ends = [end for began, end in successes if began >= struck and end <= until]
-    if not ends or until - ends[-1] > UNSERVED:
-        return None
-    gaps = [later for earlier, later in pairwise((struck, *ends)) if later - earlier > UNSERVED]
-    return (gaps[-1] if gaps else ends[0]) - struck
+    gaps = unserved(successes, struck, until)
+    if gaps:
+        _, end = gaps[-1]
+        return None if end == until else end - struck
+    first = next((end for began, end in successes if began >= struck and end <= until), None)
+    return None if first is None else first - struck
 
 
 def served(
@@ -260,13 +272,28 @@ def served(
             channel: served_for_good(each, line.at, until) for channel, each in successes.items()
         }
         slowest = max(times, key=lambda channel: _or_ever(times[channel]))
-        seconds = times[slowest]
-        over = until if seconds is None else line.at + seconds
-        away = conditions.excused(slowest[0], line.at, over)
         alone = sum(begun <= other.at < until for other in struck) == 1
-        kind = Kind(line.kind)
-        results.append(Served(line.number, kind, seconds, away, slowest[0], alone))
+        results.append(
+            Served(
+                number=line.number,
+                kind=Kind(line.kind),
+                seconds=times[slowest],
+                unserved=max(
+                    _not_excused(conditions, channel, unserved(each, line.at, until))
+                    for channel, each in successes.items()
+                ),
+                channel=slowest,
+                alone=alone,
+            )
+        )
     return results
+
+
+def _not_excused(
+    conditions: Conditions, channel: Channel, gaps: Sequence[tuple[float, float]]
+) -> float:
+    way = channel[0]
+    return sum(end - begin - conditions.excused(way, begin, end) for begin, end in gaps)
 
 
 def _or_ever(seconds: float | None) -> float:

@@ -51,7 +51,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Testimony:
+class Seen:
     """`looks`: how many; `stalled`: the longest time between two of them, in seconds. None of
     both where the witness was ended before it could say so."""
 
@@ -65,7 +65,7 @@ class Testimony:
         return tuple(change for change in self.changes if len(change.devices) > 1)
 
 
-def read(log: Path) -> Testimony:
+def read(log: Path) -> Seen:
     """
     Raises:
         ValueError: a line is none of the witness's.
@@ -76,7 +76,7 @@ def read(log: Path) -> Testimony:
             looks, stalled = line["looks"], line["stalled"]
         else:
             changes.append(Look(line["at"], tuple(line["devices"])))
-    return Testimony(tuple(changes), looks, stalled)
+    return Seen(tuple(changes), looks, stalled)
 
 
 class Witness:

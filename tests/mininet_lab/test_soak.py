@@ -350,6 +350,20 @@ def test_a_way_that_is_unserved_at_the_end_is_never_served() -> None:
     assert score.served_for_good([], 10.0, 11.0) is None
 
 
+def test_a_way_that_nobody_could_have_served_was_not_unserved() -> None:
+    diary = [
+        Line(Event.ROUND_BEGAN, 10.0, 0),
+        struck(Kind.SPOOL_FULL, 10.0),
+        mended(14.0),
+        Line(Event.ROUND_READY, 20.0, 0),
+    ]
+    steady = [(at * 0.5, at * 0.5 + 0.1) for at in range(60)]
+    writing = [each for each in steady if not 10.0 <= each[0] < 16.0]
+    (full,) = score.served(conditions(*diary), diary, {("a", "smtp", 4): writing})
+    assert full.seconds == pytest.approx(6.1)
+    assert full.unserved == pytest.approx(2.1)
+
+
 def record(way: str, protocol: str, address: str, at: float, kind: Entry) -> MailRecord:
     return MailRecord(kind, way, "x", protocol, address, at, at + 0.1)
 
@@ -380,8 +394,8 @@ def test_a_fault_lasts_until_the_slowest_channel_and_to_the_end_of_its_round() -
         conditions(*diary), diary, {("a", "smtp", 4): quick, ("b", "imap", 6): slow}
     )
     cut, *others = found
-    assert (cut.kind, cut.alone, cut.way) == (Kind.POWER_CUT, True, "b")
-    assert cut.seconds == pytest.approx(5.1)
+    assert (cut.kind, cut.alone, cut.channel) == (Kind.POWER_CUT, True, ("b", "imap", 6))
+    assert cut.seconds == cut.unserved == pytest.approx(5.1)
     assert [each.alone for each in others] == [False, False]
 
 
