@@ -224,6 +224,10 @@ def promise(story: Story, found: Found) -> None:
         f"the witness was awake: it looked {found.seen.looks} times",
         f"it did not look for {stalled} s",
     )
+    single = [change for change in found.seen.changes if len(change.devices) == 1]
+    story.expect(
+        bool(single), f"it saw who has the spool: {len(single)} times somebody else, or again"
+    )
     lost = found.account.lost
     story.expect(not lost, "no acknowledged mail was lost", f"{len(lost)}: {', '.join(lost[:10])}")
     story.expect(

@@ -9,16 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mininet_lab.servers import LabServer
+from mininet_lab.soak.struck import NotStruckError
 
 #: Times that all processes of a server are gone through until none is new.
 _ROUNDS = 20
 
 #: Seconds until a signal must have had its effect.
 _PATIENCE = 2.0
-
-
-class NotStruckError(Exception):
-    """A fault is not there after it was to strike; the message says why."""
 
 
 def find(server: LabServer, words: Iterable[str]) -> list[int]:

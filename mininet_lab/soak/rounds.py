@@ -19,9 +19,9 @@ from mininet_lab.powercut import PowerCutError
 from mininet_lab.servers import ServerError
 from mininet_lab.soak.diary import Diary, Event, Line
 from mininet_lab.soak.plan import Fault, Round
-from mininet_lab.soak.processes import NotStruckError
 from mininet_lab.soak.score import UNSERVED, Channel
-from mininet_lab.soak.strikes import Striker, Struck
+from mininet_lab.soak.strikes import Striker
+from mininet_lab.soak.struck import NotStruckError, Struck
 from mininet_lab.stage import Stage, unready
 from mininet_lab.ways import Traffic
 

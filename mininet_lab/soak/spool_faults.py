@@ -10,7 +10,7 @@ from pathlib import Path
 from mininet_lab import powercut
 from mininet_lab.network import run
 from mininet_lab.servers import LabServer, users
-from mininet_lab.soak.processes import NotStruckError
+from mininet_lab.soak.struck import NotStruckError
 
 BALLAST = "ballast"
 

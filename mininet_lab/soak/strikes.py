@@ -7,34 +7,19 @@ Mending is done again until it succeeds, and does nothing where there is nothing
 from __future__ import annotations
 
 import signal
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hactrl.client import ClientError, RefusedError
-from mininet_lab import plan
-from mininet_lab.network import management_device, run
+from mininet_lab.network import management_device
 from mininet_lab.servers import LabServer, ServerError
 from mininet_lab.soak import processes, spool_faults, witness
+from mininet_lab.soak.fences import BrokenFence
 from mininet_lab.soak.kinds import DAEMONS, DELAYS, ROLE, SERVING, Kind
+from mininet_lab.soak.network_faults import part, pull, switch_off
 from mininet_lab.soak.plan import Fault
-from mininet_lab.soak.processes import NotStruckError
+from mininet_lab.soak.struck import NotStruckError, Struck
 from mininet_lab.stage import Json, Stage
-from topology.model import Attachment, Switch
-
-
-def _nothing_to_mend() -> None:
-    return
-
-
-@dataclass(frozen=True)
-class Struck:
-    """`where`: as in `diary.Line`. `words`: what else is worth telling."""
-
-    where: tuple[str, ...]
-    mend: Callable[[], None] = _nothing_to_mend
-    words: str = ""
 
 
 @dataclass
@@ -162,70 +147,29 @@ class Striker:
         card = self.stage.lab.site.network.interfaces[fault.target]
         server = self.stage.lab.servers[card.server]
         owner = server if fault.kind is Kind.CARD_SERVER_SIDE else None
-        return self._ports((card.name,), [card.attachment], owner)
+        return pull(self.stage.lab, (card.name,), [card.attachment], owner)
 
     def cards(self, fault: Fault) -> Struck:
         server = self.side(fault.target)
         ports = [card.attachment for card in server.server.interfaces]
         owner = server if fault.kind is Kind.CARDS_SERVER_SIDE else None
-        return self._ports((server.name,), ports, owner)
+        return pull(self.stage.lab, (server.name,), ports, owner)
 
     def trunk(self, fault: Fault) -> Struck:
         links = self.stage.lab.site.network.links
         link = next(link for link in links if str(link) == fault.target)
-        return self._ports((fault.target,), [link.a])
+        return pull(self.stage.lab, (fault.target,), [link.a])
 
     def switch_cut_off(self, fault: Fault) -> Struck:
         links = self.stage.lab.site.network.links
         ports = [end for x in links for end in (x.a, x.b) if end.switch == fault.target]
-        return self._ports((fault.target,), ports)
-
-    def _ports(
-        self, where: tuple[str, ...], ports: list[Attachment], owner: LabServer | None = None
-    ) -> Struck:
-        """At the switch's end, or at the cards of `owner`: they come up with its power."""
-        network = self.stage.lab.network
-        change = network.set_port if owner is None else network.set_cable
-
-        def mend() -> None:
-            if owner is None or owner.is_on:
-                for port in ports:
-                    change(port, up=True)
-
-        for port in ports:
-            change(port, up=False)
-        up = [port for port in ports if _carrier(port)]
-        if up:
-            mend()
-            raise NotStruckError(f"{', '.join(map(str, up))} have a carrier")
-        return Struck(where, mend)
+        return pull(self.stage.lab, (fault.target,), ports)
 
     def switch_alone(self, fault: Fault) -> Struck:
-        run("ovs-vsctl", "del-controller", fault.target)
-        network = self.stage.lab.network
-        return Struck((fault.target,), lambda: network.connect_to_controller([fault.target]))
+        return part(self.stage.lab, fault.target)
 
     def switch_dead(self, fault: Fault) -> Struck:
-        """Without power: no port has a carrier, no controller is told, and what the switch knew
-        is gone."""
-        network = self.stage.lab.network
-        switch = self.stage.lab.site.network.switches[fault.target]
-        ports = ports_of(self.stage, switch)
-        run("ovs-vsctl", "del-controller", switch.name)
-        for port in ports:
-            network.set_port(port, up=False)
-        for what in ("del-flows", "del-groups"):
-            run("ovs-ofctl", "-O", "OpenFlow13", what, switch.name)
-
-        def mend() -> None:
-            for port in ports:
-                network.set_port(port, up=True)
-            network.connect_to_controller([switch.name])
-
-        if flows := self.stage.lab.ovs.dump_flows(switch.name):
-            mend()
-            raise NotStruckError(f"{switch.name} has {len(flows)} flows")
-        return Struck((switch.name,), mend, f"{len(ports)} ports")
+        return switch_off(self.stage.lab, fault.target)
 
     def management(self, fault: Fault) -> Struck:
         server = self.side(fault.target)
@@ -295,26 +239,8 @@ class Striker:
 
     def fence(self, fault: Fault) -> Struck:
         """Until it is mended, the power switch does not do what it is asked, or late."""
-        power = self.stage.lab.power
-        mended = threading.Event()
-
-        def trouble(_server: str) -> str:
-            match fault.kind:
-                case Kind.FENCE_FAILS:
-                    return "the power switch is jammed"
-                case Kind.FENCE_SLOW:
-                    time.sleep(DELAYS[fault.target])
-                    return ""
-                case _:
-                    mended.wait()
-                    return "the power switch was mended"
-
-        def mend() -> None:
-            power.trouble = lambda _server: ""
-            mended.set()
-
-        power.trouble = trouble
-        return Struck((), mend, fault.target)
+        broken = BrokenFence(self.stage.lab.power, fault.kind, DELAYS.get(fault.target, 0.0))
+        return Struck((), broken.mend, fault.target)
 
     # Operators.
 
@@ -354,23 +280,6 @@ class Striker:
         client = self.stage.client
         answer = _told(lambda: client.confirm_off(server.name, "the soak asks"))
         return Struck((), words=f"{server.name}: {answer}")
-
-
-def ports_of(stage: Stage, switch: Switch) -> list[Attachment]:
-    """The ports of a switch that have a cable."""
-    site = stage.lab.site
-    network = site.network
-    cabled = [end for link in network.links for end in (link.a, link.b)]
-    cabled += [card.attachment for card in network.interfaces.values()]
-    cabled += [guest.attachment for guest in plan.GUESTS]
-    cabled += [x.prober.attachment for x in network.segments.values() if x.prober is not None]
-    return [port for port in cabled if port.switch == switch.name]
-
-
-def _carrier(port: Attachment) -> bool:
-    """Whether the switch's port is up and hears somebody at the other end."""
-    told = run("ip", "-brief", "link", "show", plan.port_device(port))
-    return " UP " in told
 
 
 def _resume_agent(server: LabServer) -> None:

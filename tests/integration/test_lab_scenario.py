@@ -71,3 +71,30 @@ def test_a_race_without_rivals_shows_a_link_repaired_and_writes_its_figures(tmp_
         (seconds,) = values[failure]
         assert 0.0 < seconds < 1.0
     assert (tmp_path / "results" / "race.svg").exists()
+
+
+def test_a_short_soak_loses_nothing_and_is_seen_by_its_witness(tmp_path: Path) -> None:
+    """Seed 14 begins with a frozen agent, and with an operator who moves the spool meanwhile."""
+    results = tmp_path / "results"
+    settings = {"HACTRL_LAB_DIRECTORY": str(tmp_path / "lab"), "HACTRL_LAB_RESULTS": str(results)}
+    played = subprocess.run(
+        (sys.executable, "-m", "mininet_lab", "soak", "--minutes", "0.1", "--seed", "14"),
+        cwd=CHECKOUT,
+        env=os.environ | settings,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert played.returncode == 0, played.stdout[-4000:] + played.stderr[-4000:]
+
+    written = json.loads((results / "soak.json").read_text())
+    assert (written["name"], written["seed"]) == ("soak", 14)
+    values = {case["case"]: case["values"] for case in written["cases"]}
+    assert values["faults that struck"] == [2]
+    assert values["double mounts"] == values["acknowledged mails lost"] == [0]
+    assert values["acknowledged mails"][0] > 20
+    assert values["looks of the witness"][0] > 200
+    for kind in ("agent frozen", "operator: failover"):
+        (seconds,) = values[f"{kind}, with another: all ways served"]
+        assert seconds > 0.0

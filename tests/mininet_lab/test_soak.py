@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from pathlib import Path
 
@@ -14,9 +16,11 @@ from hactrl.site import load
 from mininet_lab.isolate import CHECKOUT
 from mininet_lab.mail.ledger import Kind as Entry
 from mininet_lab.mail.ledger import Ledger, MailRecord
+from mininet_lab.power import PowerSwitch
 from mininet_lab.soak import diary as diaries
 from mininet_lab.soak import score, witness
 from mininet_lab.soak.diary import Diary, Event, Line
+from mininet_lab.soak.fences import BrokenFence
 from mininet_lab.soak.kinds import FENCED, FENCES, SERVING, TRAITS, Kind
 from mininet_lab.soak.plan import Fault, plan
 from mininet_lab.soak.possible import Lack, What, possible, serves
@@ -448,3 +452,42 @@ def test_a_witness_that_was_killed_is_not_taken_for_an_awake_one(tmp_path: Path)
     log = tmp_path / "witness.jsonl"
     log.write_text(f"{json.dumps({'at': 1.0, 'devices': []})}\n")
     assert witness.read(log).stalled is None
+
+
+# Fences.
+
+
+@pytest.fixture
+def power(tmp_path: Path) -> PowerSwitch:
+    return PowerSwitch({}, tmp_path)
+
+
+def await_request(fence: BrokenFence) -> None:
+    while not fence.under_way:
+        time.sleep(0.001)
+
+
+def test_a_fence_that_fails_says_so_until_it_is_mended(power: PowerSwitch) -> None:
+    fence = BrokenFence(power, Kind.FENCE_FAILS)
+    assert power.trouble("smtp_pop") == "the power switch is jammed"
+    fence.mend()
+    assert power.trouble("smtp_pop") == ""
+
+
+def test_a_fence_that_hangs_cuts_no_power_when_it_is_mended(power: PowerSwitch) -> None:
+    fence = BrokenFence(power, Kind.FENCE_HANGS)
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(power.trouble, "smtp_pop")
+        await_request(fence)
+        fence.mend()
+        assert asked.result(timeout=10.0) == "the power switch was mended"
+
+
+def test_a_slow_fence_is_mended_only_when_it_has_answered_everybody(power: PowerSwitch) -> None:
+    fence = BrokenFence(power, Kind.FENCE_SLOW, 0.1)
+    with ThreadPoolExecutor() as threads:
+        asked = threads.submit(power.trouble, "smtp_pop")
+        await_request(fence)
+        fence.mend()
+        assert fence.under_way == 0
+        assert asked.result(timeout=10.0) == ""

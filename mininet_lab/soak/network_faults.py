@@ -1,0 +1,86 @@
+"""Cables pulled, and switches without a controller or without power."""
+
+from __future__ import annotations
+
+from mininet_lab import plan
+from mininet_lab.lab import Lab
+from mininet_lab.network import run
+from mininet_lab.servers import LabServer
+from mininet_lab.soak.struck import NotStruckError, Struck
+from topology.model import Attachment
+
+
+def pull(
+    lab: Lab, where: tuple[str, ...], ports: list[Attachment], owner: LabServer | None = None
+) -> Struck:
+    """Pull cables at the switches' ends, or at the cards of `owner`: they come up with its power.
+
+    Raises:
+        NotStruckError: a port still hears somebody.
+    """
+    change = lab.network.set_port if owner is None else lab.network.set_cable
+
+    def mend() -> None:
+        if owner is None or owner.is_on:
+            for port in ports:
+                change(port, up=True)
+
+    for port in ports:
+        change(port, up=False)
+    if up := [port for port in ports if _carrier(port)]:
+        mend()
+        raise NotStruckError(f"{', '.join(map(str, up))} have a carrier")
+    return Struck(where, mend)
+
+
+def part(lab: Lab, switch: str) -> Struck:
+    """Cut a switch off from the controller. It keeps its rules (`fail_mode=secure`).
+
+    Raises:
+        NotStruckError: it has a controller.
+    """
+    run("ovs-vsctl", "del-controller", switch)
+    if named := run("ovs-vsctl", "get-controller", switch).strip():
+        raise NotStruckError(f"{switch} has the controller {named}")
+    return Struck((switch,), lambda: lab.network.connect_to_controller([switch]))
+
+
+def switch_off(lab: Lab, switch: str) -> Struck:
+    """Without power: no port has a carrier, no controller is told, and what the switch knew is
+    gone.
+
+    Raises:
+        NotStruckError: it has rules.
+    """
+    ports = cabled(lab, switch)
+    run("ovs-vsctl", "del-controller", switch)
+    for port in ports:
+        lab.network.set_port(port, up=False)
+    for what in ("del-flows", "del-groups"):
+        run("ovs-ofctl", "-O", "OpenFlow13", what, switch)
+
+    def mend() -> None:
+        for port in ports:
+            lab.network.set_port(port, up=True)
+        lab.network.connect_to_controller([switch])
+
+    if flows := lab.ovs.dump_flows(switch):
+        mend()
+        raise NotStruckError(f"{switch} has {len(flows)} flows")
+    return Struck((switch,), mend, f"{len(ports)} ports")
+
+
+def cabled(lab: Lab, switch: str) -> list[Attachment]:
+    """The ports of a switch that have a cable."""
+    network = lab.site.network
+    ports = [end for link in network.links for end in (link.a, link.b)]
+    ports += [card.attachment for card in network.interfaces.values()]
+    ports += [guest.attachment for guest in plan.GUESTS]
+    ports += [x.prober.attachment for x in network.segments.values() if x.prober is not None]
+    return [port for port in ports if port.switch == switch]
+
+
+def _carrier(port: Attachment) -> bool:
+    """Whether the switch's port is up and hears somebody at the other end."""
+    told = run("ip", "-brief", "link", "show", plan.port_device(port))
+    return " UP " in told
