@@ -73,7 +73,7 @@ def play(directory: Path, options: Options, story: Story) -> None:
             mails = account(stage.lab, [traffic], stage.wan_mail)
         found = judge(stage, traffic, diary, witness.read(log), mails)
     show(story, rounds, found, options.seed)
-    promise(story, found)
+    promise(story, rounds, found)
 
 
 def strike(stage: Stage, traffic: Traffic, diary: Diary, rounds: Sequence[Round]) -> None:
@@ -214,8 +214,11 @@ def _told(seconds: Sequence[float]) -> str:
     return f"{len(seconds)}: {median(seconds):.1f} / {max(seconds):.1f}"
 
 
-def promise(story: Story, found: Found) -> None:
-    """What must hold whatever strikes."""
+def promise(story: Story, rounds: Sequence[Round], found: Found) -> None:
+    """What must hold whatever strikes; and that something did."""
+    struck = {each.kind for each in found.served}
+    never = {fault.kind for each in rounds for fault in each.faults} - struck
+    story.expect(not never, "every kind of fault struck that was planned", ", ".join(sorted(never)))
     doubles = ", ".join(f"{x.at:.3f}: {' '.join(x.devices)}" for x in found.seen.doubles)
     story.expect(not doubles, "never had two the spool mounted", doubles)
     stalled = found.seen.stalled

@@ -9,6 +9,9 @@ from mininet_lab.servers import LabServer
 from mininet_lab.soak.struck import NotStruckError, Struck
 from topology.model import Attachment
 
+#: Where nobody listens.
+_NOBODY = "tcp:127.0.0.1:9"
+
 
 def pull(
     lab: Lab, where: tuple[str, ...], ports: list[Attachment], owner: LabServer | None = None
@@ -34,14 +37,17 @@ def pull(
 
 
 def part(lab: Lab, switch: str) -> Struck:
-    """Cut a switch off from the controller. It keeps its rules (`fail_mode=secure`).
+    """Cut a switch off from the controller. It keeps its rules (`fail_mode=secure`), unless it
+    had no controller at all: Open vSwitch would flush them, so it gets one that is not there.
 
     Raises:
-        NotStruckError: it has a controller.
+        NotStruckError: it is still connected, or has lost its rules.
     """
-    run("ovs-vsctl", "del-controller", switch)
-    if named := run("ovs-vsctl", "get-controller", switch).strip():
-        raise NotStruckError(f"{switch} has the controller {named}")
+    before = lab.ovs.dump_flows(switch)
+    run("ovs-vsctl", "set-controller", switch, _NOBODY)
+    connected = run("ovs-vsctl", "--bare", "--columns=is_connected", "list", "controller", switch)
+    if connected.strip() == "true" or (before and not lab.ovs.dump_flows(switch)):
+        raise NotStruckError(f"{switch}: connected {connected.strip()}, {len(before)} flows before")
     return Struck((switch,), lambda: lab.network.connect_to_controller([switch]))
 
 

@@ -98,13 +98,14 @@ def test_an_operator_asks_only_in_the_middle_of_something(seed: int, length: flo
 
 
 @given(seeds)
-def test_half_an_hour_has_every_kind_and_a_third_to_two_thirds_of_rounds_have_two(
-    seed: int,
-) -> None:
-    rounds = plan(SITE, seed, 30.0)
-    assert {fault.kind for round_ in rounds for fault in round_.faults} == set(Kind)
+def test_half_an_hour_has_every_kind(seed: int) -> None:
+    assert {fault.kind for fault in faults_of(seed, 30.0)} == set(Kind)
+
+
+def test_about_half_of_the_rounds_have_two_faults() -> None:
+    rounds = [round_ for seed in range(20) for round_ in plan(SITE, seed, 30.0)]
     together = sum(len(round_.faults) == 2 for round_ in rounds)
-    assert 1 / 3 <= together / len(rounds) <= 2 / 3
+    assert 0.4 <= together / len(rounds) <= 0.6
 
 
 def test_a_soak_of_no_length_is_refused() -> None:
