@@ -14,15 +14,12 @@ from mininet_lab.soak.struck import NotStruckError
 
 BALLAST = "ballast"
 
-#: The smallest piece by which the last room is filled, in bytes.
-_PIECE = 4096
-
 
 @dataclass(frozen=True)
 class Place:
     """Where a server's spool is mounted: a process that sees it, and the path by it."""
 
-    server: LabServer
+    server: str
     pid: int
     device: Path
     path: Path
@@ -44,7 +41,7 @@ def find(servers: list[LabServer]) -> Place:
             continue
         for pid in users((device,)):
             for path in powercut.mounts(pid, frozenset((device,))):
-                return Place(server, pid, device, path)
+                return Place(server.name, pid, device, path)
     raise NotStruckError("nobody has the spool mounted")
 
 
@@ -52,28 +49,30 @@ def fill(place: Place) -> None:
     """Leave no block, not even those that are kept for root.
 
     Raises:
-        NotStruckError: there is room.
+        NotStruckError: it takes writes.
     """
     file = os.open(place.path / BALLAST, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        end = os.fstat(file).st_size
-        while (size := _free(place)) >= _PIECE:
-            while size >= _PIECE:
-                try:
-                    os.posix_fallocate(file, end, size)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    size //= 2
-                else:
-                    end += size
-                    break
-            else:
-                break
+        _grow(file, os.fstat(file).st_size, os.statvfs(place.path))
     finally:
         os.close(file)
-    if (left := _free(place)) > 16 * _PIECE:
-        raise NotStruckError(f"{left} bytes are free")
+    if takes_writes(place):
+        raise NotStruckError("there is room")
+
+
+def _grow(file: int, end: int, room: os.statvfs_result) -> None:
+    """By pieces that are halved until not even one block can be had. Some blocks that count as
+    free nobody can have, because the file system keeps them for itself."""
+    size = room.f_bfree * room.f_frsize
+    while size >= room.f_frsize:
+        try:
+            os.posix_fallocate(file, end, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            size //= 2
+        else:
+            end += size
 
 
 def empty(place: Place) -> None:
@@ -126,8 +125,3 @@ def still_mounted(place: Place) -> bool:
     brings back."""
     there = powercut.mounts(place.pid, frozenset((place.device,)))
     return bool(there) and not takes_writes(place)
-
-
-def _free(place: Place) -> int:
-    found = os.statvfs(place.path)
-    return found.f_bfree * found.f_frsize

@@ -214,7 +214,8 @@ class Striker:
     # The spool.
 
     def spool(self, fault: Fault) -> Struck:
-        place = spool_faults.find(list(self.stage.lab.servers.values()))
+        servers = self.stage.lab.servers
+        place = spool_faults.find(list(servers.values()))
         act = {
             Kind.SPOOL_FULL: spool_faults.fill,
             Kind.SPOOL_FAILING: spool_faults.fail,
@@ -222,15 +223,15 @@ class Striker:
         }[fault.kind]
         act(place)
         if fault.kind is Kind.SPOOL_FULL:
-            return Struck((), self._make_room, place.server.name)
+            return Struck((), self._make_room, place.server)
 
         def mend() -> None:
             """What the file system has lost, only its next mount brings back."""
-            if place.server.is_on and spool_faults.still_mounted(place):
-                self.stage.story.tell(f"{place.server.name} still has the spool that failed")
-                place.server.power_off()
+            if spool_faults.still_mounted(place):
+                self.stage.story.tell(f"{place.server} still has the spool that failed")
+                servers[place.server].power_off()
 
-        return Struck((place.server.name,), mend)
+        return Struck((place.server,), mend)
 
     def _make_room(self) -> None:
         spool_faults.empty(spool_faults.find(list(self.stage.lab.servers.values())))
