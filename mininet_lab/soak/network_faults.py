@@ -6,7 +6,7 @@ from mininet_lab import plan
 from mininet_lab.lab import Lab
 from mininet_lab.network import run
 from mininet_lab.servers import LabServer
-from mininet_lab.soak.struck import NotStruckError, Struck
+from mininet_lab.soak.struck import NotStruckError, Struck, undone_by
 from topology.model import Attachment
 
 #: Where nobody listens.
@@ -28,11 +28,11 @@ def pull(
             for port in ports:
                 change(port, up=True)
 
-    for port in ports:
-        change(port, up=False)
-    if up := [port for port in ports if _carrier(port)]:
-        mend()
-        raise NotStruckError(f"{', '.join(map(str, up))} have a carrier")
+    with undone_by(mend):
+        for port in ports:
+            change(port, up=False)
+        if up := [port for port in ports if _carrier(port)]:
+            raise NotStruckError(f"{', '.join(map(str, up))} have a carrier")
     return Struck(where, mend)
 
 
@@ -43,12 +43,18 @@ def part(lab: Lab, switch: str) -> Struck:
     Raises:
         NotStruckError: it is still connected, or has lost its rules.
     """
+
+    def mend() -> None:
+        lab.network.connect_to_controller([switch])
+
     before = lab.ovs.dump_flows(switch)
-    run("ovs-vsctl", "set-controller", switch, _NOBODY)
-    connected = run("ovs-vsctl", "--bare", "--columns=is_connected", "list", "controller", switch)
-    if connected.strip() == "true" or (before and not lab.ovs.dump_flows(switch)):
-        raise NotStruckError(f"{switch}: connected {connected.strip()}, {len(before)} flows before")
-    return Struck((switch,), lambda: lab.network.connect_to_controller([switch]))
+    question = ("--bare", "--columns=is_connected", "list", "controller", switch)
+    with undone_by(mend):
+        run("ovs-vsctl", "set-controller", switch, _NOBODY)
+        connected = run("ovs-vsctl", *question).strip()
+        if connected == "true" or (before and not lab.ovs.dump_flows(switch)):
+            raise NotStruckError(f"{switch}: connected {connected}, {len(before)} flows before")
+    return Struck((switch,), mend)
 
 
 def switch_off(lab: Lab, switch: str) -> Struck:
@@ -70,9 +76,9 @@ def switch_off(lab: Lab, switch: str) -> Struck:
             lab.network.set_port(port, up=True)
         lab.network.connect_to_controller([switch])
 
-    if flows := lab.ovs.dump_flows(switch):
-        mend()
-        raise NotStruckError(f"{switch} has {len(flows)} flows")
+    with undone_by(mend):
+        if flows := lab.ovs.dump_flows(switch):
+            raise NotStruckError(f"{switch} has {len(flows)} flows")
     return Struck((switch,), mend, f"{len(ports)} ports")
 
 

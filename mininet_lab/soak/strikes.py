@@ -18,7 +18,7 @@ from mininet_lab.soak.fences import BrokenFence
 from mininet_lab.soak.kinds import DAEMONS, DELAYS, ROLE, SERVING, Kind
 from mininet_lab.soak.network_faults import part, pull, switch_off
 from mininet_lab.soak.plan import Fault
-from mininet_lab.soak.struck import NotStruckError, Struck
+from mininet_lab.soak.struck import NotStruckError, Struck, undone_by
 from mininet_lab.stage import Json, Stage
 
 
@@ -73,8 +73,9 @@ class Striker:
 
     def server_frozen(self, fault: Fault) -> Struck:
         server = self.side(fault.target)
-        stopped = processes.stop_all(server)
         mend = self._thaw(server, server.processes)
+        with undone_by(mend):
+            stopped = processes.stop_all(server)
         return Struck((server.name,), mend, f"{len(stopped)} processes")
 
     def daemon(self, fault: Fault) -> Struck:
@@ -90,9 +91,10 @@ class Striker:
             processes.ended_indeed(found)
             return Struck(where, words=fault.target)
         everyone = processes.family(found)
-        processes.send(everyone, signal.SIGSTOP)
-        processes.stopped_indeed(everyone)
         mend = self._thaw(server, lambda: processes.family(found))
+        with undone_by(mend):
+            processes.send(everyone, signal.SIGSTOP)
+            processes.stopped_indeed(everyone)
         return Struck(where, mend, f"{fault.target}, {len(everyone)} processes")
 
     def agent(self, fault: Fault) -> Struck:
@@ -126,9 +128,11 @@ class Striker:
             processes.send(found, signal.SIGKILL)
             processes.ended_indeed(found)
             return Struck(where)
-        processes.send(found, signal.SIGSTOP)
-        processes.stopped_indeed(found)
-        return Struck(where, self._thaw(server, lambda: found))
+        mend = self._thaw(server, lambda: found)
+        with undone_by(mend):
+            processes.send(found, signal.SIGSTOP)
+            processes.stopped_indeed(found)
+        return Struck(where, mend)
 
     def _thaw(self, server: LabServer, whom: Callable[[], list[int]]) -> Callable[[], None]:
         """Let them go on, if it is still the same life of the server."""
@@ -221,9 +225,11 @@ class Striker:
             Kind.SPOOL_FAILING: spool_faults.fail,
             Kind.SPOOL_READ_ONLY: spool_faults.make_read_only,
         }[fault.kind]
-        act(place)
         if fault.kind is Kind.SPOOL_FULL:
+            with undone_by(self._make_room):
+                act(place)
             return Struck((), self._make_room, place.server)
+        act(place)
 
         def mend() -> None:
             """What the file system has lost, only its next mount brings back."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 
@@ -21,3 +22,13 @@ class Struck:
     where: tuple[str, ...]
     mend: Callable[[], None] = _nothing_to_mend
     words: str = ""
+
+
+@contextmanager
+def undone_by(mend: Callable[[], None]) -> Iterator[None]:
+    """Half a strike is none: what has not come about inside is mended."""
+    try:
+        yield
+    except NotStruckError:
+        mend()
+        raise
