@@ -124,7 +124,7 @@ def _leased(site: Site, kind: Kind, where: str) -> list[str]:
         case Kind.MANAGEMENT_CUT:
             return [f"{ROLE} on {where}"]
         case Kind.GUARD_FROZEN:
-            return [where]
+            return [where] if where.startswith(f"{ROLE} on ") else []
         case Kind.CONTROLLER_KILLED | Kind.CONTROLLER_FROZEN:
             return [f"{ROLE} on {server}" for server in site.roles[ROLE].servers]
     return []

@@ -233,6 +233,13 @@ def test_without_management_a_leased_role_ends_with_its_lease() -> None:
     assert since[Lack(What.HANDS, "smtp_pop")] == 10.0
 
 
+@pytest.mark.parametrize(("role", "lacks_it"), [("smtp_pop", True), ("web", False)])
+def test_a_frozen_guard_ends_only_a_role_with_a_lease(role: str, lacks_it: bool) -> None:
+    where = f"{role} on mailrelay"
+    found = conditions(struck(Kind.GUARD_FROZEN, 10.0, where), mended(40.0))
+    assert (Lack(What.ROLE, where) in found.lacks_at(10.0 + LEASE)) == lacks_it
+
+
 def test_a_shorter_absence_of_the_controller_ends_no_role() -> None:
     spans = score.spans(SITE, [struck(Kind.CONTROLLER_KILLED, 10.0), mended(12.0)])
     conditions = Conditions(SITE, spans, ())
