@@ -119,12 +119,17 @@ class Player:
     def __post_init__(self) -> None:
         self._tail = Tail(self.traffic.ledgers.values())
 
-    def play(self, rounds: Iterable[Round]) -> None:
+    def play(self, rounds: Iterable[Round]) -> bool:
+        """All rounds, or until users are not served after one: nothing is learnt from striking
+        who lies on the ground. Whether all was played."""
         for number, round_ in enumerate(rounds):
             time.sleep(round_.rest)
-            self._round(number, round_)
+            if not self._round(number, round_):
+                return False
+        return True
 
-    def _round(self, number: int, round_: Round) -> None:
+    def _round(self, number: int, round_: Round) -> bool:
+        """Whether all ways are served after it."""
         if (status := self.stage.status()) is not None:
             self.striker.note(status)
         began = now()
@@ -133,7 +138,7 @@ class Player:
             list(both.map(lambda fault: self._fault(began, fault), round_.faults))
         self._attend(number)
         self.diary.write(Line(Event.ROUND_MENDED, now(), number))
-        self._recover(number)
+        return self._recover(number)
 
     def _fault(self, began: float, fault: Fault) -> None:
         _sleep_until(began + fault.after)
@@ -194,8 +199,9 @@ class Player:
         self.diary.write(Line(Event.ATTENDED, now(), number, words=words))
         self.stage.story.tell(words)
 
-    def _recover(self, number: int) -> None:
-        """Wait until all ways are served and all standbys are ready, each for so long."""
+    def _recover(self, number: int) -> bool:
+        """Wait until all ways are served and all standbys are ready, each for so long; whether all
+        ways are served."""
         mended = now()
         served = self._await(lambda: self._unserved(mended))
         event = Event.UNSERVED if served else Event.ROUND_SERVED
@@ -207,6 +213,7 @@ class Player:
             self.stage.story.tell(f"after {now() - mended:.0f} s: {'; '.join(served + lacking)}")
             file = self.stage.lab.directory / f"background-{number}.txt"
             file.write_text(self.stage.background(entries=200))
+        return not served
 
     def _await(self, missing: Callable[[], list[str]]) -> list[str]:
         """What is missing to the end; empty as soon as nothing is."""
