@@ -164,7 +164,8 @@ def _assume(home: Path, device: Path) -> str:
     something kept the device open. Only proof that nothing writes any more permits to clear the
     guard against a second mount, which otherwise makes the mount after a crash wait for 22 s.
     A lock file that a dead Dovecot left would block its mailbox for two minutes, and the number
-    in a pid file of Postfix's is another namespace's."""
+    in a pid file of Postfix's is another namespace's. Indexes that a crash has cut short would
+    fail the first session of each mailbox; Dovecot makes them anew from the Maildir."""
     spool = home / "spool"
     return f"""\
 blockdev --flushbufs {_q(device)}
@@ -174,6 +175,7 @@ esac
 mount -t ext4 -o noatime,nodev,nosuid,noexec {_q(device)} {_q(spool)}
 cd {_q(spool)}
 rm -f queue/pid/master.pid mail/*/*.lock mail/*/.[!.]*/*.lock
+[ "$HACTRL_PROOF" = released ] || rm -f mail/*/dovecot.*index*
 cd /
 {PROGRAMS}/master -w -c {_q(home / "postfix")}
 postqueue -c {_q(home / "postfix")} -f </dev/null >/dev/null 2>&1 &
