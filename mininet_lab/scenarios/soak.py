@@ -9,7 +9,7 @@ minutes where the site takes longer to recover than the plan reckons.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -112,18 +112,18 @@ def judge(
 ) -> Found:
     """Put together what the score makes of it."""
     lines, history = diaries.read(diary.file), whole_history(stage)
-    begun = _moves(history, "takeover.started", lines[0].at)
-    ended = _moves(history, "takeover.finished", lines[0].at)
+    since, offset = lines[0].at, now() - time.time()
+    begun = moves(history, "takeover.started", since, offset)
+    ended = moves(history, "takeover.finished", since, offset)
     spans = score.spans(stage.lab.site, lines)
     conditions = Conditions(stage.lab.site, spans, ended)
     served = score.served(conditions, lines, score.channels(traffic.entries()))
     return Found(lines, served, begun, conditions.needless(begun), seen, mails)
 
 
-def _moves(history: Sequence[HistoryEntry], kind: str, since: float) -> list[Move]:
-    """Of the entries of a kind those since a moment of the diary's clock. An operator's
-    `disable` moves roles without being a request to move them."""
-    offset = now() - time.time()
+def moves(history: Iterable[HistoryEntry], kind: str, since: float, offset: float) -> list[Move]:
+    """Of the entries of a kind those since a moment of the diary's clock, which is `offset` ahead
+    of the history's. An operator's `disable` moves roles without being a request to move them."""
     return [
         Move(
             entry.at + offset,

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hactrl.client import HistoryEntry
 from hactrl.site import load
 from mininet_lab.isolate import CHECKOUT
 from mininet_lab.mail.ledger import Kind as Entry
 from mininet_lab.mail.ledger import Ledger, MailRecord
 from mininet_lab.power import PowerSwitch
+from mininet_lab.scenarios.soak import moves
 from mininet_lab.soak import diary as diaries
 from mininet_lab.soak import score, witness
 from mininet_lab.soak.diary import Diary, Event, Line
@@ -27,6 +29,7 @@ from mininet_lab.soak.possible import Lack, What, possible, serves
 from mininet_lab.soak.rounds import Tail
 from mininet_lab.soak.score import BOOT, EXPLAINS, LEASE, UNSERVED, Conditions, Move, Span
 from mininet_lab.soak.strikes import STRIKES
+from mininet_lab.soak.struck import NotStruckError, undone_by
 
 SITE = load(CHECKOUT / "examples" / "frontier.yaml")
 HOME = {"mailrelay": "mailrelay", "smtp_pop": "smtp_pop", "web": "mailrelay"}
@@ -340,6 +343,30 @@ def test_a_lease_that_could_not_be_renewed_explains_a_move() -> None:
     assert found.needless([move(10.0 + LEASE + 2.0)]) == []
 
 
+def entry(kind: str, at: float, origin: str, target: str, **details: str) -> HistoryEntry:
+    said = {"origin": origin, "target": target, "cause": "not_held", "request": ""} | details
+    return HistoryEntry(1, at, kind, "smtp_pop", said, "")
+
+
+def test_moves_are_the_takeovers_that_change_the_server_since_the_soak_began() -> None:
+    history = [
+        entry("takeover.started", 5.0, "smtp_pop", "mailrelay"),
+        entry("takeover.started", 20.0, "", "smtp_pop"),
+        entry("takeover.started", 30.0, "smtp_pop", "smtp_pop"),
+        entry("takeover.finished", 40.0, "smtp_pop", "mailrelay"),
+        entry("takeover.started", 50.0, "smtp_pop", "mailrelay"),
+    ]
+    assert moves(history, "takeover.started", since=110.0, offset=100.0) == [move(150.0)]
+
+
+def test_an_operator_wants_a_move_by_a_request_or_by_disabling_a_server() -> None:
+    history = [
+        entry("takeover.started", 50.0, "smtp_pop", "mailrelay", request="r1", cause="failover"),
+        entry("takeover.started", 60.0, "smtp_pop", "mailrelay", cause="server_disabled"),
+    ]
+    assert all(each.requested for each in moves(history, "takeover.started", 0.0, 0.0))
+
+
 # Times until served.
 
 
@@ -421,6 +448,21 @@ def test_ledgers_are_read_on_from_where_they_were_read(tmp_path: Path) -> None:
         ledger.write(record("a", "smtp", "2001:db8::25", 6.0, Entry.ACKNOWLEDGED))
         assert tail.unserved_since(0.5) == []
         assert tail.unserved_since(2.0) == [("a", "smtp", 4)]
+
+
+# Strikes.
+
+
+def test_what_has_come_about_by_half_is_mended() -> None:
+    mended: list[str] = []
+    with pytest.raises(NotStruckError), undone_by(lambda: mended.append("all")):
+        raise NotStruckError("only one of two")
+    assert mended == ["all"]
+
+
+def test_what_has_struck_is_not_mended_yet() -> None:
+    with undone_by(lambda: pytest.fail("mended")):
+        pass
 
 
 # The witness.
