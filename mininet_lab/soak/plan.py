@@ -82,6 +82,8 @@ def _round(site: Site, random: Random, kinds: Iterator[Kind], number: int) -> Ro
     kind = next(kinds)
     if kind in FENCES:
         order = [kind, random.choice(FENCED)]
+    elif kind is Kind.ASKED_CONFIRM_OFF:  # there must be a server that is off
+        order = [random.choice(FENCED), kind]
     elif TRAITS[kind].accompanied:
         order = [random.choice(_alone()), kind]
     elif random.random() < TOGETHER:

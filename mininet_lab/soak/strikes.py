@@ -280,8 +280,9 @@ class Striker:
         return Struck((server,), mend, answer)
 
     def _confirm_off(self, fault: Fault) -> Struck:
-        """An operator looks at the server first, and does not lie."""
-        server = self.side(fault.target)
+        """An operator says it of who is off, and does not lie: while all are on, nothing."""
+        off = [x for x in self.stage.lab.servers.values() if not x.is_on]
+        server = off[0] if off else self.side(fault.target)
         if server.is_on:
             return Struck((), words=f"{server.name} is on: not said")
         client = self.stage.client

@@ -94,6 +94,13 @@ def test_a_broken_fence_is_needed_while_it_is_broken(seed: int, length: float) -
             assert fence.lasts >= other.after + other.lasts
 
 
+@given(seeds)
+def test_an_operator_confirms_that_a_server_is_off_where_one_may_be(seed: int) -> None:
+    for round_ in plan(SITE, seed, 30.0):
+        if round_.faults[-1].kind is Kind.ASKED_CONFIRM_OFF:
+            assert round_.faults[0].kind in FENCED
+
+
 @given(seeds, minutes)
 def test_an_operator_asks_only_in_the_middle_of_something(seed: int, length: float) -> None:
     for round_ in plan(SITE, seed, length):
