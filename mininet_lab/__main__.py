@@ -26,6 +26,13 @@ Publish = Annotated[
     typer.Option("--publish", help="Write results to docs/evaluation, not to results."),
 ]
 
+Only = Annotated[
+    list[str] | None, typer.Option(help="A failure; may be given again. All if not given.")
+]
+Systems = Annotated[
+    list[str] | None, typer.Option(help="A contender; may be given again. All if not given.")
+]
+
 
 @app.command("list")
 def list_scenarios() -> None:
@@ -39,6 +46,7 @@ def list_scenarios() -> None:
 @app.command()
 def run(
     name: str,
+    *,
     runs: Annotated[int | None, typer.Option(min=1, help="Repetitions.")] = None,
     control: Annotated[
         bool,
@@ -48,6 +56,8 @@ def run(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="For everything random.")] = 1,
+    only: Only = None,
+    systems: Systems = None,
     publish: Publish = False,
 ) -> None:
     """Play a scenario; exit 0 if everything that it promises held."""
@@ -57,17 +67,13 @@ def run(
         _refuse(str(error))
     if publish:
         results.publish()
-    _run_inside(name, Options(runs, control, seed))
+    _run_inside(name, Options(runs, control, seed, _split(only), _split(systems)))
 
 
 @app.command()
 def race(
-    only: Annotated[
-        list[str] | None, typer.Option(help="A failure; may be given again. All if not given.")
-    ] = None,
-    systems: Annotated[
-        list[str] | None, typer.Option(help="A contender; may be given again. All if not given.")
-    ] = None,
+    only: Only = None,
+    systems: Systems = None,
     runs: Annotated[int | None, typer.Option(min=1, help="Rounds.")] = None,
     publish: Publish = False,
 ) -> None:

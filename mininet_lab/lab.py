@@ -6,6 +6,7 @@ Every fault returns the moment at which it struck (`mininet_lab.clock`).
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -39,14 +40,19 @@ class Lab:
     """
 
     def __init__(
-        self, directory: Path, mail: MailSite | None = None, site_file: Path = SITE_FILE
+        self,
+        directory: Path,
+        mail: MailSite | None = None,
+        site_file: Path = SITE_FILE,
+        make_server: Callable[..., LabServer] = LabServer,
     ) -> None:
         self.directory = directory
         self.site_file = site_file
         self.site = load(site_file)
         self.mail = mail or MailSite()
         self.servers: dict[str, LabServer] = {}
-        self._image = directory / "spool.img"
+        self.image = directory / "spool.img"
+        self._make_server = make_server
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -56,17 +62,17 @@ class Lab:
             stack.callback(run, "umount", "--lazy", str(LAB))
             self.ovs = stack.enter_context(OpenVswitch(self.directory / "ovs"))
             self.network = stack.enter_context(LabNetwork(self.site))
-            spool.create(self._image)
+            spool.create(self.image)
             tokens = self._write_tokens()
             listen = self.site.controller.agents
             for server in self.site.network.servers.values():
-                self.servers[server.name] = LabServer(
+                self.servers[server.name] = self._make_server(
                     self.site,
                     server,
                     self.network.nodes[server.name],
                     self.mail,
                     AgentAccess((f"{listen.host}:{listen.port}",), tokens[server.name]),
-                    self._image,
+                    self.image,
                 )
             stack.callback(self._switch_off)
             programs = self.directory / "bin"

@@ -113,8 +113,7 @@ class LabServer:
                 if disk is not None:
                     disk.detach()
                 raise
-            self._install_roles()
-            self.start_agent()
+            self._start()
 
     def power_off(self) -> None:
         """Cut the power: links, unsynced data and processes are gone at once. Returns when that
@@ -245,10 +244,20 @@ class LabServer:
             os.close(handle)
         self._stale = []
 
-    def _boot(self, disk: LoopDevice | None) -> _Power:
+    def _start(self) -> None:
+        """What an init system would start."""
+        self._install_roles()
+        self.start_agent()
+
+    def _boot_lines(self) -> list[str]:
+        """Shell lines that boot the server."""
         lines = boot_script(self.directory)
         for role in self._roles():
             lines += plan.role_script(self.site, self.site.roles[role], self.name)
+        return lines
+
+    def _boot(self, disk: LoopDevice | None) -> _Power:
+        lines = self._boot_lines()
         # Process 1 ignores SIGCHLD, so that the kernel itself collects orphans.
         lines += ["echo booted", "exec env --ignore-signal=CHLD sleep infinity >/dev/null 2>&1"]
         holder = subprocess.Popen(
@@ -296,15 +305,16 @@ class LabServer:
         (self.directory / "agent-state").mkdir(exist_ok=True)
 
 
-def boot_script(directory: Path) -> list[str]:
+def boot_script(directory: Path, *sockets: str) -> list[str]:
     """Shell lines at the very beginning of a server: /sys, and a /run of its own, in which the
-    lab's directory stays where it was."""
+    lab's directory, and these sockets of /run, stay where they were."""
     new = f"{directory}/run"
     return [
         f"mkdir -p {new}",
         f"mount -t tmpfs -o mode=0755 tmpfs {new}",
         f"mkdir -p {new}/lab {new}/lock {new}/netns {new}/hactrl-agent",
         f"mount --bind {LAB} {new}/lab",
+        *(f"touch {directory}{path} && mount --bind {path} {directory}{path}" for path in sockets),
         f"mount -n --move {new} /run",
         "mount -t sysfs sysfs /sys",
         "cat /proc/sys/kernel/random/uuid > /run/boot-id",

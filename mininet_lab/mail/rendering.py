@@ -103,7 +103,7 @@ def _web(role: Role, server: str) -> Rendering:
         for service in role.services
         for address in addresses_on(role, service.segment)
     ]
-    command = [*_python(web.__file__), server, *listen]
+    command = [*python(web.__file__), server, *listen]
     return Rendering({}, {}, {"always": True, "daemons": {"web": {"command": command}}})
 
 
@@ -139,7 +139,7 @@ def _spool_agent(
     return {
         "devices": [str(device)],
         "prepare": [str(home / "bin/prepare")],
-        "standby": [*_python(placeholder.__file__), f"smtp-pop.{mail.domain}", *held],
+        "standby": [*python(placeholder.__file__), f"smtp-pop.{mail.domain}", *held],
         "assume": [str(home / "bin/assume")],
         "ready": [str(home / "bin/ready")],
         "release": [str(home / "bin/release")],
@@ -148,7 +148,7 @@ def _spool_agent(
                 "command": ["/usr/sbin/dovecot", "-F", "-c", str(home / "dovecot.conf")],
                 "from": "prepare",
             },
-            "delivery": {"command": [*_python(delivery.__file__), *deliver], "from": "prepare"},
+            "delivery": {"command": [*python(delivery.__file__), *deliver], "from": "prepare"},
             "postfix": {"pidfile": str(home / "spool/queue/pid/master.pid")},
         },
     }
@@ -244,7 +244,7 @@ def _foreground(home: Path) -> dict[str, object]:
     return {"command": [str(PROGRAMS / "master"), "-s", "-c", str(home / "postfix")]}
 
 
-def _python(program: str | None) -> list[str]:
+def python(program: str | None) -> list[str]:
     """Our small programs use only the standard library, and start faster for it."""
     assert program is not None
     return [sys.executable, "-I", "-S", program]
