@@ -89,6 +89,8 @@ def _addresses(role: Role, tuning: Tuning) -> Iterator[Resource]:
 
 
 def _debians(role: Role, daemon: str, mail: MailSite) -> Resource:
+    """Those for Dovecot and Postfix look whether the master process is there, and cannot notice
+    that it hangs."""
     home = HOME / role.name
     name = f"{role.name}-{daemon}"
     if daemon == "delivery":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mininet_lab.clock import now
-from mininet_lab.lab import Lab
+from mininet_lab.lab import Lab, StageError
 
 ROLE = "smtp_pop"
 
@@ -22,7 +22,8 @@ _POSTFIX = ("/usr/lib/postfix/sbin/",)
 @dataclass(frozen=True)
 class Fault:
     """`strike` returns when it struck (`mininet_lab.clock`), `mend` undoes what is left of it.
-    `patience`: seconds after which nobody is expected to serve again."""
+    `patience`: seconds after which nobody is expected to serve again; for a daemon that hangs more
+    than the 60 s between two checks of Debian's agents and the 20 s that one may take."""
 
     words: str
     strike: Callable[[Lab], float]
@@ -38,8 +39,11 @@ def _stop(*programs: str) -> Callable[[Lab], float]:
     """SIGSTOP to every process of a daemon: their kernel goes on to take connections."""
 
     def strike(lab: Lab) -> float:
+        processes = _processes(lab, programs)
+        if not processes:
+            raise StageError(f"nothing to stop: no process of {programs[0]} is of {ROLE}")
         struck = now()
-        for pid in _processes(lab, programs):
+        for pid in processes:
             _signal(pid, signal.SIGSTOP)
         return struck
 
@@ -60,8 +64,8 @@ def _nothing(_lab: Lab) -> None:
 
 FAULTS = {
     "power": Fault("power cut", _cut_power, _nothing, 120.0),
-    "dovecot": Fault("Dovecot hangs", _stop(*_DOVECOT), _go_on(*_DOVECOT), 100.0),
-    "postfix": Fault("Postfix hangs", _stop(*_POSTFIX), _go_on(*_POSTFIX), 100.0),
+    "dovecot": Fault("Dovecot hangs", _stop(*_DOVECOT), _go_on(*_DOVECOT), 90.0),
+    "postfix": Fault("Postfix hangs", _stop(*_POSTFIX), _go_on(*_POSTFIX), 90.0),
 }
 
 
@@ -70,14 +74,19 @@ def _processes(lab: Lab, programs: tuple[str, ...]) -> list[int]:
     server = lab.servers[lab.site.roles[ROLE].servers[0]]
     if not server.is_on:
         return []
-    space = _link(f"/proc/{server.init}/ns/pid")
+    boot = _boot(server.init)
     return [
         pid
         for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
         if _link(f"/proc/{pid}/exe").startswith(programs)
-        and _link(f"/proc/{pid}/ns/pid") == space
+        and _boot(pid) == boot
         and _is_of_role(pid)
     ]
+
+
+def _boot(pid: int) -> bytes:
+    """Of the server that it lives on, in whatever namespace: an agent gives each role its own."""
+    return _read(f"/proc/{pid}/root/run/boot-id")
 
 
 def _is_of_role(pid: int) -> bool:
