@@ -4,7 +4,9 @@ DEFAULTS is what both do when they are told only what they must be told: Debian 
 3.1.7, Pacemaker 2.1.5 and resource-agents 4.12, operations as the agents' metadata suggests them
 (which pcs and crmsh fill in), one ordered group for each role.
 
-BEST is the fastest setting found that does not move without a failure.
+BEST is the fastest setting found that does not move without a failure. What no setting changes is
+that Pacemaker's controller sleeps for a second before it has a recovery planned, whenever changes
+of the CIB are pending then (do_pe_invoke_callback in controld_schedulerd.c), as after most losses.
 """
 
 from __future__ import annotations
