@@ -13,8 +13,7 @@ from hactrl.site.model import Listen, PowerFence, ProbeSettings, Timers
 from topology.model import Attachment, derived_mac
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "frontier.yaml"
-TEXT = EXAMPLE.read_text().partition("timers:")[0] + "timers:\n  probe_interval: 250ms\n"
-
+TEXT = EXAMPLE.read_text() + "timers:\n  probe_interval: 250ms\n"
 
 OWN_MAC_ON_A = derived_mac("card 02:00:00:00:01:0a role mailrelay")
 
