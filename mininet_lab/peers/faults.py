@@ -36,16 +36,18 @@ def _cut_power(lab: Lab) -> float:
 
 
 def _stop(*programs: str) -> Callable[[Lab], float]:
-    """SIGSTOP to every process of a daemon: their kernel goes on to take connections."""
+    """SIGSTOP to every process of a daemon, those too that begin meanwhile: their kernel goes on to
+    take connections."""
 
     def strike(lab: Lab) -> float:
-        processes = _processes(lab, programs)
-        if not processes:
+        stopped: set[int] = set()
+        while new := _processes(lab, programs) - stopped:
+            for pid in new:
+                _signal(pid, signal.SIGSTOP)
+            stopped |= new
+        if not stopped:
             raise StageError(f"nothing to stop: no process of {programs[0]} is of {ROLE}")
-        struck = now()
-        for pid in processes:
-            _signal(pid, signal.SIGSTOP)
-        return struck
+        return now()
 
     return strike
 
@@ -69,24 +71,17 @@ FAULTS = {
 }
 
 
-def _processes(lab: Lab, programs: tuple[str, ...]) -> list[int]:
-    """Of the role, on its first server, running these programs."""
+def _processes(lab: Lab, programs: tuple[str, ...]) -> set[int]:
+    """Of the role, on its first server, running these programs: in whatever namespace, because an
+    agent gives each role its own, and in whatever root, because Dovecot's logins have their own."""
     server = lab.servers[lab.site.roles[ROLE].servers[0]]
     if not server.is_on:
-        return []
-    boot = _boot(server.init)
-    return [
+        return set()
+    return {
         pid
-        for pid in map(int, filter(str.isdigit, os.listdir("/proc")))
-        if _link(f"/proc/{pid}/exe").startswith(programs)
-        and _boot(pid) == boot
-        and _is_of_role(pid)
-    ]
-
-
-def _boot(pid: int) -> bytes:
-    """Of the server that it lives on, in whatever namespace: an agent gives each role its own."""
-    return _read(f"/proc/{pid}/root/run/boot-id")
+        for pid in server.processes()
+        if _link(f"/proc/{pid}/exe").startswith(programs) and _is_of_role(pid)
+    }
 
 
 def _is_of_role(pid: int) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import cast
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import pytest
 
 from hactrl.site import load
-from mininet_lab.lab import SITE_FILE
+from mininet_lab.lab import SITE_FILE, Lab
 from mininet_lab.mail.description import MailSite
+from mininet_lab.peers import faults
 from mininet_lab.peers.agents import fence_agent, service_agent
 from mininet_lab.peers.cib import cib
 from mininet_lab.peers.cluster import picture
@@ -164,6 +166,16 @@ def test_what_is_not_in_order_is_named() -> None:
 def test_servers_have_addresses_of_their_own_in_both_families() -> None:
     assert own_address(1, "10.0.0.0/24") == "10.0.0.50/24"
     assert own_address(0, "2001:db8:0:2::/64") == "2001:db8:0:2::31/64"
+
+
+def test_processes_that_a_daemon_begins_while_it_is_stopped_are_stopped_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, stopped = [{1, 2}, {1, 2, 3}, {1, 2, 3}], list[int]()
+    monkeypatch.setattr(faults, "_processes", lambda _lab, _programs: found.pop(0))
+    monkeypatch.setattr(faults, "_signal", lambda pid, _number: stopped.append(pid))
+    faults.FAULTS["dovecot"].strike(cast(Lab, None))
+    assert sorted(stopped) == [1, 2, 3]
 
 
 def test_hactrl_alone_needs_no_peer_installed() -> None:
