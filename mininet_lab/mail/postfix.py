@@ -171,6 +171,8 @@ def _common(
         "minimal_backoff_time": "1s",
         "maximal_backoff_time": "4s",
         "smtp_connect_timeout": "3s",
+        # Submission cannot begin while Dovecot's logins are away, and would rest for a minute.
+        "service_throttle_time": "1s",
     }
 
 
