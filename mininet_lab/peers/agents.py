@@ -81,12 +81,16 @@ all_greet() {
   return $failed
 } 2>/dev/null
 
-# Numbers in files of an earlier boot are others' now, and a dead Dovecot's locks block mailboxes.
+# Numbers in files of an earlier boot are others' now. A dead Dovecot's locks block mailboxes, and
+# indexes that a crash has cut short fail the first session of each.
+serving=$home/spool/dovecot-serves
 begin() {
   rm -f "$pidfile"
   case "$OCF_RESKEY_daemon" in
     dovecot)
       rm -f "$home"/spool/mail/*/*.lock "$home"/spool/mail/*/.[!.]*/*.lock
+      [ ! -e "$serving" ] || rm -f "$home"/spool/mail/*/dovecot.*index*
+      touch "$serving" || return
       dovecot -c "$home/dovecot.conf" ;;
     postfix)
       %(programs)s/master -w -c "$home/postfix" || return
@@ -109,12 +113,17 @@ end() {
   while [ -d "/proc/$pid" ]; do read -r -t 0.01 <> <(:) || true; done
 }
 
+# What it has written is whole then, because the kernel goes on.
+ended() {
+  [ "$OCF_RESKEY_daemon" != dovecot ] || rm -f "$serving"
+}
+
 case "$1" in
   start)
     running && all_greet && exit 0
     begin || exit 1
     until running && all_greet; do read -r -t 0.01 <> <(:) || true; done ;;
-  stop) end ;;
+  stop) end && ended ;;
   monitor)
     running || exit 7
     all_greet || exit 1 ;;
