@@ -26,6 +26,9 @@ from mininet_lab.ways import WAYS, Traffic
 _BEFORE, _AFTER = 40, 4.0
 _STARTING = 60.0
 
+#: Of hactrl's history, which are more than a trial writes.
+_ENTRIES = 1000
+
 
 class Contender(Protocol):
     """A standing lab in which somebody keeps the roles served."""
@@ -42,7 +45,7 @@ class Contender(Protocol):
         """All on, nothing failed, every role at home."""
 
     def is_in_order(self) -> bool:
-        """Has nothing moved since?"""
+        """Has nothing moved or failed since?"""
 
 
 @dataclass
@@ -50,6 +53,8 @@ class Hactrl:
     """See `Contender`."""
 
     stage: Stage
+    #: The last takeover that began until it was put in order.
+    _seen: int = 0
 
     @property
     def lab(self) -> Lab:
@@ -63,13 +68,16 @@ class Hactrl:
         for server in self.lab.servers:
             self.lab.power_on(server)
         self.stage.put_in_order()
+        self._seen = self._last_takeover()
 
     def is_in_order(self) -> bool:
-        status = self.stage.status()
-        return status is not None and all(
-            status["roles"][role.name]["server"] == role.servers[0]
-            for role in self.lab.site.roles.values()
-        )
+        return self._last_takeover() == self._seen
+
+    def _last_takeover(self) -> int:
+        """Of whatever role, also one that gave it to who had it; 0 if there was none."""
+        entries = self.stage.client.history(limit=_ENTRIES)
+        begun = (entry.number for entry in entries if entry.kind == "takeover.started")
+        return max(begun, default=0)
 
 
 @contextmanager
