@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from mininet_lab.servers import LabServer
 from mininet_lab.soak.struck import NotStruckError
 
-#: Times that all processes of a server are gone through until none is new.
+#: Times that all processes are gone through until none is new.
 _ROUNDS = 20
 
 #: Seconds until a signal must have had its effect.
@@ -49,20 +49,20 @@ def family(pids: Iterable[int]) -> list[int]:
     return found
 
 
-def stop_all(server: LabServer) -> list[int]:
-    """Stop every process of a server, those too that begin meanwhile.
+def stop_all(find_all: Callable[[], list[int]]) -> list[int]:
+    """Stop all processes that are found, those too that begin meanwhile.
 
     Raises:
         NotStruckError: one goes on.
     """
     stopped: set[int] = set()
     for _ in range(_ROUNDS):
-        new = [pid for pid in server.processes() if pid not in stopped]
+        new = [pid for pid in find_all() if pid not in stopped]
         if not new:
             return stopped_indeed(stopped)
         send(new, signal.SIGSTOP)
         stopped.update(new)
-    raise NotStruckError(f"{server.name} begins processes faster than they are stopped")
+    raise NotStruckError("processes begin faster than they are stopped")
 
 
 def stopped_indeed(pids: Iterable[int]) -> list[int]:

@@ -75,7 +75,7 @@ class Striker:
         server = self.side(fault.target)
         mend = self._thaw(server, server.processes)
         with undone_by(mend):
-            stopped = processes.stop_all(server)
+            stopped = processes.stop_all(server.processes)
         return Struck((server.name,), mend, f"{len(stopped)} processes")
 
     def daemon(self, fault: Fault) -> Struck:
@@ -90,12 +90,14 @@ class Striker:
             processes.send(found, signal.SIGKILL)
             processes.ended_indeed(found)
             return Struck(where, words=fault.target)
-        everyone = processes.family(found)
-        mend = self._thaw(server, lambda: processes.family(found))
+
+        def everyone() -> list[int]:
+            return processes.family(found)
+
+        mend = self._thaw(server, everyone)
         with undone_by(mend):
-            processes.send(everyone, signal.SIGSTOP)
-            processes.stopped_indeed(everyone)
-        return Struck(where, mend, f"{fault.target}, {len(everyone)} processes")
+            stopped = processes.stop_all(everyone)
+        return Struck(where, mend, f"{fault.target}, {len(stopped)} processes")
 
     def agent(self, fault: Fault) -> Struck:
         server = self.side(fault.target)
