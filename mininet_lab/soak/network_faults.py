@@ -65,11 +65,6 @@ def switch_off(lab: Lab, switch: str) -> Struck:
         NotStruckError: it has rules.
     """
     ports = cabled(lab, switch)
-    run("ovs-vsctl", "del-controller", switch)
-    for port in ports:
-        lab.network.set_port(port, up=False)
-    for what in ("del-flows", "del-groups"):
-        run("ovs-ofctl", "-O", "OpenFlow13", what, switch)
 
     def mend() -> None:
         for port in ports:
@@ -77,6 +72,11 @@ def switch_off(lab: Lab, switch: str) -> Struck:
         lab.network.connect_to_controller([switch])
 
     with undone_by(mend):
+        run("ovs-vsctl", "del-controller", switch)
+        for port in ports:
+            lab.network.set_port(port, up=False)
+        for what in ("del-flows", "del-groups"):
+            run("ovs-ofctl", "-O", "OpenFlow13", what, switch)
         if flows := lab.ovs.dump_flows(switch):
             raise NotStruckError(f"{switch} has {len(flows)} flows")
     return Struck((switch,), mend, f"{len(ports)} ports")

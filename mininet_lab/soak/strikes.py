@@ -104,12 +104,6 @@ class Striker:
         found = processes.find(server, ("hactrl-agent", "agent.toml"))
         if not found:
             raise NotStruckError(f"no agent runs on {server.name}")
-        if fault.kind is Kind.AGENT_KILLED:
-            server.signal_agent(signal.SIGKILL)
-            processes.ended_indeed(found)
-        else:
-            server.signal_agent(signal.SIGSTOP)
-            processes.stopped_indeed(found)
 
         def mend() -> None:
             if server.is_on and fault.kind is Kind.AGENT_KILLED:
@@ -117,6 +111,13 @@ class Striker:
             elif server.is_on:
                 _resume_agent(server)
 
+        with undone_by(mend):
+            if fault.kind is Kind.AGENT_KILLED:
+                server.signal_agent(signal.SIGKILL)
+                processes.ended_indeed(found)
+            else:
+                server.signal_agent(signal.SIGSTOP)
+                processes.stopped_indeed(found)
         return Struck((server.name,), mend)
 
     def guard(self, fault: Fault) -> Struck:
@@ -187,25 +188,27 @@ class Striker:
 
     def controller_killed(self, _fault: Fault) -> Struck:
         controller = self.stage.lab.controller
-        self.controller_is_away = True
-        controller.kill()
 
         def mend() -> None:
             if not controller.is_running:
                 controller.start()
             self.controller_is_away = False
 
+        with undone_by(mend):
+            self.controller_is_away = True
+            controller.kill()
         return Struck((), mend)
 
     def controller_frozen(self, _fault: Fault) -> Struck:
         controller = self.stage.lab.controller
-        controller.pause()
-        processes.stopped_indeed([controller.pid])
 
         def mend() -> None:
             if controller.is_running:
                 controller.resume()
 
+        with undone_by(mend):
+            controller.pause()
+            processes.stopped_indeed([controller.pid])
         return Struck((), mend)
 
     def prober(self, fault: Fault) -> Struck:
@@ -214,8 +217,13 @@ class Striker:
         if killed:
             processes.ended_indeed([pid])
             return Struck(())
-        processes.stopped_indeed([pid])
-        return Struck((), lambda: processes.send([pid], signal.SIGCONT))
+
+        def mend() -> None:
+            processes.send([pid], signal.SIGCONT)
+
+        with undone_by(mend):
+            processes.stopped_indeed([pid])
+        return Struck((), mend)
 
     # The spool.
 

@@ -26,9 +26,10 @@ class Struck:
 
 @contextmanager
 def undone_by(mend: Callable[[], None]) -> Iterator[None]:
-    """Half a strike is none: what has not come about inside is mended."""
+    """Half a strike is none: where it has not come about inside, whatever was in its way, what has
+    is mended."""
     try:
         yield
-    except NotStruckError:
+    except BaseException:
         mend()
         raise

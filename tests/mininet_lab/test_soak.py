@@ -460,10 +460,11 @@ def test_ledgers_are_read_on_from_where_they_were_read(tmp_path: Path) -> None:
 # Strikes.
 
 
-def test_what_has_come_about_by_half_is_mended() -> None:
+@pytest.mark.parametrize("error", [NotStruckError("only one of two"), OSError("no such process")])
+def test_what_has_come_about_by_half_is_mended(error: Exception) -> None:
     mended: list[str] = []
-    with pytest.raises(NotStruckError), undone_by(lambda: mended.append("all")):
-        raise NotStruckError("only one of two")
+    with pytest.raises(type(error)), undone_by(lambda: mended.append("all")):
+        raise error
     assert mended == ["all"]
 
 
