@@ -27,11 +27,16 @@ class BrokenFence:
 
     def mend(self) -> None:
         """Return when no request is under way any more, so that no power is cut afterwards that
-        was to be cut before."""
+        was to be cut before.
+
+        Raises:
+            TimeoutError: one still is.
+        """
         self._power.trouble = lambda _server: ""
         self._mended.set()
         with self._changed:
-            self._changed.wait_for(lambda: not self.under_way, _PATIENCE)
+            if not self._changed.wait_for(lambda: not self.under_way, _PATIENCE):
+                raise TimeoutError(f"{self.under_way} requests to the power switch are under way")
 
     def _trouble(self, _server: str) -> str:
         with self._changed:
