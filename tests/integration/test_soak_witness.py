@@ -83,17 +83,3 @@ def test_one_mount_after_the_other_is_no_double(image: Path, tmp_path: Path, mou
             told(log, nobody_has_it)
     found = witness.read(log)
     assert (found.doubles, len(found.changes)) == ((), 7)
-
-
-def test_a_witness_looks_every_20_ms_and_says_how_long_it_did_not(
-    image: Path, tmp_path: Path
-) -> None:
-    log = tmp_path / "witness.jsonl"
-    with Witness(image, log):
-        told(log, lambda found: found.changes != ())
-        time.sleep(0.5)
-    found = witness.read(log)
-    assert found.looks is not None
-    assert found.stalled is not None
-    assert 5 <= found.looks <= 30
-    assert found.stalled < 0.5

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
@@ -479,7 +481,7 @@ def test_what_has_struck_is_not_mended_yet() -> None:
 def test_a_file_system_counts_as_mounted_only_if_its_device_is_one_of_the_image(
     tmp_path: Path,
 ) -> None:
-    listed, devices = tmp_path / "ext4", tmp_path / "block"
+    journals, devices = tmp_path / "jbd2", tmp_path / "block"
     for name, file in (
         ("loop0", "/lab/spool.img"),
         ("loop1", "/lab/spool.img (deleted)"),
@@ -488,9 +490,9 @@ def test_a_file_system_counts_as_mounted_only_if_its_device_is_one_of_the_image(
     ):
         (devices / name / "loop").mkdir(parents=True)
         (devices / name / "loop" / "backing_file").write_text(f"{file}\n")
-    for name in ("loop0", "loop1", "loop2", "vda", "features"):
-        (listed / name).mkdir(parents=True)
-    assert witness.mounted(Path("/lab/spool.img"), listed, devices) == ["loop0", "loop1"]
+    for name in ("loop0-8", "loop1-8", "loop2-8", "vda-8", "dm-0-8"):
+        (journals / name).mkdir(parents=True)
+    assert witness.mounted(Path("/lab/spool.img"), journals, devices) == ["loop0", "loop1"]
 
 
 def test_a_witness_tells_doubles_and_its_own_stall(tmp_path: Path) -> None:
@@ -513,6 +515,33 @@ def test_a_witness_that_was_killed_is_not_taken_for_an_awake_one(tmp_path: Path)
 
 
 # Fences.
+
+def test_a_witness_looks_every_20_ms_and_says_how_long_it_did_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its fourth look takes 300 ms, and its clock is the test's."""
+    clock, log, ended = [0.0], io.StringIO(), list[int]()
+    looked: list[float] = []
+
+    def look(_image: Path) -> list[str]:
+        looked.append(clock[0])
+        if len(looked) == 4:
+            clock[0] += 0.3
+        if len(looked) == 6:
+            ended.append(signal.SIGTERM)
+        return []
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    monkeypatch.setattr(witness, "now", lambda: clock[0])
+    monkeypatch.setattr(witness, "mounted", look)
+    monkeypatch.setattr(witness.time, "sleep", sleep)
+    witness.watch(Path("/lab/spool.img"), log, ended)
+    assert looked == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.36, 0.38])
+    *_, last = map(json.loads, log.getvalue().splitlines())
+    assert last == {"looks": 6, "stalled": pytest.approx(0.3)}
+
 
 
 @pytest.fixture
