@@ -14,6 +14,7 @@ from typing import Self
 
 from hactrl.client import ClientError
 from mininet_lab.clock import now
+from mininet_lab.lab import StageError
 from mininet_lab.mail.ledger import Kind, MailRecord
 from mininet_lab.powercut import PowerCutError
 from mininet_lab.servers import ServerError
@@ -38,16 +39,23 @@ _LOOK, _POWER_LOOK = 0.2, 0.02
 #: What a strike, or its mending, may meet.
 _TROUBLES = (NotStruckError, ServerError, PowerCutError, ClientError, OSError, RuntimeError)
 
+#: All that `ways.Traffic` asks by.
+CHANNELS: tuple[Channel, ...] = tuple(
+    (way, protocol, family)
+    for way, protocol in (("a", "smtp"), ("b", "imap"), ("b", "pop3"), ("c", "smtp"))
+    for family in (4, 6)
+)
+
 #: What stands in a role's way until an operator says that the server is mended.
 _REMEMBERED = ("failed_before", "rests", "held_down")
 
 
 @dataclass
 class Tail:
-    """What is new in the ledgers: the last success of every channel that was ever asked."""
+    """What is new in the ledgers: when the last success of every channel began."""
 
     files: Iterable[Path]
-    last: dict[Channel, float] = field(default_factory=dict)
+    last: dict[Channel, float] = field(default_factory=lambda: dict.fromkeys(CHANNELS, 0.0))
     _read: dict[Path, int] = field(default_factory=dict)
 
     def unserved_since(self, moment: float) -> list[Channel]:
@@ -67,7 +75,7 @@ class Tail:
             channel = (entry.way, entry.protocol, entry.family)
             good = entry.kind in (Kind.ACKNOWLEDGED, Kind.SERVED)
             began = entry.began if good else 0.0
-            self.last[channel] = max(self.last.get(channel, 0.0), began)
+            self.last[channel] = max(self.last[channel], began)
 
 
 class Attendant:
@@ -121,7 +129,14 @@ class Player:
 
     def play(self, rounds: Iterable[Round]) -> bool:
         """All rounds, or until users are not served after one: nothing is learnt from striking
-        who lies on the ground. Whether all was played."""
+        who lies on the ground. Whether all was played.
+
+        Raises:
+            StageError: mail did not even begin.
+        """
+        begun = now()
+        if silent := self._await(lambda: self._unserved(begun)):
+            raise StageError(f"mail does not flow: {'; '.join(silent)}")
         for number, round_ in enumerate(rounds):
             time.sleep(round_.rest)
             if not self._round(number, round_):

@@ -28,7 +28,7 @@ from mininet_lab.soak.fences import BrokenFence
 from mininet_lab.soak.kinds import FENCED, FENCES, SERVING, TRAITS, Kind
 from mininet_lab.soak.plan import Fault, plan
 from mininet_lab.soak.possible import Lack, What, possible, serves
-from mininet_lab.soak.rounds import Tail
+from mininet_lab.soak.rounds import CHANNELS, Tail
 from mininet_lab.soak.score import BOOT, EXPLAINS, LEASE, UNSERVED, Conditions, Move, Span
 from mininet_lab.soak.strikes import STRIKES
 from mininet_lab.soak.struck import NotStruckError, undone_by
@@ -449,7 +449,7 @@ def test_a_fault_lasts_until_the_slowest_channel_and_to_the_end_of_its_round() -
 
 def test_ledgers_are_read_on_from_where_they_were_read(tmp_path: Path) -> None:
     file = tmp_path / "ledger.jsonl"
-    tail = Tail([file])
+    tail = Tail([file], {("a", "smtp", 4): 0.0, ("a", "smtp", 6): 0.0})
     with Ledger(file) as ledger:
         ledger.write(record("a", "smtp", "192.0.2.25", 1.0, Entry.ACKNOWLEDGED))
         ledger.write(record("a", "smtp", "2001:db8::25", 5.0, Entry.ERROR))
@@ -457,6 +457,14 @@ def test_ledgers_are_read_on_from_where_they_were_read(tmp_path: Path) -> None:
         ledger.write(record("a", "smtp", "2001:db8::25", 6.0, Entry.ACKNOWLEDGED))
         assert tail.unserved_since(0.5) == []
         assert tail.unserved_since(2.0) == [("a", "smtp", 4)]
+
+
+def test_whoever_was_not_asked_was_not_served(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.jsonl"
+    tail = Tail([file])
+    with Ledger(file) as ledger:
+        ledger.write(record("b", "imap", "10.0.0.25", 5.0, Entry.SERVED))
+    assert set(tail.unserved_since(1.0)) == set(CHANNELS) - {("b", "imap", 4)}
 
 
 # Strikes.
@@ -508,14 +516,6 @@ def test_a_witness_tells_doubles_and_its_own_stall(tmp_path: Path) -> None:
     assert (found.looks, found.stalled) == (50, 0.03)
 
 
-def test_a_witness_that_was_killed_is_not_taken_for_an_awake_one(tmp_path: Path) -> None:
-    log = tmp_path / "witness.jsonl"
-    log.write_text(f"{json.dumps({'at': 1.0, 'devices': []})}\n")
-    assert witness.read(log).stalled is None
-
-
-# Fences.
-
 def test_a_witness_looks_every_20_ms_and_says_how_long_it_did_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -542,6 +542,14 @@ def test_a_witness_looks_every_20_ms_and_says_how_long_it_did_not(
     *_, last = map(json.loads, log.getvalue().splitlines())
     assert last == {"looks": 6, "stalled": pytest.approx(0.3)}
 
+
+def test_a_witness_that_was_killed_is_not_taken_for_an_awake_one(tmp_path: Path) -> None:
+    log = tmp_path / "witness.jsonl"
+    log.write_text(f"{json.dumps({'at': 1.0, 'devices': []})}\n")
+    assert witness.read(log).stalled is None
+
+
+# Fences.
 
 
 @pytest.fixture
