@@ -80,15 +80,15 @@ class Tail:
 
 class Attendant:
     """Notes whose power is on, and starts a controller that has ended by itself, as a supervisor
-    would. Context manager: a thread inside it."""
+    would. Context manager: a thread inside it, whose failure is raised at the end."""
 
     def __init__(self, stage: Stage, striker: Striker, diary: Diary) -> None:
         self._stage, self._striker, self._diary = stage, striker, diary
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        self._threads = ThreadPoolExecutor(1, "attendant")
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._attending = self._threads.submit(self._attend)
         return self
 
     def __exit__(
@@ -98,7 +98,8 @@ class Attendant:
         traceback: TracebackType | None,
     ) -> None:
         self._ended.set()
-        self._thread.join()
+        self._threads.shutdown()
+        self._attending.result()
 
     def _attend(self) -> None:
         on = dict.fromkeys(self._stage.lab.servers, True)
