@@ -127,6 +127,8 @@ class Player:
 
     def __post_init__(self) -> None:
         self._tail = Tail(self.traffic.ledgers.values())
+        #: What is left of a round is hurried through: it has failed, or nobody waits for it.
+        self._hurried = threading.Event()
 
     def play(self, rounds: Iterable[Round]) -> bool:
         """All rounds, or until users are not served after one: nothing is learnt from striking
@@ -151,17 +153,24 @@ class Player:
         began = now()
         self.diary.write(Line(Event.ROUND_BEGAN, began, number))
         with ThreadPoolExecutor(len(round_.faults)) as both:
-            list(both.map(lambda fault: self._fault(began, fault), round_.faults))
+            try:
+                list(both.map(lambda fault: self._fault(began, fault), round_.faults))
+            finally:
+                self._hurried.set()
+        self._hurried.clear()
         self._attend(number)
         self.diary.write(Line(Event.ROUND_MENDED, now(), number))
         return self._recover(number)
 
     def _fault(self, began: float, fault: Fault) -> None:
-        _sleep_until(began + fault.after)
-        if (struck := self._strike(fault)) is None:
+        self._wait_until(began + fault.after)
+        if self._hurried.is_set() or (struck := self._strike(fault)) is None:
             return
-        _sleep_until(began + fault.after + fault.lasts)
+        self._wait_until(began + fault.after + fault.lasts)
         self._insist(fault, struck.mend)
+
+    def _wait_until(self, moment: float) -> None:
+        self._hurried.wait(max(0.0, moment - now()))
 
     def _strike(self, fault: Fault) -> Struck | None:
         until = now() + STRIKES_WITHIN
@@ -269,7 +278,3 @@ class Player:
             self._tell_attended(number, f"retry of {role}: {error}")
         else:
             self.diary.write(Line(Event.ATTENDED, now(), number, words=f"retry of {role}"))
-
-
-def _sleep_until(moment: float) -> None:
-    time.sleep(max(0.0, moment - now()))
