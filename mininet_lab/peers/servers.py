@@ -121,17 +121,8 @@ class PacemakerServer(LabServer):
         begun, and then its own."""
         own = self.directory
         servers = tuple(self.site.network.servers)
-        for directory in (
-            "corosync",
-            "etc/corosync",
-            "etc/postfix",
-            "sbin",
-            "ocf/lab",
-            "pacemaker/cib",
-        ):
+        for directory in _DIRECTORIES:
             (own / directory).mkdir(parents=True, exist_ok=True)
-        for directory in ("pengine", "cores", "blackbox"):
-            (own / "pacemaker" / directory).mkdir(exist_ok=True)
         homes = ", ".join(f"{HOME}/{role}/postfix" for role in ROLES)
         files = {
             own / "etc/corosync/corosync.conf": File(self._corosync_conf()),
