@@ -36,7 +36,8 @@ WRITING = ("a", "c")
 class What(Enum):
     """What is out of order. SERVER: nothing on it runs. ROLE: a daemon of it, `role on server`.
     HANDS: nobody can ask the server anything. CONTROLLER: nobody decides. SPOOL: nobody can write
-    to it; DISK: this server cannot. PROBER, RULES and the like take nothing from users."""
+    to it; DISK: this server cannot. What takes nothing from users, as a dead prober, is not here.
+    """
 
     SERVER = "server"
     ROLE = "role"
