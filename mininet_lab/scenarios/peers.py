@@ -109,6 +109,8 @@ def _judge(measured: Measured, story: Story, results: Results) -> None:
         for way in WAYS:
             served = [s for trial in found if (s := trial.served[way]) is not None]
             results.add(f"{words}: way ({way}) served again", system, "s", served)
+            never = float(len(found) - len(served))
+            results.add(f"{words}: way ({way}) never served again", system, "times", [never])
             longest = [trial.longest[way] for trial in found]
             results.add(f"{words}: way ({way}) longest without", system, "s", longest)
         early = [float(not trial.quiet) for trial in found]

@@ -143,6 +143,19 @@ def moves(history: Iterable[HistoryEntry], kind: str, since: float, offset: floa
 def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None:
     """Tables, and a file of results."""
     results = Results("soak", seed)
+    by_kind(story, rounds, found, results)
+    slowest(story, found)
+    in_all(story, found, results)
+    for line in found.diary:
+        if line.event in (Event.MISSED, Event.UNREADY, Event.CONTROLLER_ENDED):
+            story.tell(f"{line.event.value} {line.number}: {line.kind} {line.target} {line.words}")
+    for move in found.needless:
+        story.tell(f"needless, {move.at:.3f}: {move.role} {move.origin}→{move.target} {move.cause}")
+    story.tell(f"figures are in {results.write()}")
+
+
+def by_kind(story: Story, rounds: Sequence[Round], found: Found, results: Results) -> None:
+    """How long users were without, for each kind of fault that was planned."""
     planned = [fault.kind for round_ in rounds for fault in round_.faults]
     rows = []
     for kind in (kind for kind in Kind if kind in planned):
@@ -156,6 +169,7 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
             results.add(f"{case}: all ways served", "hactrl", "s", times)
             results.add(f"{case}: unserved", "hactrl", "s", [each.unserved for each in chosen])
         never = sum(each.seconds is None for each in mine)
+        results.add(f"{kind}: never served again", "hactrl", "times", [float(never)])
         rows.append(
             (
                 kind.value,
@@ -168,7 +182,10 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
         )
     columns = ("fault", "struck", "alone", "with another", "unserved", "never")
     story.table("Until all ways were served: number, median and most, in seconds", columns, rows)
-    slowest(story, found)
+
+
+def in_all(story: Story, found: Found, results: Results) -> None:
+    """What is counted over the whole soak."""
     totals = {
         "faults that struck": len(found.served),
         "moves": len(found.moves),
@@ -186,13 +203,8 @@ def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None
     story.table("In all", ("what", "times"), [(k, f"{v:,}") for k, v in totals.items()])
     for what, count in totals.items():
         results.add(what, "hactrl", "times", [float(count)])
-    results.add("longest stall of the witness", "witness", "s", [found.seen.stalled or 0.0])
-    for line in found.diary:
-        if line.event in (Event.MISSED, Event.UNREADY, Event.CONTROLLER_ENDED):
-            story.tell(f"{line.event.value} {line.number}: {line.kind} {line.target} {line.words}")
-    for move in found.needless:
-        story.tell(f"needless, {move.at:.3f}: {move.role} {move.origin}→{move.target} {move.cause}")
-    story.tell(f"figures are in {results.write()}")
+    stalls = [] if found.seen.stalled is None else [found.seen.stalled]
+    results.add("longest stall of the witness", "witness", "s", stalls)
 
 
 def slowest(story: Story, found: Found) -> None:
