@@ -18,7 +18,7 @@ from mininet_lab.soak.kinds import FENCED, FENCES, SERVING, TRAITS, Kind
 TOGETHER = 0.35
 
 #: Seconds that a round is reckoned to take besides its faults: recovery, and a breath.
-BETWEEN = 14.0
+BETWEEN = 5.0
 
 #: Least and most seconds of rest before a round.
 REST = (0.5, 3.0)
