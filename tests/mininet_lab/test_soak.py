@@ -9,6 +9,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -28,10 +30,11 @@ from mininet_lab.soak.fences import BrokenFence
 from mininet_lab.soak.kinds import FENCED, FENCES, SERVING, TRAITS, Kind
 from mininet_lab.soak.plan import Fault, plan
 from mininet_lab.soak.possible import Lack, What, possible, serves
-from mininet_lab.soak.rounds import CHANNELS, Tail
+from mininet_lab.soak.rounds import CHANNELS, Attendant, Tail
 from mininet_lab.soak.score import BOOT, EXPLAINS, LEASE, UNSERVED, Conditions, Move, Span
-from mininet_lab.soak.strikes import STRIKES
+from mininet_lab.soak.strikes import STRIKES, Striker
 from mininet_lab.soak.struck import NotStruckError, undone_by
+from mininet_lab.stage import Stage
 
 SITE = load(CHECKOUT / "examples" / "frontier.yaml")
 HOME = {"mailrelay": "mailrelay", "smtp_pop": "smtp_pop", "web": "mailrelay"}
@@ -465,6 +468,15 @@ def test_whoever_was_not_asked_was_not_served(tmp_path: Path) -> None:
     with Ledger(file) as ledger:
         ledger.write(record("b", "imap", "10.0.0.25", 5.0, Entry.SERVED))
     assert set(tail.unserved_since(1.0)) == set(CHANNELS) - {("b", "imap", 4)}
+
+
+def test_what_ends_the_attendant_is_raised(tmp_path: Path) -> None:
+    stage = cast(Stage, SimpleNamespace(lab=SimpleNamespace()))  # it has no servers
+    with (
+        pytest.raises(AttributeError, match="servers"),
+        Attendant(stage, Striker(stage), Diary(tmp_path / "diary.jsonl")),
+    ):
+        pass
 
 
 # Strikes.
