@@ -106,7 +106,19 @@ class Ours:
         return self._client.history(limit=1000)
 
 
+class RulesAlone(Ours):
+    """hactrl's rules without hactrl: as soon as all has settled, it is killed, and its prober ends.
+    What that costs users is what the rules cost, and not who watches on the same processors."""
+
+    def settle(self) -> None:
+        """See `Contender`."""
+        super().settle()
+        self._controller.kill()
+
+
 SETTINGS = (
     Setting("hactrl-default", "hactrl, default", (), configure, Ours),
     Setting("hactrl-fast", "hactrl, fastest", (), configure, Ours, FASTEST),
 )
+
+RULES_ALONE = Setting("hactrl-rules", "hactrl's rules alone", (), configure, RulesAlone)
