@@ -13,6 +13,7 @@ def all_ids(network: Network, intents: Intents) -> dict[str, int]:
     return own_ids(
         [f"steer {place}" for place in places]
         + [f"announce to {place}" for place in places]
+        + [f"divert {c.role} to {c.interface}" for c in intents.candidates]
         + [f"{way} {switch}" for way in ("toward", "spread toward") for switch in network.switches]
         + [
             f"{what} {s}"

@@ -14,12 +14,14 @@ from topology.model import Address, Attachment, FileServer, Host, Interface, Sub
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Addresses that users know on one segment, and the virtual MAC that never changes."""
+    """Addresses that users know on one segment, and the virtual MAC that never changes. `shared`:
+    the role owns nothing, so that any of its servers may answer without harm."""
 
     role: str
     segment: str
     mac: str
     addresses: tuple[Address, ...]
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Candidate:
     def detour_mac(self) -> str:
         """What stands for `mac` on the way round a dead link; see `flows.barrier.steer`."""
         return derived_mac(f"detour to {self.mac}")
+
+    @cached_property
+    def diverted_mac(self) -> str:
+        """What stands for `mac` on a packet that was meant for another card; see there, too."""
+        return derived_mac(f"diverted to {self.mac}")
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ PORTS: dict[str, frozenset[int]] = {
 def _service(role: str, segment: str, last: int) -> ServiceAddress:
     four, six = SUBNETS[segment]
     addresses = (ip_address(f"{four}.{last}"), ip_address(f"{six}::{last}"))
-    return ServiceAddress(role, segment, derived_mac(f"{role} on {segment}"), addresses)
+    shared = role != "smtp_pop"
+    return ServiceAddress(role, segment, derived_mac(f"{role} on {segment}"), addresses, shared)
 
 
 ADDRESSES = {
@@ -142,7 +143,7 @@ BEST = {
     ("web", "inner"): {"mailrelay": ("B", "C'"), "smtp_pop": ("B'", "C")},
 }
 
-#: Only smtp_pop needs a fence.
+#: Only smtp_pop needs a fence, and so is not shared.
 NORMAL = {"mailrelay": "mailrelay", "smtp_pop": "smtp_pop", "web": "mailrelay"}
 
 

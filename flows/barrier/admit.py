@@ -111,7 +111,11 @@ def _trunks(reads: Reads) -> Iterator[Rule]:
     if barrier.prober:
         ours.append(barrier.prober.mac)
     known: list[Fields] = [{"eth_src": mac(source)} for source in ours]
-    known += [{"eth_dst": mac(candidate.mac)} for candidate in barrier.candidates]
+    known += [
+        {"eth_dst": mac(diverted)}
+        for candidate in barrier.candidates
+        for diverted in (candidate.mac, candidate.diverted_mac)
+    ]
     for port in reads.trunk_ports:
         for match in known:
             yield ADMIT.rule(_KNOWN, "trust trunks", {"in_port": port, **match}, goto=FORWARD)
@@ -195,9 +199,9 @@ def _guard(barrier: Barrier) -> Iterator[Rule]:
     only our own rules write."""
     protected = [c.mac for c in barrier.candidates]
     protected += [barrier.prober.mac] if barrier.prober else []
-    detours = [c.detour_mac for c in barrier.candidates]
+    inner = [own for c in barrier.candidates for own in (c.detour_mac, c.diverted_mac)]
     past = "keep everybody from sending past the policy"
-    for ours in [*protected, *detours]:
+    for ours in [*protected, *inner]:
         yield ADMIT.rule(_TO_CARD, past, {"eth_dst": mac(ours)})
     spoof = "keep hosts from using what is ours"
     for ours in [*protected, *(service.mac for service in barrier.addresses)]:

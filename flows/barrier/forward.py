@@ -2,6 +2,10 @@
 
 Toward our own MACs on shortest paths, with every port that leads nearer behind them.
 
+What was diverted to a card (`flows.barrier.steer`) and finds it dead goes to another card of the
+role: one that is plugged in here, or else one elsewhere, by a MAC that leads there and to no other.
+Without a controller that saves the users of a server whose cards all die, on however many switches.
+
 Hosts are learnt by the switches themselves. What hosts send to each other stays on the segment's
 spanning tree, as in any bridged network, by the table `tree`. What they send to a role goes
 straight to it over any link, and what the role answers goes the same way back, by the table
@@ -26,7 +30,18 @@ from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
 from flows.common.next_hops import outputs, through, weighed
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, HOSTS, TREE
-from flows.rules import Bucket, Group, GroupType, Learn, Output, Rule, SetField, ToGroup
+from flows.rules import (
+    CLEARED_IN_PORT,
+    Action,
+    Bucket,
+    Group,
+    GroupType,
+    Learn,
+    Output,
+    Rule,
+    SetField,
+    ToGroup,
+)
 from flows.walk.packet import ARP_REPLY, BROADCAST, ETH_ARP, NEIGHBOUR_ADVERTISEMENT
 from topology.model import Attachment
 from topology.paths.shortest import Hops
@@ -50,10 +65,13 @@ _QUESTIONS: tuple[Fields, ...] = (
 )
 _GROUP_BIT = 1 << 40
 
+NO_HOPS = Hops()
+
 
 @dataclass(frozen=True)
 class Reads:
-    """Of one switch: `fenced` are cards that are plugged in there."""
+    """Of one switch: `fenced` are cards that are plugged in there, and where there are candidates,
+    all others, which those may be left for."""
 
     barrier: Barrier
     ways: Connectivity
@@ -64,14 +82,15 @@ class Reads:
     def of(cls, situation: Situation, switch: str) -> Reads:
         barrier, ground = situation.barrier, situation.ground
         own = {card.name for card in barrier.cards_at(switch)}
-        return cls(barrier, ground.ways(switch), ground.learnt_cookie, situation.fenced & own)
+        fenced = situation.fenced if barrier.candidates_at(switch) else situation.fenced & own
+        return cls(barrier, ground.ways(switch), ground.learnt_cookie, fenced)
 
     def is_here(self, attachment: Attachment) -> bool:
         return attachment.switch == self.ways.switch
 
     def closed(self, candidate: Candidate) -> bool:
         """Is it plugged in here, and fenced?"""
-        return candidate.interface in self.fenced
+        return self.is_here(candidate.attachment) and candidate.interface in self.fenced
 
     def learn(self) -> Learn:
         return learn(self.learnt_cookie, TREE)
@@ -88,6 +107,7 @@ def rules(reads: Reads) -> Iterator[Rule]:
         else:
             yield FORWARD.rule(_OURS, intent, destination, _way(reads, candidate.attachment))
         yield _detour(reads, candidate)
+        yield _diverted(reads, candidate)
     if prober := reads.barrier.prober:
         destination = {"eth_dst": mac(prober.mac)}
         way = _way(reads, prober.attachment)
@@ -104,6 +124,16 @@ def _detour(reads: Reads, candidate: Candidate) -> Rule:
     if reads.closed(candidate):
         return FORWARD.rule(_OURS, intent, match)
     return FORWARD.rule(_OURS, intent, match, SetField("eth_dst", mac(candidate.mac)), way)
+
+
+def _diverted(reads: Reads, candidate: Candidate) -> Rule:
+    match: Fields = {"eth_dst": mac(candidate.diverted_mac)}
+    intent = f"bring {candidate.role} to {candidate.interface} in another's place"
+    if reads.closed(candidate):
+        return FORWARD.rule(_OURS, intent, match)
+    if reads.is_here(candidate.attachment):
+        return FORWARD.rule(_OURS, intent, match, ToGroup(reads.barrier.divert_group(candidate)))
+    return FORWARD.rule(_OURS, intent, match, _way(reads, candidate.attachment))
 
 
 def _to_virtual_macs(reads: Reads) -> Iterator[Rule]:
@@ -164,7 +194,8 @@ def _from_role(barrier: Barrier, service: ServiceAddress) -> Iterator[Rule]:
 
 
 def groups(reads: Reads) -> Iterator[Group]:
-    """The flood, and a way toward every other switch of the segment."""
+    """The flood, a way toward every other switch of the segment, and for each card here who has
+    what was diverted to it."""
     barrier, ways = reads.barrier, reads.ways
     onward = tuple(Bucket((Output(port),)) for port in ways.tree_ports)
     unmark = SetField("eth_dst", 0, _GROUP_BIT)
@@ -176,6 +207,33 @@ def groups(reads: Reads) -> Iterator[Group]:
         yield Group(group, GroupType.ALL, onward + here, intent)
     for other, hops in ways.hops.items():
         yield from _toward(barrier, other, hops)
+    for candidate in barrier.candidates_at(ways.switch):
+        if not reads.closed(candidate):
+            yield _divert(reads, candidate)
+
+
+def _divert(reads: Reads, candidate: Candidate) -> Group:
+    """The card, then others here, then others elsewhere; of these other servers' first, because
+    who meant the packet for this card had another one of its server before."""
+    barrier = reads.barrier
+    others = [c for c in barrier.others(candidate) if c.interface not in reads.fenced]
+    here = [candidate, *(c for c in others if reads.is_here(c.attachment))]
+    elsewhere = [c for c in others if not reads.is_here(c.attachment)]
+    elsewhere.sort(key=lambda c: c.server == candidate.server)
+    buckets = [
+        Bucket((*_name(each), Output(each.attachment.port)), each.attachment.port) for each in here
+    ]
+    for each in elsewhere:
+        onward = ToGroup(barrier.toward_group(each.attachment.switch))
+        hops = reads.ways.hops.get(each.attachment.switch, NO_HOPS)
+        buckets += [Bucket((*_name(each), onward), port) for port in hops.nearer]
+    name = f"divert {candidate.role} to {candidate.interface}"
+    return Group(barrier.divert_group(candidate), GroupType.FAST_FAILOVER, tuple(buckets), name)
+
+
+def _name(candidate: Candidate) -> tuple[Action, ...]:
+    """Name the card; it may be reached by the port of entry."""
+    return (SetField("eth_dst", mac(candidate.mac)), CLEARED_IN_PORT)
 
 
 def _toward(barrier: Barrier, target: str, hops: Hops) -> Iterator[Group]:

@@ -89,6 +89,14 @@ class Barrier:
     def _cards(self) -> dict[str, tuple[Interface, ...]]:
         return _by_switch(self.network.interfaces.values())
 
+    def others(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """The candidates that may have what was meant for this one, if its card is dead: those of
+        the same server, and behind them other servers' where the role is shared."""
+        role = [c for c in self.candidates if c.role == candidate.role and c != candidate]
+        own = [c for c in role if c.server == candidate.server]
+        shared = self.service(candidate).shared
+        return (*own, *(c for c in role if shared and c.server != candidate.server))
+
     def candidates_at(self, switch: str) -> tuple[Candidate, ...]:
         return self._candidates.get(switch, ())
 
@@ -103,6 +111,9 @@ class Barrier:
 
     def announce_group(self, service: ServiceAddress) -> int:
         return self.ids[f"announce to {service.role} on {service.segment}"]
+
+    def divert_group(self, candidate: Candidate) -> int:
+        return self.ids[f"divert {candidate.role} to {candidate.interface}"]
 
     def toward_group(self, switch: str) -> int:
         return self.ids[f"toward {switch}"]

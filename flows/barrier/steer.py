@@ -6,11 +6,13 @@ contents of these groups, so a failover is one group modification a switch.
 Packets go to a card in two phases. First they carry the virtual MAC as destination, and every
 switch on the way asks its own group, so that a switch can still divert them. As soon as one does,
 it writes a MAC that means one certain card, and from then on the packet is forwarded by that MAC
-alone and meets no group again. In the first phase a packet comes nearer to the first candidate's
-switch with each hop; it is diverted at most once; in the second phase it comes nearer to its
-card's switch with each hop. So it never loops, whatever fails.
+alone and meets no such group again. In the first phase a packet comes nearer to the first
+candidate's switch with each hop; it is diverted at most once; in the second phase it comes nearer
+to its card's switch with each hop. If that card is dead too, as when a server dies that has cards
+on two switches, the card's switch sends the packet to another card of its own, or in a third phase
+to one elsewhere (`flows.barrier.forward`). So it never loops, whatever fails.
 
-That MAC is the role's own on the card, if the packet goes to another card than it was meant for.
+That MAC is the card's diverted MAC, if the packet goes to another card than it was meant for.
 If it only goes to the first card's switch round a dead link, over a loop-free alternate, it is the
 card's detour MAC: such a packet never comes by the same switch twice, so the switches on its way
 may learn from it where its sender is, as from one that was not diverted.
@@ -148,7 +150,7 @@ def _divert(candidate: Candidate) -> tuple[Action, ...]:
 
 def _remote(barrier: Barrier, reached: Reached, *, keeps_virtual_mac: bool) -> Iterator[Bucket]:
     candidate, hops = reached.candidate, reached.hops
-    divert = _divert(candidate)
+    divert = (SetField("eth_dst", mac(candidate.diverted_mac)), CLEARED_IN_PORT)
     for port in hops.nearer:
         onward = ToGroup(barrier.toward_group(candidate.attachment.switch))
         yield Bucket((onward,) if keeps_virtual_mac else (*divert, onward), watch_port=port)

@@ -80,7 +80,8 @@ def _fixed(site: Site) -> Intents:
     }
     addresses = {
         (role.name, address.segment): ServiceAddress(
-            role.name, address.segment, address.mac, address.addresses
+            *(role.name, address.segment, address.mac, address.addresses),
+            shared=not role.needs_fence,
         )
         for role in site.roles.values()
         for address in role.addresses

@@ -100,5 +100,7 @@ class Callers:
                 yield mac(own), f"that of role {role.name} on {card.name}"
                 detour = derived_mac(f"detour to {own}")
                 yield mac(detour), f"that of a detour to role {role.name} on {card.name}"
+                diverted = derived_mac(f"diverted to {own}")
+                yield mac(diverted), f"that of what was diverted to role {role.name} on {card.name}"
         for server in self._network.file_servers.values():
             yield mac(server.mac), f"the virtual MAC of {server.name}"

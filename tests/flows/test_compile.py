@@ -643,6 +643,67 @@ def test_one_dead_cable_is_survived_without_the_controller(dead: frozenset[Attac
             assert all(d.packet["eth_dst"] == mac(wanted.mac) for d in trace.deliveries)
 
 
+def of_role(role: str, segment: str) -> list[Candidate]:
+    return [c for c in CANDIDATES.values() if (c.role, c.segment) == (role, segment)]
+
+
+#: Roles that own nothing, where they have services.
+SHARED = [what for what in PERMITTED if ADDRESSES[what[0], what[1]].shared]
+
+
+@pytest.mark.parametrize("place", [placed(), placed(web="smtp_pop", mailrelay="smtp_pop")])
+def test_without_the_controller_a_shared_role_is_reached_while_any_of_its_cards_lives(
+    place: Situation,
+) -> None:
+    """Whichever die together, and on whatever switches: all of a server, too."""
+    for role, segment, port, family in SHARED:
+        cards = of_role(role, segment)
+        for count in range(1, len(cards)):
+            for dead in combinations(cards, count):
+                down = frozenset(card.attachment for card in dead)
+                living = {(c.attachment, mac(c.mac)) for c in cards if c not in dead}
+                for entry in HOSTS[segment]:
+                    trace = walk(to_service(role, segment, family, port), entry, place, down)
+                    where, packet = only(trace)
+                    assert (where, packet["eth_dst"]) in living, (dead, entry)
+
+
+def test_without_the_controller_what_a_role_owns_is_never_left_for_another_server() -> None:
+    for role, segment, port, family in set(PERMITTED) - set(SHARED):
+        cards = of_role(role, segment)
+        owner = live(role, segment).server
+        for count in range(1, len(cards) + 1):
+            for dead in combinations(cards, count):
+                down = frozenset(card.attachment for card in dead)
+                for entry in HOSTS[segment]:
+                    trace = walk(to_service(role, segment, family, port), entry, down=down)
+                    owners = {c.attachment for c in cards if c.server == owner}
+                    assert trace.places <= owners, (dead, entry)
+
+
+@CANDIDATE_NAMES
+def test_a_probe_that_finds_its_card_dead_is_answered_by_no_other(name: tuple[str, str]) -> None:
+    candidate = CANDIDATES[name]
+    prober = NETWORK.segments[candidate.segment].prober
+    assert prober is not None
+    source = next(a for a in prober.sources[candidate.interface] if a.version == 4)
+    own = service(candidate.role, candidate.segment, 4)
+    virtual = ADDRESSES[candidate.role, candidate.segment].mac
+    probe = tcp((prober.mac, virtual), (str(source), 40000), (own, 25))
+    assert walk(probe, prober.attachment).places
+    assert not walk(probe, prober.attachment, down=frozenset({candidate.attachment})).places
+
+
+def test_what_was_diverted_to_a_dead_card_goes_to_no_fenced_one() -> None:
+    cards = {c.interface: c for c in of_role("web", "inner")}
+    card = NETWORK.interfaces["C"]
+    graph = LiveGraph.of(NETWORK, ports_up=PORTS)
+    world = Walker(compile(NETWORK, graph, fenced(Fence("C", card.attachment, card.mac))), LINKS)
+    down = {cards[name].attachment for name in ("B", "C'", "B'")}
+    packet = to_service("web", "inner", 4, 80)
+    assert not world.walk(lambda port: port not in down, packet, at("i1:1")).places
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 2), DOWN, SERVICE), max_size=4),
