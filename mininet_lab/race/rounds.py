@@ -72,7 +72,7 @@ def _all(
     try:
         contender.start()
         for failure in failures:
-            found = _one(arena, contender, failure)
+            found = strike(arena, contender, failure)
             done.append(Run(setting.name, failure.name, number, found))
             took = "not over" if found.seconds is None else f"{found.seconds * 1e3:.1f} ms"
             before = f"; before it {found.early} failed, {found.moved} moved"
@@ -83,7 +83,8 @@ def _all(
     return done
 
 
-def _one(arena: Arena, contender: Contender, failure: Failure) -> Blackout:
+def strike(arena: Arena, contender: Contender, failure: Failure) -> Blackout:
+    """One failure, from all well to all well again, and what the client has met."""
     with arena.client(failure.name) as log:
         contender.settle()
         arena.await_served(log, LIVE)

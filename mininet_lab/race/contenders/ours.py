@@ -111,9 +111,10 @@ class RulesAlone(Ours):
     What that costs users is what the rules cost, and not who watches on the same processors."""
 
     def settle(self) -> None:
-        """See `Contender`."""
-        super().settle()
-        self._controller.kill()
+        """See `Contender`. Once it is killed, only the switches are left to settle anything."""
+        if self._controller.is_running:
+            super().settle()
+            self._controller.kill()
 
 
 SETTINGS = (
