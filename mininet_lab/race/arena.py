@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
@@ -121,8 +121,13 @@ class Machine:
                 start_new_session=True,
             )
 
+    @property
+    def greeter(self) -> tuple[str, ...]:
+        """What Python is told to run it."""
+        return ("-m", "mininet_lab.race.greeter", self.name)
+
     def start_greeter(self) -> None:
-        self.start("greeter", sys.executable, "-m", "mininet_lab.race.greeter", self.name)
+        self.start("greeter", sys.executable, *self.greeter)
 
     def await_listening(self, port: int, timeout: float = 10.0) -> None:
         """Until somebody listens on this TCP port.
@@ -138,11 +143,11 @@ class Machine:
             time.sleep(0.02)
 
     def kill_greeter(self) -> float:
-        return self._signal("greeter", signal.SIGKILL)
+        return self._signal(signal.SIGKILL, self.greeter)
 
     def stop_greeter(self) -> float:
         """SIGSTOP: its kernel goes on to take connections."""
-        return self._signal("greeter", signal.SIGSTOP)
+        return self._signal(signal.SIGSTOP, self.greeter)
 
     def die(self) -> float:
         """The kernel answers nobody, and whatever runs there ends; the links stay up."""
@@ -156,8 +161,7 @@ class Machine:
             silencing.stdin.close()
             silencing.wait()
         self._dead = True
-        for name in self._running:
-            self._signal(name, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         return struck
 
     def repair(self, configure: list[str]) -> None:
@@ -168,22 +172,47 @@ class Machine:
         shell(configure, self.node)
         self.node.run("nft", "flush", "ruleset")
         self._dead = False
+        self._signal(signal.SIGCONT)
         for name, words in self._programs.items():
-            self._signal(name, signal.SIGCONT)
             if self._running[name].poll() is not None:
                 self.start(name, *words)
 
     def end(self) -> None:
-        """Everything that runs on it."""
-        for name, process in self._running.items():
-            self._signal(name, signal.SIGKILL)
+        """End everything that runs on it, for good."""
+        self._signal(signal.SIGKILL)
+        for process in self._running.values():
             process.wait()
+        self._programs.clear()
+        self._running.clear()
 
-    def _signal(self, name: str, number: signal.Signals) -> float:
+    def _signal(self, number: signal.Signals, words: tuple[str, ...] = ()) -> float:
+        """To whatever runs on it; of these words, if any are given. When that began."""
+        found = [process for process in self._processes() if _runs(process, words)]
         struck = now()
-        if self._running[name].poll() is None:
-            os.killpg(self._running[name].pid, number)
+        for process in found:
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(process, number)
         return struck
+
+    def _processes(self) -> list[int]:
+        """All in its network namespace, whoever began them, but for the one that keeps it."""
+        here = os.stat(f"/proc/{self.node.pid}/ns/net")
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != self.node.pid:
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                    if os.path.samestat(os.stat(entry / "ns/net"), here):
+                        found.append(int(entry.name))
+        return found
+
+
+def _runs(process: int, words: tuple[str, ...]) -> bool:
+    """Do these come one after the other at the end of its command line?"""
+    try:
+        said = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return False
+    return tuple(map(os.fsdecode, said[len(said) - len(words) :])) == words
 
 
 #: Seconds in which nft(8) has started, so that it acts at once when it is told.

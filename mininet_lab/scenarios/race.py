@@ -25,6 +25,9 @@ RUNS = 5
 #: Whose times the goals are for.
 RACER = "hactrl-fast"
 
+#: Whose agents hear of a daemon's end, and the seconds that users then may be without it.
+ATTENDED, TOLD = "hactrl-agents", 0.010
+
 #: How many times longer the fastest of the others must take, where links fail.
 AHEAD = 3.0
 
@@ -120,6 +123,10 @@ def judge(story: Story, runs: list[Run], failures: tuple[str, ...]) -> None:
                 story.expect(
                     ratio >= AHEAD, f"{words}: {AHEAD:.0f} times ahead", f"{best}: {ratio:.1f}"
                 )
+    if attended := times(runs, ATTENDED, "killed"):
+        took = f"{median(attended) * 1e3:.1f} ms in the median"
+        promise = f"daemon killed, told by its agent: at most {TOLD * 1e3:.0f} ms"
+        story.expect(median(attended) <= TOLD, promise, took)
     for run in runs:
         if run.setting.startswith("hactrl") and run.found.moved:
             story.expect(False, f"{run.setting} moves nobody without a failure", f"{run}")
