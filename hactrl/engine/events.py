@@ -60,6 +60,14 @@ class ProbeChanged:
 
 
 @dataclass(frozen=True)
+class ProbesChanged:
+    """What was found at the same moment, and is weighed at once: a server dies through all of its
+    cards, and a daemon for all of them."""
+
+    changes: tuple[ProbeChanged, ...]
+
+
+@dataclass(frozen=True)
 class ProberSight:
     """Whether the prober goes on judging, told when that changes. `silent`: nothing is heard of
     its process. `late`: what it has not judged for too long (role, service, interface)."""
@@ -240,6 +248,7 @@ Event = (
     | PortChanged
     | RulesInstalled
     | ProbeChanged
+    | ProbesChanged
     | ProberSight
     | AgentConnected
     | AgentLost

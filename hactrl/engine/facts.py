@@ -30,6 +30,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     ProberSight,
+    ProbesChanged,
     Remembered,
     RulesInstalled,
     SwitchConnected,
@@ -123,6 +124,11 @@ def probe_changed(turn: Turn, event: ProbeChanged) -> None:
             reason=event.reason,
             said=event.said,
         )
+
+
+def probes_changed(turn: Turn, event: ProbesChanged) -> None:
+    for change in event.changes:
+        probe_changed(turn, change)
 
 
 def agent_connected(turn: Turn, event: AgentConnected) -> None:
@@ -285,6 +291,7 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     PortChanged: port_changed,
     RulesInstalled: rules_installed,
     ProbeChanged: probe_changed,
+    ProbesChanged: probes_changed,
     ProberSight: judging.told,
     AgentConnected: agent_connected,
     AgentLost: agent_lost,

@@ -24,7 +24,7 @@ from typing import Any
 from hactrl import hub
 from hactrl.clock import boot_time
 from hactrl.engine.effects import JudgeAnew
-from hactrl.engine.events import ProbeChanged, ProberSight
+from hactrl.engine.events import ProbeChanged, ProberSight, ProbesChanged
 from hactrl.health.targets import (
     BEAT,
     Anew,
@@ -32,6 +32,7 @@ from hactrl.health.targets import (
     Eager,
     Note,
     Order,
+    ProberReport,
     Targets,
     decode_report,
     encode,
@@ -96,7 +97,7 @@ class ProberClient:
     def __init__(
         self,
         site: Site,
-        post: Callable[[ProbeChanged | ProberSight], None],
+        post: Callable[[ProbesChanged | ProberSight], None],
         command: Sequence[str] = COMMAND,
     ) -> None:
         self._site = site
@@ -190,10 +191,8 @@ class ProberClient:
         begun = b""
         for chunk in hub.chunks(process.stdout.fileno()):
             self._quiet, self._spoken = 0, True
-            # What was told at once is posted at once, and so weighed together.
             *lines, begun = (begun + chunk).split(b"\n")
-            for line in lines:
-                self._take(line)
+            self._take([decode_report(line) for line in lines])
         watcher.kill()
         writer.kill()
         with suppress(BrokenPipeError):
@@ -222,11 +221,24 @@ class ProberClient:
                 process.kill()
                 return
 
-    def _take(self, line: bytes) -> None:
-        report = decode_report(line)
+    def _take(self, reports: list[ProberReport]) -> None:
+        """In order. Verdicts that were told at once are posted at once, and so weighed together."""
+        changes: list[ProbeChanged] = []
+        for report in reports:
+            if isinstance(report, ProbeChanged):
+                changes.append(report)
+                continue
+            self._post_all(changes)
+            changes = []
+            self._hear(report)
+        self._post_all(changes)
+
+    def _post_all(self, changes: list[ProbeChanged]) -> None:
+        if changes:
+            self._post(ProbesChanged(tuple(changes)))
+
+    def _hear(self, report: Beat | Note) -> None:
         match report:
-            case ProbeChanged():
-                self._post(report)
             case Beat(late):
                 self._see(ProberSight(silent=False, late=frozenset(late)))
             case Note("stall", seconds):

@@ -51,6 +51,7 @@ from hactrl.engine.events import (
     PowerFenced,
     ProbeChanged,
     ProberSight,
+    ProbesChanged,
     Remembered,
     Requested,
     RequestKind,
@@ -452,6 +453,7 @@ class World:
         self.probing = False
         if self.prober_hung:
             return
+        changes: list[ProbeChanged] = []
         for role in self.site.roles.values():
             for service in role.services:
                 for server in role.servers:
@@ -465,8 +467,9 @@ class World:
                             continue
                         if self.seen.get(key) != (verdict, reason) and self.controller_up:
                             self.seen[key] = (verdict, reason)
-                            event = ProbeChanged(*key, verdict, reason, number)
-                            self.later(event, 0.0)
+                            changes.append(ProbeChanged(*key, verdict, reason, number))
+        if changes:
+            self.later(ProbesChanged(tuple(changes)), 0.0)
 
     def as_long_as_it_takes(self, key: tuple[str, str, str], reason: str) -> str:
         """Who is slow is first silent, until a patient dialogue has ended."""

@@ -17,7 +17,7 @@ from eventlet.queue import LightQueue
 
 from hactrl.clock import boot_time
 from hactrl.engine.effects import JudgeAnew
-from hactrl.engine.events import ProbeChanged, ProberSight
+from hactrl.engine.events import ProbeChanged, ProberSight, ProbesChanged
 from hactrl.health import client as client_module
 from hactrl.health.client import COMMAND, KILL_LOOKS, LOOK, ProberClient
 from hactrl.health.targets import (
@@ -36,9 +36,10 @@ from hactrl.vocabulary import Verdict
 
 FRONTIER = Path(__file__).parents[3] / "examples" / "frontier.yaml"
 PATIENCE = 20.0
-HEALTHY = ProbeChanged("web", "http", "B", Verdict.HEALTHY)
+CHANGE = ProbeChanged("web", "http", "B", Verdict.HEALTHY)
+HEALTHY = ProbesChanged((CHANGE,))
 
-TELL = f"import sys; sys.stdout.buffer.write({encode(HEALTHY)!r}); sys.stdout.flush()\n"
+TELL = f"import sys; sys.stdout.buffer.write({encode(CHANGE)!r}); sys.stdout.flush()\n"
 BEAT_ON = TELL + (
     "import time\nwhile True:\n"
     f" sys.stdout.buffer.write({encode(Beat())!r}); sys.stdout.flush(); time.sleep({BEAT / 2})\n"
@@ -230,6 +231,18 @@ def test_a_prober_that_does_not_end_is_killed(
     assert "does not end; killing it" in caplog.text
 
 
+def test_what_was_told_at_once_is_posted_at_once_and_in_order(
+    started: Callable[..., ProberClient], events: LightQueue
+) -> None:
+    changes = tuple(replace(CHANGE, interface=card) for card in "ABC")
+    late = Beat((("web", "http", "C"),))
+    told = b"".join(map(encode, (*changes[:2], late, changes[2])))
+    started(f"import sys; sys.stdout.buffer.write({told!r}); sys.stdout.flush()\n" + LISTEN)
+    posted = [events.get(timeout=PATIENCE) for _ in range(3)]
+    sight = ProberSight(silent=False, late=frozenset(late.late))
+    assert posted == [ProbesChanged(changes[:2]), sight, ProbesChanged(changes[2:])]
+
+
 def test_the_real_prober_reports_on_every_target(
     started: Callable[..., ProberClient], site: Site, events: LightQueue
 ) -> None:
@@ -237,8 +250,8 @@ def test_the_real_prober_reports_on_every_target(
     reports: list[ProbeChanged] = []
     while len(reports) < len(targets(site)):
         event = events.get(timeout=PATIENCE)
-        if isinstance(event, ProbeChanged):
-            reports.append(event)
+        if isinstance(event, ProbesChanged):
+            reports += event.changes
     # This host has none of the site's prober addresses, so it can know nothing.
     assert {(e.verdict, e.reason) for e in reports} == {(Verdict.UNKNOWN, "no_address")}
     assert len({(e.role, e.service, e.interface) for e in reports}) == len(targets(site))
