@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mininet_lab import evaluations, results, scenarios
+from mininet_lab import evaluations, figures, results, scenarios
 from mininet_lab.evaluations import UnknownEvaluationError
 from mininet_lab.isolate import LabBusyError, Workplace, run_isolated
 from mininet_lab.report import Story
@@ -118,6 +118,20 @@ def evaluate(
     story = Story(name)
     evaluation.play(Options(runs=runs, seed=seed), story)
     sys.exit(story.finish())
+
+
+@app.command("figures")
+def fill_figures() -> None:
+    """Put the published figures into docs/evaluation.md."""
+    document = figures.DOCUMENT
+    try:
+        text = figures.fill(document.read_text())
+    except figures.FiguresError as error:
+        _refuse(f"{document}: {error}")
+    document.write_text(text)
+    for block, said in figures.blocks(text):
+        if figures.NOT_MEASURED in said:
+            typer.echo(f"{block.file}.json is not measured yet: {block.command} --publish")
 
 
 @app.command()

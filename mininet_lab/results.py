@@ -76,6 +76,17 @@ class Results:
         return file
 
 
+def read(file: Path) -> Results:
+    """What `Results.write` has written.
+
+    Raises:
+        KeyError, TypeError, ValueError: it holds something else.
+    """
+    content = json.loads(file.read_text())
+    cases = [Case(**{**case, "values": tuple(case["values"])}) for case in content["cases"]]
+    return Results(content["name"], content["seed"], content["started"], content["revision"], cases)
+
+
 def revision(checkout: Path) -> str:
     """Of the checkout; `unknown` where there is no git, as in an unpacked archive."""
     git = ("git", "-C", str(checkout), "-c", f"safe.directory={checkout}")
