@@ -38,7 +38,7 @@ NOT_MEASURED = "*Not measured yet:"
 _BLOCK = re.compile(r"(<!-- figures\n(.*?)-->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
 #: Of what is shown in another unit: what it is multiplied with, and that unit's name.
 _SHOWN = {"s": (1e3, "ms"), "bytes": (1e-6, "MB"), "bit/s": (1e-6, "Mbit/s")}
-_SHOWN |= {"share": (1e2, "%"), "ratio": (1.0, ""), "number": (1.0, "")}
+_SHOWN |= {"share": (1e2, "%"), "ratio": (1.0, ""), "number": (1.0, ""), "times": (1.0, "")}
 
 #: The words before a line's cells, and its column.
 _PLACES: dict[str, Callable[[Case], tuple[tuple[str, ...], str]]] = {
