@@ -36,6 +36,7 @@ __all__ = [
     "LightQueue",
     "Semaphore",
     "Timeout",  # is no Exception: what catches those goes on being timed out
+    "await_end",  # of a process
     "chunks",  # of a pipe
     "execute_in_thread",  # in a thread of a pool, while only the greenlet that asks waits
     "original",  # a module of the standard library as it was before the hub made it wait by itself
@@ -51,6 +52,16 @@ __all__ = [
 
 #: Octets of a pipe that are read at once: as many as Linux keeps in one (pipe(7)).
 _CHUNK = 1 << 16
+
+
+def await_end(process: int) -> None:
+    """Until a child that nobody has waited for has ended, and told by the kernel at once: the hub's
+    `Popen.wait` looks every 10 ms."""
+    descriptor = os.pidfd_open(process)
+    try:
+        trampoline(descriptor, read=True)
+    finally:
+        os.close(descriptor)
 
 
 def chunks(descriptor: int) -> Iterator[bytes]:

@@ -50,12 +50,13 @@ def _outcome(fence: PowerFence) -> Outcome:
         LOG.error("power fence %s: %s", program, error.strerror)
         return Outcome.FAILED
     try:
-        status = process.wait(timeout=fence.timeout)
-    except subprocess.TimeoutExpired:
+        with hub.Timeout(fence.timeout):
+            hub.await_end(process.pid)
+    except hub.Timeout:
         LOG.error("power fence %s: not done after %s s", program, fence.timeout)
         _kill(process)
         return Outcome.TIMED_OUT
-    if status != 0:
+    if (status := process.wait()) != 0:
         LOG.error("power fence %s: exit status %d", program, status)
         return Outcome.FAILED
     return Outcome.DONE

@@ -478,6 +478,17 @@ def test_a_server_without_a_power_fence_is_refused(events: Events) -> None:
     assert events.next() == PowerFenced(3, "one", Outcome.REFUSED)
 
 
+def test_the_end_of_a_power_fence_is_told_by_the_kernel_and_not_looked_for(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    monkeypatch.setattr("eventlet.green.subprocess.eventlet.sleep", looks.append)
+    command = (sys.executable, "-c", "import time; time.sleep(0.1)")
+    PowerFencer({"one": PowerFence(command, 5.0)}, events).fence(FencePower(3, "one"))
+    assert events.next() == PowerFenced(3, "one", Outcome.DONE)
+    assert not looks
+
+
 def test_the_hub_goes_on_while_a_power_fence_runs(events: Events) -> None:
     command = (sys.executable, "-c", "import time; time.sleep(0.3)")
     PowerFencer({"one": PowerFence(command, 5.0)}, events).fence(FencePower(3, "one"))
