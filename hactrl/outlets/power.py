@@ -49,14 +49,13 @@ def _outcome(fence: PowerFence) -> Outcome:
     except OSError as error:
         LOG.error("power fence %s: %s", program, error.strerror)
         return Outcome.FAILED
-    try:
-        with hub.Timeout(fence.timeout):
-            hub.await_end(process.pid)
-    except hub.Timeout:
+    with hub.Timeout(fence.timeout, False):
+        hub.await_end(process.pid)
+    if (status := process.poll()) is None:
         LOG.error("power fence %s: not done after %s s", program, fence.timeout)
         _kill(process)
         return Outcome.TIMED_OUT
-    if (status := process.wait()) != 0:
+    if status != 0:
         LOG.error("power fence %s: exit status %d", program, status)
         return Outcome.FAILED
     return Outcome.DONE
