@@ -4,6 +4,7 @@ to. It answers when the server is proven off, and is there for whoever asks twic
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,23 +15,20 @@ from typing import Self
 from mininet_lab.servers import LabServer
 
 PROGRAM = "hactrl-lab-power"
+SOCKET = "/run/lab-power"
 
-#: Reached from the lab's own network namespace only. 623 is the port of IPMI.
-ADDRESS = ("127.0.0.1", 623)
-
-#: Starts in a tenth of the time that Python takes (16 ms).
+#: No imports but these, and no site packages: it starts within some 10 ms.
 _PROGRAM = """\
-#!/bin/bash
-if [ $# != 2 ] || [ "$1" != off ]; then
-  echo "usage: {program} off SERVER" >&2
-  exit 2
-fi
-exec 3<>/dev/tcp/{host}/{port} || exit 1
-printf '%s\\n' "$2" >&3
-IFS= read -r answer <&3
-[ "$answer" = off ] && exit 0
-echo "${{answer:-the power switch did not answer}}" >&2
-exit 1
+#!{python} -IS
+import socket, sys
+if len(sys.argv) != 3 or sys.argv[1] != "off":
+    sys.exit("usage: {program} off SERVER")
+with socket.socket(socket.AF_UNIX) as switch:
+    switch.connect("{socket}")
+    switch.sendall(sys.argv[2].encode())
+    switch.shutdown(socket.SHUT_WR)
+    answer = switch.makefile().read()
+sys.exit(0 if answer == "off" else answer or "the power switch did not answer")
 """
 
 
@@ -47,11 +45,10 @@ class PowerSwitch:
     def __enter__(self) -> Self:
         self._programs.mkdir(parents=True, exist_ok=True)
         program = self._programs / PROGRAM
-        program.write_text(_PROGRAM.format(program=PROGRAM, host=ADDRESS[0], port=ADDRESS[1]))
+        program.write_text(_PROGRAM.format(python=sys.executable, program=PROGRAM, socket=SOCKET))
         program.chmod(0o755)
-        self._listener = socket.socket()
-        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._listener.bind(ADDRESS)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(SOCKET)
         self._listener.listen()
         threading.Thread(target=self._serve, name="power switch", daemon=True).start()
         return self
@@ -64,6 +61,7 @@ class PowerSwitch:
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        Path(SOCKET).unlink()
 
     def _serve(self) -> None:
         while True:
@@ -75,10 +73,10 @@ class PowerSwitch:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection:
-            name = connection.makefile().readline().rstrip("\n")
+            name = connection.makefile().read()
             answer = self._switch_off(name)
-            with suppress(ConnectionError):  # the asker has given up, and will ask again
-                connection.sendall(f"{answer}\n".encode())
+            with suppress(BrokenPipeError):  # the asker has given up, and will ask again
+                connection.sendall(answer.encode())
 
     def _switch_off(self, name: str) -> str:
         if (server := self._servers.get(name)) is None:
