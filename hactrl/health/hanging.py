@@ -69,13 +69,15 @@ class Part:
             self._daemons.hear(self._breath, self._daemon, took)
             self._connected = None  # only its first words count
 
-    def ended(self, cause: Cause) -> None:
-        """The dialogue is over, and no stall of our own was to blame for that."""
+    def ended(self, cause: Cause) -> bool:
+        """The dialogue is over, and no stall of our own was to blame for that. Has the daemon
+        heard of it?"""
         if cause in SPEAKS:
             self.spoke()
             self._daemons.finish(self._daemon)
         elif self._stood and cause is Cause.TIMEOUT:
             self._daemons.leave_unfinished(self._daemon)
+        return self._stood
 
 
 class HangingDaemons:

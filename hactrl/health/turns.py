@@ -1,6 +1,7 @@
 """Which way each of a daemon's dialogues goes: through its cards, and over its address families, by
 turns. So a daemon has one in each breath, and its log as many lines, however many ways there are.
-That each way leads to it is asked of its kernel far more often (`syn`). Pure.
+That each way leads to it is asked of its kernel far more often (`syn`). A way by which no daemon
+hears of us need not wait for its turn (`watch`). Pure.
 
 Probes that are no dialogues write no log, and go every way in every breath.
 """

@@ -120,6 +120,7 @@ class TargetWatch:
         self._begun = begun
         self._shared = shared
         self._judgements = dict.fromkeys(target.routes, Judgement())
+        self._heard: set[ProbeRoute] = set()  # whose last probe a daemon has heard of
         self._told = Conclusion()
         self._number = 0
         self._round = 0
@@ -188,14 +189,19 @@ class TargetWatch:
         return self._breath
 
     def _due(self, breath: int) -> list[ProbeRoute]:
-        """What is asked in this breath: whose turn it is, and of whom nothing is known yet; all
-        while somebody waits."""
+        """The ways that are asked in this breath: whose turn it is, and those that no daemon hears
+        of or that another good answer makes well; all while somebody waits."""
         eager = self.eager
         return [
             route
-            for number, (route, judgement) in enumerate(self._judgements.items())
-            if eager or judgement.verdict is Verdict.UNKNOWN or self.turns.has(number, breath)
+            for number, route in enumerate(self.target.routes)
+            if eager or self._is_pressing(route) or self.turns.has(number, breath)
         ]
+
+    def _is_pressing(self, route: ProbeRoute) -> bool:
+        judgement = self._judgements[route]
+        lost = judgement.verdict is Verdict.UNHEALTHY and route not in self._heard
+        return judgement.verdict is Verdict.UNKNOWN or judgement.better > 0 or lost
 
     async def _probe_once(self, route: ProbeRoute, number: int, breath: int) -> None:
         started, eager = self._loop.time(), self.eager
@@ -210,8 +216,9 @@ class TargetWatch:
         rise = 1 if self.eager else self.target.rise
         self._judge(route, finding, number, rise, self.target.fall)
         self._conclude()
-        if part is not None:
-            part.ended(finding.cause)
+        self._heard.discard(route)
+        if part is not None and part.ended(finding.cause):
+            self._heard.add(route)
 
     def hear_kernel(self, route: ProbeRoute, cause: Cause) -> None:
         """What its kernel has said over this route, or not said while others did."""

@@ -287,6 +287,27 @@ def test_once_all_ways_to_a_daemon_are_known_they_are_asked_by_turns() -> None:
     run(test)
 
 
+def test_a_way_that_led_to_nobody_is_well_again_before_it_is_its_turn() -> None:
+    async def test() -> None:
+        async with WebServer().listening() as web, prober() as process:
+            ways = [ProbeRoute(ip_address(f"127.0.1.{n}"), IPV4.destination) for n in range(1, 100)]
+            others = [
+                replace(BASE, interface=str(number), routes=(way,), port=web.port, interval=0.2)
+                for number, way in enumerate(ways)
+            ]
+            port = free_port()  # nobody listens there yet
+            lost = replace(others[0], interface="lost", routes=(IPV4,), port=port)
+            process.probe(*others, lost)
+            told = {await process.changed() for _ in (*others, lost)}
+            assert ("lost", Verdict.UNHEALTHY, "refused") in told
+            began = time.monotonic()
+            async with WebServer().listening(port):
+                assert await process.changed() == ("lost", Verdict.HEALTHY, "")
+                assert time.monotonic() - began < len(ways) * lost.interval / 2
+
+    run(test)
+
+
 def test_a_daemon_that_hangs_alone_costs_its_timeout_and_not_every_card_s_turns() -> None:
     async def test() -> None:
         async with WebServer().listening() as web, prober() as process:

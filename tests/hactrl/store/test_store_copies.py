@@ -441,8 +441,8 @@ def test_an_old_copy_gives_nobody_a_second_owner_and_all_settles() -> None:
     """`World` raises the moment two servers use the spool, or one takes an epoch that is not above
     all that were taken before."""
     epochs = [told(story(seed)).highest[0] for seed in range(STORIES)]
-    assert sum(1 < epoch < FLOOR for epoch in epochs) > 10, "adopted, nothing was moved for it"
-    assert sum(epoch > FLOOR for epoch in epochs) > 10, "moved, and above all before"
+    assert sum(1 < epoch < FLOOR for epoch in epochs) > 5, "adopted, nothing was moved for it"
+    assert sum(epoch > FLOOR for epoch in epochs) > 5, "moved, and above all before"
 
 
 def test_an_old_copy_gives_nobody_a_second_owner_while_an_order_is_on_its_way() -> None:
