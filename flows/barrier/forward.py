@@ -27,21 +27,10 @@ from dataclasses import dataclass
 from flows.barrier.learn import learn
 from flows.barrier.segment import Barrier, Connectivity, Situation
 from flows.common.fields import MULTICAST, Fields, icmpv6, ip, mac
-from flows.common.next_hops import outputs, through, weighed
+from flows.common.next_hops import NO_HOPS, outputs, readdressed, through, weighed
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, HOSTS, TREE
-from flows.rules import (
-    CLEARED_IN_PORT,
-    Action,
-    Bucket,
-    Group,
-    GroupType,
-    Learn,
-    Output,
-    Rule,
-    SetField,
-    ToGroup,
-)
+from flows.rules import Bucket, Group, GroupType, Learn, Output, Rule, SetField, ToGroup
 from flows.walk.packet import ARP_REPLY, BROADCAST, ETH_ARP, NEIGHBOUR_ADVERTISEMENT
 from topology.model import Attachment
 from topology.paths.shortest import Hops
@@ -64,8 +53,6 @@ _QUESTIONS: tuple[Fields, ...] = (
     {"eth_dst": (mac("33:33:ff:00:00:00"), mac("ff:ff:ff:00:00:00"))},
 )
 _GROUP_BIT = 1 << 40
-
-NO_HOPS = Hops()
 
 
 @dataclass(frozen=True)
@@ -221,19 +208,15 @@ def _divert(reads: Reads, candidate: Candidate) -> Group:
     elsewhere = [c for c in others if not reads.is_here(c.attachment)]
     elsewhere.sort(key=lambda c: c.server == candidate.server)
     buckets = [
-        Bucket((*_name(each), Output(each.attachment.port)), each.attachment.port) for each in here
+        Bucket((*readdressed(each.mac), Output(each.attachment.port)), each.attachment.port)
+        for each in here
     ]
     for each in elsewhere:
         onward = ToGroup(barrier.toward_group(each.attachment.switch))
         hops = reads.ways.hops.get(each.attachment.switch, NO_HOPS)
-        buckets += [Bucket((*_name(each), onward), port) for port in hops.nearer]
+        buckets += [Bucket((*readdressed(each.mac), onward), port) for port in hops.nearer]
     name = f"divert {candidate.role} to {candidate.interface}"
     return Group(barrier.divert_group(candidate), GroupType.FAST_FAILOVER, tuple(buckets), name)
-
-
-def _name(candidate: Candidate) -> tuple[Action, ...]:
-    """Name the card; it may be reached by the port of entry."""
-    return (SetField("eth_dst", mac(candidate.mac)), CLEARED_IN_PORT)
 
 
 def _toward(barrier: Barrier, target: str, hops: Hops) -> Iterator[Group]:

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 
 from flows.barrier.segment import Barrier, Situation
 from flows.common.fields import address, mac
+from flows.common.next_hops import NO_HOPS, readdressed
 from flows.intents import Candidate, ServiceAddress
 from flows.pipeline import FORWARD, SOURCE, STEER
 from flows.rules import (
-    CLEARED_IN_PORT,
-    Action,
     Bucket,
     Group,
     GroupType,
@@ -42,8 +41,6 @@ from topology.paths.shortest import Hops
 
 _MATCH = 100
 _ELSE = 0
-
-NO_HOPS = Hops()
 
 
 @dataclass(frozen=True)
@@ -136,26 +133,20 @@ def _buckets(reads: GroupReads) -> Iterator[Bucket]:
     for reached in reads.order:
         if reached.here:
             port = reached.candidate.attachment.port
-            yield Bucket((*_divert(reached.candidate), Output(port)), watch_port=port)
+            yield Bucket((*readdressed(reached.candidate.mac), Output(port)), watch_port=port)
         elif reached.alive:
             yield from _remote(reads.barrier, reached, keeps_virtual_mac=first)
         first = first and not reached.alive
 
 
-def _divert(candidate: Candidate) -> tuple[Action, ...]:
-    """Name the card. It may be reached by the port of entry (both roles on one server, or back
-    over the link that the packet came from): a cleared `in_port` permits that."""
-    return (SetField("eth_dst", mac(candidate.mac)), CLEARED_IN_PORT)
-
-
 def _remote(barrier: Barrier, reached: Reached, *, keeps_virtual_mac: bool) -> Iterator[Bucket]:
     candidate, hops = reached.candidate, reached.hops
-    divert = (SetField("eth_dst", mac(candidate.diverted_mac)), CLEARED_IN_PORT)
+    divert = readdressed(candidate.diverted_mac)
     for port in hops.nearer:
         onward = ToGroup(barrier.toward_group(candidate.attachment.switch))
         yield Bucket((onward,) if keeps_virtual_mac else (*divert, onward), watch_port=port)
     if keeps_virtual_mac:
-        divert = (SetField("eth_dst", mac(candidate.detour_mac)), CLEARED_IN_PORT)
+        divert = readdressed(candidate.detour_mac)
     for port in hops.alternates:
         yield Bucket((*divert, Output(port)), watch_port=port)
 

@@ -1,12 +1,23 @@
-"""Buckets for next hops: some that share packets, and what is behind them when those are dead."""
+"""Buckets for next hops: some that share packets, and what is behind them when those are dead; and
+how a packet gets another destination there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flows.rules import Action, Bucket, Output, ToGroup
+from flows.common.fields import mac
+from flows.rules import CLEARED_IN_PORT, Action, Bucket, Output, SetField, ToGroup
+from topology.paths.shortest import Hops
 
 Buckets = tuple[Bucket, ...]
+
+NO_HOPS = Hops()
+
+
+def readdressed(destination: str) -> tuple[Action, ...]:
+    """To this MAC from now on. It may be reached by the port of entry (both roles on one server, or
+    back over the link that the packet came from): a cleared `in_port` permits that."""
+    return (SetField("eth_dst", mac(destination)), CLEARED_IN_PORT)
 
 
 def outputs(ports: Iterable[int], *actions: Action) -> Buckets:
