@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mininet_lab.clock import now
 from mininet_lab.lab import Lab, StageError
+from mininet_lab.processes import send
 
 ROLE = "smtp_pop"
 
@@ -42,8 +43,7 @@ def _stop(*programs: str) -> Callable[[Lab], float]:
     def strike(lab: Lab) -> float:
         stopped: set[int] = set()
         while new := _processes(lab, programs) - stopped:
-            for pid in new:
-                _signal(pid, signal.SIGSTOP)
+            send(new, signal.SIGSTOP)
             stopped |= new
         if not stopped:
             raise StageError(f"nothing to stop: no process of {programs[0]} is of {ROLE}")
@@ -54,8 +54,7 @@ def _stop(*programs: str) -> Callable[[Lab], float]:
 
 def _go_on(*programs: str) -> Callable[[Lab], None]:
     def mend(lab: Lab) -> None:
-        for pid in _processes(lab, programs):
-            _signal(pid, signal.SIGCONT)
+        send(_processes(lab, programs), signal.SIGCONT)
 
     return mend
 
@@ -105,10 +104,3 @@ def _link(path: str) -> str:
         return os.readlink(path)
     except OSError:
         return ""
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return  # it ended since we looked

@@ -22,6 +22,7 @@ from mininet_lab.clock import now
 from mininet_lab.lab import StageError
 from mininet_lab.network import LabNetwork, Node, shell
 from mininet_lab.ovs import OpenVswitch
+from mininet_lab.processes import command_line, send
 from mininet_lab.race.greeter import PORT
 from mininet_lab.race.measure import Knock, read
 from topology.model import Attachment, Interface
@@ -189,9 +190,7 @@ class Machine:
         """To whatever runs on it; of these words, if any are given. When that began."""
         found = [process for process in self._processes() if _runs(process, words)]
         struck = now()
-        for process in found:
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.kill(process, number)
+        send(found, number)
         return struck
 
     def _processes(self) -> list[int]:
@@ -208,11 +207,8 @@ class Machine:
 
 def _runs(process: int, words: tuple[str, ...]) -> bool:
     """Do these come one after the other at the end of its command line?"""
-    try:
-        said = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")[:-1]
-    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-        return False
-    return tuple(map(os.fsdecode, said[len(said) - len(words) :])) == words
+    said = command_line(process)
+    return said[len(said) - len(words) :] == words
 
 
 #: Seconds in which nft(8) has started, so that it acts at once when it is told.

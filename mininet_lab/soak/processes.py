@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from mininet_lab.processes import command_line, send
 from mininet_lab.servers import LabServer
 from mininet_lab.soak.struck import NotStruckError
 
@@ -22,7 +22,7 @@ def find(server: LabServer, words: Iterable[str]) -> list[int]:
     """The first processes of a server (of each family the oldest) whose command lines contain all
     of the words."""
     wanted = tuple(words)
-    found = [pid for pid in server.processes() if all(w in command_line(pid) for w in wanted)]
+    found = [pid for pid in server.processes() if all(w in spoken(pid) for w in wanted)]
     return [pid for pid in found if _parent(pid) not in found]
 
 
@@ -31,7 +31,7 @@ def guard(server: LabServer, role: str) -> list[int]:
     found = [
         pid
         for pid in server.processes()
-        if command_line(pid).partition("hactrl.agent.guard ")[2].split(" ")[:1] == [role]
+        if spoken(pid).partition("hactrl.agent.guard ")[2].split(" ")[:1] == [role]
     ]
     # What it forks has its command line until it is another program.
     return [pid for pid in found if _parent(pid) not in found]
@@ -77,7 +77,7 @@ def stopped_indeed(pids: Iterable[int]) -> list[int]:
     deadline = time.monotonic() + _PATIENCE
     while going := [pid for pid in alive if _state(pid) not in ("T", "t", "", "Z", "X")]:
         if time.monotonic() > deadline:
-            told = ", ".join(f"{pid} {command_line(pid)} ({_state(pid)})" for pid in going)
+            told = ", ".join(f"{pid} {spoken(pid)} ({_state(pid)})" for pid in going)
             raise NotStruckError(f"they go on: {told}")
         time.sleep(0.005)
     return alive
@@ -96,18 +96,9 @@ def ended_indeed(pids: Iterable[int]) -> None:
         time.sleep(0.005)
 
 
-def send(pids: Iterable[int], number: signal.Signals) -> None:
-    """To each that lives."""
-    for pid in pids:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            continue
-
-
-def command_line(pid: int) -> str:
-    """With spaces between the words; empty of one that has ended."""
-    return _read(f"/proc/{pid}/cmdline").replace("\0", " ")
+def spoken(pid: int) -> str:
+    """Its command line, with a space behind each word; empty of one that has ended."""
+    return "".join(f"{word} " for word in command_line(pid))
 
 
 def _state(pid: int) -> str:

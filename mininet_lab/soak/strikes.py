@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hactrl.client import ClientError, RefusedError
 from mininet_lab.network import management_device
+from mininet_lab.processes import send
 from mininet_lab.servers import LabServer, ServerError
 from mininet_lab.soak import processes, spool_faults, witness
 from mininet_lab.soak.fences import BrokenFence
@@ -87,7 +88,7 @@ class Striker:
             raise NotStruckError(f"{fault.target} does not run on {server.name}")
         where = (f"{role} on {server.name}",)
         if fault.kind is Kind.DAEMON_KILLED:
-            processes.send(found, signal.SIGKILL)
+            send(found, signal.SIGKILL)
             processes.ended_indeed(found)
             return Struck(where, words=fault.target)
 
@@ -128,12 +129,12 @@ class Striker:
             raise NotStruckError(f"{role} has no guard on {server.name}")
         where = (f"{role} on {server.name}",)
         if fault.kind is Kind.GUARD_KILLED:
-            processes.send(found, signal.SIGKILL)
+            send(found, signal.SIGKILL)
             processes.ended_indeed(found)
             return Struck(where)
         mend = self._thaw(server, lambda: found)
         with undone_by(mend):
-            processes.send(found, signal.SIGSTOP)
+            send(found, signal.SIGSTOP)
             processes.stopped_indeed(found)
         return Struck(where, mend)
 
@@ -143,7 +144,7 @@ class Striker:
 
         def mend() -> None:
             if server.is_on and server.init == init:
-                processes.send(whom(), signal.SIGCONT)
+                send(whom(), signal.SIGCONT)
                 _resume_agent(server)
 
         return mend
@@ -219,7 +220,7 @@ class Striker:
             return Struck(())
 
         def mend() -> None:
-            processes.send([pid], signal.SIGCONT)
+            send([pid], signal.SIGCONT)
 
         with undone_by(mend):
             processes.stopped_indeed([pid])

@@ -173,7 +173,7 @@ def test_processes_that_a_daemon_begins_while_it_is_stopped_are_stopped_too(
 ) -> None:
     found, stopped = [{1, 2}, {1, 2, 3}, {1, 2, 3}], list[int]()
     monkeypatch.setattr(faults, "_processes", lambda _lab, _programs: found.pop(0))
-    monkeypatch.setattr(faults, "_signal", lambda pid, _number: stopped.append(pid))
+    monkeypatch.setattr(faults, "send", lambda pids, _number: stopped.extend(pids))
     faults.FAULTS["dovecot"].strike(cast(Lab, None))
     assert sorted(stopped) == [1, 2, 3]
 
