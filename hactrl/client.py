@@ -173,10 +173,19 @@ class Client:
         return self._send("GET", "/metrics", {}, None).text
 
     def failover(
-        self, role: str, reason: str, target: str | None = None, dry_run: bool = False
+        self,
+        role: str,
+        reason: str,
+        target: str | None = None,
+        dry_run: bool = False,
+        force: bool = False,
     ) -> Accepted:
-        """Move a role to `target`, or to the best other server."""
-        body = {"reason": reason, "dry_run": dry_run, "target": target}
+        """Move a role to `target`, or to the best other server. `force`: although users may be cut
+        off for a while; it is named only where it is wanted, as older controllers know no such
+        member."""
+        body: dict[str, Any] = {"reason": reason, "dry_run": dry_run, "target": target}
+        if force:
+            body["force"] = True
         return self._change(f"/v1/roles/{quote(role, safe='')}/failover", body)
 
     def failback(self, role: str, reason: str, dry_run: bool = False) -> Accepted:

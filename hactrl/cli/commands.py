@@ -113,6 +113,9 @@ def failover(
     to: Annotated[
         str | None, typer.Option("--to", help="A server; the best other one if left out.")
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where users may be cut off for a while.")
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     url: Url = DEFAULT_URL,
@@ -124,7 +127,7 @@ def failover(
         token_file,
         f"Move {role} to {to or 'the best other server'}?",
         yes or dry_run,
-        lambda client: client.failover(role, reason, to, dry_run),
+        lambda client: client.failover(role, reason, to, dry_run, force),
     )
 
 

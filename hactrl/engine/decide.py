@@ -33,6 +33,9 @@ succeeds ends all that: somebody has looked, and the next fault is a new one.
     SERVE   its services answer through its own cards
     STEER   the switches send users there
 
+A planned move of what is served well begins only when nothing is seen that would bring it to a halt
+meanwhile, and when owner and target have given a sign of life (`caution`).
+
 A role that owns nothing begins at SERVE: its daemons run everywhere, a switch may have moved it
 already, and nobody needs to hear of its epoch, so that the disk can be written meanwhile.
 
@@ -64,7 +67,7 @@ from hactrl.engine.events import Event, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.outlook import outlook
 from hactrl.engine.requests import requested, settle_pending
-from hactrl.engine.roles import failures, ownership
+from hactrl.engine.roles import caution, failures, ownership
 from hactrl.engine.roles.candidates import (
     confirmed_at,
     failings,
@@ -193,15 +196,17 @@ def _consider(turn: Turn, role: Role) -> None:
     if live is not None and not turn.reached(confirmed_at(state, name, live)):
         return
     target, hindrances = _choose(turn, role, live, reasons)
+    planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
     if target is None:
         _note_waiting(turn, name, tuple(dict.fromkeys((*reasons, *hindrances))))
     elif held_down(turn, name):
         _note_waiting(turn, name, (*reasons, Obstacle(Reason.HELD_DOWN, name)))
     elif _awaits_preferred(turn, role, target):
         _note_waiting(turn, name, (*reasons, Obstacle(Reason.AWAITS_PREFERRED, role.servers[0])))
+    elif planned and (unready := caution.unready(state, name, target)):
+        _note_waiting(turn, name, (*reasons, *unready))
     else:
         _note_waiting(turn, name, ())
-        planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
         _remember_owner(turn, name, live)
         start(turn, name, target, reasons[0].reason.value, planned=planned)
 
@@ -294,7 +299,11 @@ def _fail_back(turn: Turn, role: Role) -> None:
     `failback_hold`, or, if it has failed, without interruption for as long as its pause."""
     name, preferred = role.name, role.servers[0]
     away = turn.state.placements[name].server != preferred
-    unfit = sight.unseen(turn.state, name) or obstacles(turn.state, name, preferred)
+    unfit = (
+        sight.unseen(turn.state, name)
+        or obstacles(turn.state, name, preferred)
+        or caution.unready(turn.state, name, preferred)
+    )
     if role.failback != "automatic" or not away or unfit:
         if name in turn.state.ready_since:
             turn.update(ready_since=without(turn.state.ready_since, name))

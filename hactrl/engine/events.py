@@ -227,7 +227,8 @@ class RequestKind(Enum):
 class Requested:
     """An operator's request. `target`: a server, None for the best. ENABLE, DISABLE and
     CONFIRM_OFF are of the server `target`, in every role, and leave `role` empty. RETRY forgets
-    what has failed before with a role."""
+    what has failed before with a role. `force`: a FAILOVER begins also where it is seen that users
+    may be cut off until what the old server holds is proven free."""
 
     request: str
     kind: RequestKind
@@ -235,6 +236,7 @@ class Requested:
     target: str | None
     reason: str
     dry_run: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hactrl.engine import memory
 from hactrl.engine.effects import AnswerRequest, Obstacle, Reason, by_reason
 from hactrl.engine.events import Requested, RequestKind
-from hactrl.engine.roles import ledger, ownership
+from hactrl.engine.roles import caution, ledger, ownership
 from hactrl.engine.roles.candidates import best, failings, obstacles
 from hactrl.engine.roles.standing import (
     best_that_is_there,
@@ -92,7 +92,8 @@ def _move(turn: Turn, event: Requested) -> None:
     steps = tuple(step.value for step in path(turn.state, event.role))
     _accept(turn, event, steps, epoch)
     if not event.dry_run:
-        start(turn, event.role, target, event.kind.value, planned=True, request=event.request)
+        cause, request = event.kind.value, event.request
+        start(turn, event.role, target, cause, planned=True, request=request, forced=event.force)
 
 
 def _target(state: State, event: Requested) -> str | None:
@@ -120,7 +121,8 @@ def _refusals(state: State, event: Requested, target: str | None) -> tuple[Obsta
         return (Obstacle(Reason.BUSY, event.role),)
     if target == live and not failings(state, event.role, target):
         return (Obstacle(Reason.ALREADY_THERE, target),)
-    return _hindrances(state, event.role, target)
+    found = _hindrances(state, event.role, target)
+    return found if found or event.force else caution.unready(state, event.role, target)
 
 
 def _hindrances(state: State, role: str, target: str) -> tuple[Obstacle, ...]:

@@ -46,6 +46,7 @@ class Takeover:
     `planned` forbids to cut power. `tried` are the targets that have failed. `version` is that
     of the rules that STEER waits for. `left` is the standing of the origin when this began. `boot`
     is the one of the target that takes part.
+    `forced`: the operator wants it although users may be cut off; see `caution`.
     `overtaken`: how often somebody has named a higher epoch meanwhile.
     `interrupted`: the controller itself did not run for a while meanwhile; see `absence`.
     """
@@ -71,6 +72,7 @@ class Takeover:
     boot: str = ""
     interrupted: bool = False
     overtaken: int = 0
+    forced: bool = False
 
 
 @dataclass(frozen=True)

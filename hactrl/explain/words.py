@@ -28,6 +28,15 @@ REASONS: Mapping[Reason, str] = {
     Reason.NOT_HELD: "{} does not hold what the role owns",
     Reason.NOT_PLACED: "nobody plays {} yet",
     Reason.NOT_STEERED: "the rules are not yet confirmed by {}",
+    Reason.CANNOT_RELEASE: (
+        "{} cannot be asked to let go of what the role owns, users would be cut off meanwhile: "
+        "start its agent, or hactl failover --force"
+    ),
+    Reason.AGENT_SILENT: "the agent of {} is connected, and does not answer: start it anew",
+    Reason.SWITCH_AWAY: (
+        "switch {} is away and cannot be told where to send users; connect it, or hactl failover"
+        " --force"
+    ),
     Reason.NO_PROOF: (
         "nothing proves yet that {0} has let go of what the role owns; "
         "once its power is off for certain: hactl confirm-off {0}"

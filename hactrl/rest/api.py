@@ -66,9 +66,10 @@ class ChangeBody(Body):
 
 
 class FailoverBody(ChangeBody):
-    """`target`: a server; the best one if it is left out."""
+    """`target`: a server; the best one if it is left out. `force`: see `Requested`."""
 
     target: str | None = None
+    force: bool = False
 
 
 class TraceBody(Body):
@@ -256,7 +257,7 @@ class Api:
     # What the operator wants.
 
     def _failover(self, _request: Request, body: FailoverBody, role: str) -> Response:
-        return self._ask(RequestKind.FAILOVER, role, body.target, body)
+        return self._ask(RequestKind.FAILOVER, role, body.target, body, body.force)
 
     def _failback(self, _request: Request, body: ChangeBody, role: str) -> Response:
         return self._ask(RequestKind.FAILBACK, role, None, body)
@@ -273,10 +274,18 @@ class Api:
     def _confirm_off(self, _request: Request, body: ChangeBody, server: str) -> Response:
         return self._ask(RequestKind.CONFIRM_OFF, "", server, body)
 
-    def _ask(self, kind: RequestKind, role: str, target: str | None, body: ChangeBody) -> Response:
+    def _ask(
+        self,
+        kind: RequestKind,
+        role: str,
+        target: str | None,
+        body: ChangeBody,
+        force: bool = False,
+    ) -> Response:
         """202: begun; 200: would be (dry run); 409: refused, nothing changed; 404: unknown name;
         504: it is not known whether it has begun."""
-        request = Requested(new_request(), kind, role, target, body.reason, body.dry_run)
+        why, dry_run = body.reason, body.dry_run
+        request = Requested(new_request(), kind, role, target, why, dry_run, force)
         try:
             answer = self._submit(request)
         except TimeoutError as error:

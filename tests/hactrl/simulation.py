@@ -1021,8 +1021,10 @@ class World:
     def request(self, kind: RequestKind, host: Host, role: str = MAIL) -> None:
         moves = kind in (RequestKind.FAILOVER, RequestKind.FAILBACK)
         wanted = role if moves else ""
-        name = f"request-{next(self.numbers)}"
-        self.tell(Requested(name, kind, wanted, host.name, "drawn by lot"))
+        number = next(self.numbers)
+        forced = kind is RequestKind.FAILOVER and number % 2 == 1
+        name = f"request-{number}"
+        self.tell(Requested(name, kind, wanted, host.name, "drawn by lot", force=forced))
 
     # A person, where nothing else can prove that a server is gone.
 

@@ -32,7 +32,7 @@ from hactrl.engine.effects import (
     Verb,
     by_reason,
 )
-from hactrl.engine.roles import failures, ledger, ownership
+from hactrl.engine.roles import caution, failures, ledger, ownership
 from hactrl.engine.roles.candidates import (
     failings,
     holding,
@@ -49,7 +49,7 @@ from hactrl.engine.roles.fencing import (
     release_failed,
     strengthen,
 )
-from hactrl.engine.roles.standing import best_that_is_there, standing_of_owner
+from hactrl.engine.roles.standing import Standing, best_that_is_there, standing_of_owner
 from hactrl.engine.roles.target import (
     boot_of,
     hindrances_of,
@@ -68,6 +68,9 @@ from hactrl.vocabulary import EntryKind, Holding
 #: all that an agent may name.
 PATIENT = 3
 
+#: The operation of a change that has not begun to write its epoch.
+NOT_YET = 0
+
 
 class Progress(Enum):
     WAIT = "wait"
@@ -76,7 +79,14 @@ class Progress(Enum):
 
 
 def start(
-    turn: Turn, role: str, target: str, cause: str, *, planned: bool, request: str | None = None
+    turn: Turn,
+    role: str,
+    target: str,
+    cause: str,
+    *,
+    planned: bool,
+    request: str | None = None,
+    forced: bool = False,
 ) -> None:
     """Begin to move `role` to `target`. `cause` is a word of the journal."""
     takeover = Takeover(
@@ -91,6 +101,7 @@ def start(
         started=turn.now,
         deadline=turn.now,
         request=request,
+        forced=forced,
     )
     _begin(turn, takeover, target)
     turn.record(
@@ -128,6 +139,21 @@ def path(state: State, role: str) -> tuple[Step, ...]:
 
 
 def _enter_store(turn: Turn, takeover: Takeover) -> None:
+    """A planned change first asks for a sign of life; nothing is written before."""
+    if _is_cautious(takeover):
+        turn.put_takeover(replace(takeover, operation=NOT_YET))
+    else:
+        _store(turn, takeover)
+
+
+def _is_cautious(takeover: Takeover) -> bool:
+    """Is it planned, of users who are served well, and at its beginning?"""
+    begins = not takeover.step_times and takeover.target != takeover.origin
+    well = takeover.left == Standing.WELL
+    return takeover.planned and not takeover.forced and well and begins
+
+
+def _store(turn: Turn, takeover: Takeover) -> None:
     role, target, epoch = takeover.role, takeover.target, takeover.epoch
     operation = turn.start_ask(Ask(AskKind.STORE, target, role, epoch, takeover.deadline))
     turn.do(StorePlacement(operation, role, target, epoch))
@@ -135,6 +161,8 @@ def _enter_store(turn: Turn, takeover: Takeover) -> None:
 
 
 def _stored(turn: Turn, takeover: Takeover) -> Progress:
+    if takeover.operation == NOT_YET:
+        return _begins_well(turn, takeover)
     _seek_proof_of_death(turn, takeover)  # names no epoch, so it need not wait for the disk
     ask = turn.state.asks.get(takeover.operation)
     if (ask is not None and ask.outcome is not None) or memory.could_not_write(turn.state):
@@ -143,7 +171,22 @@ def _stored(turn: Turn, takeover: Takeover) -> Progress:
     return Progress.DONE if written else Progress.WAIT
 
 
+def _begins_well(turn: Turn, takeover: Takeover) -> Progress:
+    """Users are served all the while. Should that end, the engine judges anew what to do."""
+    if not caution.is_called_for(turn.state, takeover.role):
+        return Progress.FAILED
+    missing = caution.sought(turn, takeover)
+    _wait_for(turn, takeover, missing)
+    if not missing:
+        deadline = turn.now + STEPS[Step.STORE].patience(turn)
+        _store(turn, replace(turn.state.takeovers[takeover.role], deadline=deadline))
+    return Progress.WAIT
+
+
 def _store_failed(turn: Turn, takeover: Takeover) -> None:
+    if takeover.operation == NOT_YET:
+        give_up(turn, replace(takeover, interrupted=True), takeover.waiting_for)
+        return
     give_up(turn, takeover, (Obstacle(Reason.STORE_FAILED, takeover.role),))
 
 

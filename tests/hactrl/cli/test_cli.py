@@ -117,6 +117,24 @@ def test_without_anybody_to_ask_nothing_is_done(url: str, controller: Controller
     assert controller.state.takeovers == {}
 
 
+def test_a_failover_that_would_cut_users_off_is_refused_and_says_how_to_force_it(
+    url: str, controller: Controller
+) -> None:
+    controller.tell(SwitchLost("i1"))
+    result = hactl("failover", "web", "--reason", "x", "--yes", url=url)
+    assert result.exit_code == Exit.REFUSED
+    assert "switch i1 is away" in result.stderr
+    assert "hactl failover --force" in result.stderr
+    assert controller.state.takeovers == {}
+
+
+def test_a_failover_that_is_forced_begins_all_the_same(url: str, controller: Controller) -> None:
+    controller.tell(SwitchLost("i1"))
+    result = hactl("failover", "web", "--force", "--reason", "x", "--yes", url=url)
+    assert result.exit_code == Exit.DONE
+    assert controller.state.takeovers["web"].target == "smtp_pop"
+
+
 def test_a_failover_without_a_reason_is_wrong_usage(url: str) -> None:
     assert hactl("failover", "web", "--yes", url=url).exit_code == Exit.USAGE
 

@@ -142,7 +142,17 @@ class Engine:
             self.written()
         return self
 
+    def signs(self) -> Engine:
+        """All who are asked for a sign of life give it."""
+        for operation, ask in self.state.asks.items():
+            if ask.kind is AskKind.PING and ask.outcome is None:
+                self.tell(AgentAnswered(operation, ask.server, ask.role, Outcome.DONE, 0))
+        return self
+
     def stored(self) -> Engine:
+        takeover = self.state.takeovers.get(MAIL)
+        if takeover is not None and takeover.planned and takeover.operation == 0:
+            self.signs()
         return self.all_written().tell(
             EpochStored(self.last(StorePlacement).operation, Outcome.DONE)
         )
@@ -156,9 +166,10 @@ class Engine:
         return self.answer(Verb.STATUS, Outcome.TIMED_OUT)
 
     def answer(self, verb: Verb, outcome: Outcome = Outcome.DONE, known: int = 0) -> Engine:
-        asked = self.asked(verb)[-1]
-        event = AgentAnswered(asked.operation, asked.server, asked.role, outcome, known)
-        return self.tell(event)
+        return self.answer_to(self.asked(verb)[-1], outcome, known)
+
+    def answer_to(self, asked: AskAgent, outcome: Outcome = Outcome.DONE, known: int = 0) -> Engine:
+        return self.tell(AgentAnswered(asked.operation, asked.server, asked.role, outcome, known))
 
     def rules_installed(self) -> Engine:
         for switch in self.site.network.switches:

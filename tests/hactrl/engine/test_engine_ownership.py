@@ -146,9 +146,11 @@ def test_a_word_at_the_epoch_of_its_assume_proves_nothing_after_a_release_at_it(
 def test_a_planned_move_whose_owner_dies_before_it_can_be_asked_goes_on_by_force() -> None:
     engine = Engine(make_site(lease=None))
     engine.request(RequestKind.FAILOVER, MAIL, "beta")
+    engine.signs()
     engine.tell(AgentLost("alpha")).ports("alpha", False).stored()
     assert not engine.asked(Verb.RELEASE)
-    engine.wait(engine.site.timers.fence_deadline + 0.1)
+    engine.wait(engine.site.timers.retry_pause)  # what the signs of life are kept for
+    engine.wait(engine.site.timers.fence_deadline)
     assert engine.recorded("takeover.escalated")
     assert engine.last(FencePower).server == "alpha"
 

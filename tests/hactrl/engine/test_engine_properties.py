@@ -119,7 +119,7 @@ def late_assume(seed: int, lease: float | None) -> Schedule:
         killed = start + random.uniform(0.1, 1.0)
         worst = Fault("kill agent", 1, killed, random.uniform(1.2, 3.0))
     else:
-        stopped = start - random.uniform(0.0, 0.6)
+        stopped = start + random.uniform(0.0, 0.9)  # after its sign of life, mostly
         worst = Fault("freeze", 1, stopped, random.uniform(4.0, 9.0))
     faults = (Fault("request mail", 1, start, 0.0), worst)
     slowest = 2.0 if lease is None else 0.3

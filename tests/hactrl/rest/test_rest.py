@@ -549,6 +549,15 @@ def test_a_refusal_tells_all_obstacles_by_code_and_in_words(controller: Controll
     ]
 
 
+def test_what_would_cut_users_off_begins_only_with_force(controller: Controller) -> None:
+    controller.tell(SwitchLost("i1"))
+    path, body = "/v1/roles/mailrelay/failover", {"reason": "test", "target": "smtp_pop"}
+    document = problem(ask(controller, "POST", path, body))
+    assert [found["reason"] for found in document["obstacles"]] == ["switch_away"]
+    answer = ask(controller, "POST", path, body | {"force": True})
+    assert answer.status_int == HTTPStatus.ACCEPTED
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
