@@ -24,7 +24,7 @@ resource gets it again. After an automatic move, and after a failed one, the rol
 a pause that doubles up to `failback_hold`, so that flapping settles. An operator's move that
 succeeds ends all that: somebody has looked, and the next fault is a new one.
 
-**How it moves.** Step by step (`takeover.STEPS`), each with its deadline and way back:
+**How it moves.** Step by step (`steps.STEPS`), each with its deadline and way back:
 
     STORE   the new epoch is on disk
     FENCE   the role's addresses are shut at once, and every proof is sought in parallel that

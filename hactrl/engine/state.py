@@ -28,7 +28,7 @@ class Placement:
 
 class Step(Enum):
     """The steps of a change of placement, in order. A role that owns nothing goes from STORE
-    to SERVE. See `takeover.STEPS`."""
+    to SERVE. See `steps.STEPS`."""
 
     STORE = "store"
     FENCE = "fence"

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from hactrl.engine.roles.takeover import STEPS
+from hactrl.engine.roles.steps import STEPS
 
 
 def table() -> str:

@@ -13,6 +13,7 @@ from simulation import make_site
 from flows.pipeline import PIPELINE
 from hactrl.engine.decide import initial
 from hactrl.engine.roles import takeover
+from hactrl.engine.roles.steps import STEPS
 from hactrl.engine.state import Step
 from hactrl.engine.turn import Turn
 from hactrl.explain import steps
@@ -57,7 +58,7 @@ def test_a_step_waits_for_as_long_as_the_timer_that_the_table_names(step: Step) 
     """Each timer is another number here."""
     every = {each.name: float(number) for number, each in enumerate(fields(Timers), start=1)}
     site = make_site(timers=Timers(**every))  # type: ignore[arg-type]
-    rule = takeover.STEPS[step]
+    rule = STEPS[step]
     assert rule.patience(Turn(initial(site, {}, 0.0), 0.0)) == every[rule.timer]
 
 
