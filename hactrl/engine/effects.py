@@ -23,7 +23,8 @@ class Verb(Enum):
 @dataclass(frozen=True)
 class AskAgent:
     """`proof` goes with ASSUME: POWER and RELEASED allow the agent to clear a mount guard
-    that the last owner left, LEASE does not."""
+    that the last owner left, LEASE does not. `urgent`: users wait for the answer to a STATUS, so
+    silence is told after a fraction of a second; else the ask's deadline tells it."""
 
     operation: int
     server: str
@@ -31,6 +32,7 @@ class AskAgent:
     role: str
     epoch: int
     proof: Proof | None = None
+    urgent: bool = False
 
 
 @dataclass(frozen=True)

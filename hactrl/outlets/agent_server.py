@@ -67,8 +67,12 @@ HELLO_TIMEOUT = 2.0
 """Seconds for a peer's hello, and for its first word after it was welcomed."""
 
 PING_PATIENCE = 0.05
-"""Seconds after which an agent that was asked for its status counts as silent. It answers from its
-memory; what it said before it was asked proves no life now."""
+"""Seconds after which an agent that was asked urgently for its status counts as silent. It answers
+from its memory; what it said before it was asked proves no life now."""
+
+BESIDE_PATIENCE = 0.02
+"""Seconds after another agent's answer to such a question, if that is sooner: the controller and
+the management network are not what is slow then."""
 
 OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
@@ -174,7 +178,7 @@ class AgentServer:
             return
         self._asked[order.operation] = (order, connection)
         connection.send(self._message(order))
-        if order.verb is Verb.STATUS:
+        if order.urgent:
             hub.spawn_after(PING_PATIENCE, self._give_up_ping, order)
 
     def _give_up_ping(self, order: AskAgent) -> None:
@@ -182,6 +186,12 @@ class AgentServer:
         hub.sleep(0)  # what has arrived while the hub was busy is read first
         if order.operation in self._asked:
             self._answer(order, Outcome.TIMED_OUT)
+
+    def _compare(self) -> None:
+        """One has answered; who was asked urgently too has little time left."""
+        for order, _ in self._asked.values():
+            if order.urgent:
+                hub.spawn_after(BESIDE_PATIENCE, self._give_up_ping, order)
 
     def grant(self, answer: GrantLease) -> None:
         """Carry out an effect. A guard that has gone meanwhile gets nothing."""
@@ -357,6 +367,8 @@ class AgentServer:
             raise ProtocolError(f"answer to operation {answer.operation}, not asked")
         self._check_claim(answer.role, answer.known_epoch)
         del self._asked[answer.operation]
+        if order.urgent:
+            self._compare()
         self._answer(order, answer.outcome, answer.known_epoch)
         self._notice(server, EntryKind.AGENT_EXPLAINED, order.role, answer.explanation)
 

@@ -14,6 +14,7 @@ spool. `World` raises `Broken` the moment two have.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -612,15 +613,17 @@ class World:
     # What servers do.
 
     def ping(self, asked: AskAgent) -> None:
-        """Answered at once, or the shell says that nothing has come."""
-        host, patience = self.hosts[asked.server], 0.05
+        """Answered at once; or, if it is urgent, the shell says that nothing has come, as early as
+        it may."""
+        host, patience = self.hosts[asked.server], 0.02 if asked.urgent else math.inf
         there = host.on and host.agent and not host.frozen and host.connection
         twins = host.twin is not None and host.twin.connection
         took = self.delay() + self.delay()
         alive = took < patience and self.connections.get(host.name) in (there, twins)
         outcome = Outcome.DONE if alive else Outcome.TIMED_OUT
         event = AgentAnswered(asked.operation, host.name, asked.role, outcome)
-        self.later(event, took if alive else patience)
+        if alive or asked.urgent:
+            self.later(event, took if alive else patience)
 
     def ask_agent(self, asked: AskAgent) -> None:
         host = self.hosts[asked.server]

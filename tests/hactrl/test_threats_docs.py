@@ -42,6 +42,7 @@ NUMBERS = [
     ("is doubted for {:g} s", doubts.PROBATION),
     ("has {:g} s for a hello", agent_server.HELLO_TIMEOUT),
     ("does not answer within {:g} ms", 1000 * agent_server.PING_PATIENCE),
+    ("or within {:g} ms after another server's", 1000 * agent_server.BESIDE_PATIENCE),
     ("{:g} messages a second", agent_connection.RATE),
     ("{:g} at once", agent_connection.BURST),
     ("and {:g} connections", rooms(make_site())[REST].most_of_one),

@@ -10,11 +10,12 @@ Nothing of this holds where the role is served ill, or where the operator says `
 
 from __future__ import annotations
 
-from hactrl.engine.effects import AskAgent, Obstacle, Reason, Verb
+from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.roles import ledger
+from hactrl.engine.roles.fencing import ask_for_sign, gave_sign
 from hactrl.engine.roles.standing import Standing
 from hactrl.engine.roles.target import standing_now
-from hactrl.engine.state import Ask, AskKind, State, Takeover
+from hactrl.engine.state import AskKind, State, Takeover
 from hactrl.engine.turn import Turn
 from hactrl.vocabulary import Outcome
 
@@ -74,19 +75,10 @@ def sought(turn: Turn, takeover: Takeover) -> tuple[Obstacle, ...]:
     if hindrances := unready(turn.state, role, target):
         return hindrances
     servers = sorted(ledger.in_the_way(turn.state, role, target) | {target})
+    for server in servers:
+        ask_for_sign(turn, takeover, server, urgent=False)
     return tuple(
         Obstacle(Reason.AGENT_SILENT if server == target else Reason.CANNOT_RELEASE, server)
         for server in servers
-        if not _gave_sign(turn, takeover, server)
+        if not gave_sign(turn.state, takeover, server)
     )
-
-
-def _gave_sign(turn: Turn, takeover: Takeover, server: str) -> bool:
-    wanted = (AskKind.PING, server, takeover.role, takeover.epoch)
-    for ask in turn.state.asks.values():
-        if (ask.kind, ask.server, ask.role, ask.epoch) == wanted:
-            return ask.outcome is Outcome.DONE
-    deadline = turn.now + turn.state.site.timers.agent_timeout
-    ask = Ask(AskKind.PING, server, takeover.role, takeover.epoch, deadline)
-    turn.do(AskAgent(turn.start_ask(ask), server, Verb.STATUS, takeover.role, takeover.epoch))
-    return False

@@ -100,16 +100,32 @@ def _guard_fails(state: State, takeover: Takeover, server: str) -> bool:
 
 def ask_whether_alive(turn: Turn, takeover: Takeover, server: str) -> None:
     """All its ports are down: ask the agent, if it is there, whether the server is dead too. The
-    shell answers for it when it has heard nothing for `agents.PING_PATIENCE`."""
+    target's is asked beside it, because a silence beside somebody's answer tells more, and sooner,
+    than one alone: see `agent_server.PING_PATIENCE`."""
     state, role, epoch = turn.state, takeover.role, takeover.epoch
     if takeover.planned or not all_ports_down(state, server):
         return
     asked = _ask_of(state, AskKind.PING, server, role, epoch)
     if asked is not None or not ledger.vouches(state, role, server):
         return
-    deadline = turn.now + state.site.timers.agent_timeout
-    operation = turn.start_ask(Ask(AskKind.PING, server, role, epoch, deadline))
-    turn.do(AskAgent(operation, server, Verb.STATUS, role, epoch))
+    if ledger.vouches(state, role, takeover.target):
+        ask_for_sign(turn, takeover, takeover.target, urgent=True)
+    ask_for_sign(turn, takeover, server, urgent=True)
+
+
+def ask_for_sign(turn: Turn, takeover: Takeover, server: str, *, urgent: bool) -> None:
+    """Ask a server's agent for a sign of life, once in an epoch. `urgent`: see `AskAgent`."""
+    role, epoch = takeover.role, takeover.epoch
+    if _ask_of(turn.state, AskKind.PING, server, role, epoch) is None:
+        deadline = turn.now + turn.state.site.timers.agent_timeout
+        operation = turn.start_ask(Ask(AskKind.PING, server, role, epoch, deadline))
+        turn.do(AskAgent(operation, server, Verb.STATUS, role, epoch, urgent=urgent))
+
+
+def gave_sign(state: State, takeover: Takeover, server: str) -> bool:
+    """Has its agent answered in this epoch?"""
+    asked = _ask_of(state, AskKind.PING, server, takeover.role, takeover.epoch)
+    return asked is not None and asked.outcome is Outcome.DONE
 
 
 def ask_release(turn: Turn, role: str, server: str, epoch: int) -> None:

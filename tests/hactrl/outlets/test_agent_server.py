@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ from hactrl.engine.events import (
     PowerFenced,
 )
 from hactrl.journal import STRANGERS
-from hactrl.outlets import agent_connection
+from hactrl.outlets import agent_connection, agent_server
 from hactrl.outlets.agent_connection import BURST, RATE
 from hactrl.outlets.agent_server import NOTICES, AgentServer, read_tokens
 from hactrl.outlets.power import PowerFencer
@@ -156,9 +157,40 @@ def test_what_is_asked_arrives_and_its_answer_comes_back(
 def test_who_does_not_say_its_status_at_once_is_silent(server: AgentServer, events: Events) -> None:
     peer = connected(server.port, HELLO)
     events.next()
-    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4, urgent=True))
     assert peer.next() == Status(1, "mail")
     assert events.next() == AgentAnswered(1, "one", "mail", Outcome.TIMED_OUT)
+
+
+def test_who_is_silent_is_told_sooner_beside_another_s_answer(
+    events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone it would have an hour."""
+    monkeypatch.setattr(agent_server, "PING_PATIENCE", 3600.0)
+    server = AgentServer(PATIENT, {"one": "secret", "two": "other"}, events)
+    serve(server)
+    silent = connected(server.port, HELLO)
+    second = connected(server.port, replace(HELLO, server="two", token="other"))
+    assert {events.next().server, events.next().server} == {"one", "two"}  # type: ignore[union-attr]
+    server.ask(AskAgent(1, "two", Verb.STATUS, "mail", 4, urgent=True))
+    server.ask(AskAgent(2, "one", Verb.STATUS, "mail", 4, urgent=True))
+    second.send(Answer(1, "mail", Outcome.DONE, 4, ""))
+    assert events.next() == AgentAnswered(1, "two", "mail", Outcome.DONE, 4)
+    assert events.next() == AgentAnswered(2, "one", "mail", Outcome.TIMED_OUT)
+    silent.close()
+    server.stop()
+
+
+def test_silence_to_a_question_without_haste_is_told_by_nobody(
+    server: AgentServer, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's deadline does, or the end of the connection."""
+    monkeypatch.setattr(agent_server, "PING_PATIENCE", 0.0)
+    silent = connected(server.port, HELLO)
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    assert silent.next() == Status(1, "mail")
+    assert events.next() == AgentLost("one")
 
 
 @pytest.mark.reported("C4")
