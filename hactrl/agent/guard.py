@@ -125,6 +125,8 @@ class Guard:
             self._standby = self._inside.keep(
                 role.standby, lambda how: self._failed(f"standby: {how}"), HACTRL_EPOCH="0"
             )
+        if not role.always:
+            self._lease.connect()
         if self._phase is Phase.PREPARING:
             self._enter(Phase.STANDBY)
 
@@ -152,9 +154,7 @@ class Guard:
             "HACTRL_PROOF": order.proof.value if order.proof else "",
         }
         try:
-            if order.leased:
-                await self._take_lease(order.epoch)
-            await self._stop_standby()
+            await asyncio.gather(self._take_lease(order), self._stop_standby())
             self._taken = True
             began = boot_time()
             await self._inside.run(role.assume, role.assume_timeout, **variables)
@@ -168,7 +168,10 @@ class Guard:
             self._checking = self._spawn(self._checks.run(order.epoch))
         self._tell(HoldAnswered(order.epoch, self._explanation))
 
-    async def _take_lease(self, epoch: int) -> None:
+    async def _take_lease(self, order: Hold) -> None:
+        if not order.leased:
+            return
+        epoch = order.epoch
         try:
             granted = await self._lease.first(epoch, self._role.assume_timeout)
         except TimeoutError:

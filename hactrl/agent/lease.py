@@ -51,10 +51,19 @@ class Lease:
         self._number = 0
         self._asked: dict[int, tuple[int, float]] = {}  # request: epoch, when it was sent
         self._ways: list[Send] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._connecting: list[asyncio.Task[None]] = []
+        self._renewing: asyncio.Task[None] | None = None
         self._granted: asyncio.Future[bool] | None = None
         self._anew: Callable[[], None] | None = None
         self._pauses = Pauses(paused)
+
+    def connect(self) -> None:
+        """Connect with the controllers, and ask for nothing yet: a takeover waits for less then."""
+        for task in self._connecting:
+            task.cancel()
+        self._connecting = [
+            asyncio.create_task(keep_connected(address, self)) for address in self._controllers
+        ]
 
     async def first(self, epoch: int, timeout: float) -> bool:
         """Ask for the lease of an epoch and wait for the answer. Nothing kills before that.
@@ -62,17 +71,12 @@ class Lease:
         Raises TimeoutError if no controller answers.
         """
         self._epoch = epoch
-        self._asked.clear()
         self._granted = asyncio.get_running_loop().create_future()
         self._pauses.forget()
-        if not self._tasks:
-            self._pauses.watch()
-            self._tasks = [
-                asyncio.create_task(keep_connected(address, self)) for address in self._controllers
-            ]
-            self._tasks.append(asyncio.create_task(self._keep_renewing()))
-        else:
-            self._renew()
+        self._pauses.watch()
+        if not self._ways:
+            self.connect()  # at once, and not after the pause that follows a failure
+        self._renewing = asyncio.create_task(self._keep_renewing())
         async with asyncio.timeout(timeout):
             return await self._granted
 
@@ -89,12 +93,6 @@ class Lease:
         self._asked.clear()
         self._renew()
 
-    def stop(self) -> None:
-        """Ask no more. A timer that runs goes on running."""
-        for task in self._tasks:
-            task.cancel()
-        self._tasks = []
-
     def hello(self) -> GuardHello:
         """See `connection.Peer`."""
         token = read_token(self._token_file)
@@ -103,7 +101,8 @@ class Lease:
     def welcomed(self, send: Send) -> None:
         """See `connection.Peer`."""
         self._ways.append(send)
-        self._renew()
+        if self._granted is not None:
+            self._renew()
 
     def lost(self, send: Send) -> None:
         """See `connection.Peer`."""
@@ -151,6 +150,7 @@ class Lease:
             del self._asked[min(self._asked)]
 
     async def _keep_renewing(self) -> None:
+        self._renew()
         while True:
             await asyncio.sleep(self._interval)
             self._pauses.look()

@@ -117,7 +117,6 @@ def _smtp_pop(site: Site, mail: MailSite, role: Role, home: Path, device: Path |
         **dovecot_files(mail, addresses, home, spool, run),
         home / "bin/prepare": _script(_prepare(home)),
         home / "bin/assume": _script(_assume(home, device)),
-        home / "bin/ready": _script(_ready(addresses), "/bin/bash"),
         home / "bin/release": _script(_release(home)),
     }
     directories = {
@@ -134,6 +133,8 @@ def _smtp_pop(site: Site, mail: MailSite, role: Role, home: Path, device: Path |
 def _spool_agent(
     home: Path, device: Path, addresses: tuple[str, ...], mail: MailSite
 ) -> dict[str, object]:
+    """Without `ready`: the controller's probes ask for the same greetings, through the server's own
+    cards, before users are sent there."""
     held = [f"{bracketed(a)}:{port}" for port in (25, 587) for a in addresses]
     deliver = [str(home / "run/delivery"), str(home / "spool"), mail.fsync.value]
     return {
@@ -141,7 +142,6 @@ def _spool_agent(
         "prepare": [str(home / "bin/prepare")],
         "standby": [*python(placeholder.__file__), f"smtp-pop.{mail.domain}", *held],
         "assume": [str(home / "bin/assume")],
-        "ready": [str(home / "bin/ready")],
         "release": [str(home / "bin/release")],
         "daemons": {
             "dovecot": {
@@ -182,31 +182,6 @@ postqueue -c {_q(home / "postfix")} -f </dev/null >/dev/null 2>&1 &
 """
 
 
-def _ready(addresses: tuple[str, ...]) -> str:
-    """Every service greets. Only a greeting proves life: a stopped server's kernel still
-    accepts connections."""
-    checks = "".join(
-        f"greets {address} {port} {quote(greeting)} & waiting+=($!)\n"
-        for address in addresses
-        for port, greeting in ((25, "220"), (587, "220"), (110, "+OK"), (143, "* OK"))
-    )
-    return f"""\
-greets() {{
-  for attempt in {{1..50}}; do
-    if exec 3<>"/dev/tcp/$1/$2" && read -r -t 5 line <&3 && [[ $line == "$3"* ]]; then
-      exec 3>&-
-      return 0
-    fi 2>/dev/null
-    read -r -t 0.01 <> <(:) || true
-  done
-  echo "no greeting $3 from $1 port $2" >&2
-  return 1
-}}
-waiting=()
-{checks}for check in "${{waiting[@]}}"; do wait "$check"; done
-"""
-
-
 def _release(home: Path) -> str:
     """Both masters take their processes with them. What still holds the spool after 0.4 s dies
     with the role's namespaces, which the agent ends when this fails."""
@@ -225,8 +200,8 @@ exit 1
 """
 
 
-def _script(body: str, shell: str = "/bin/sh") -> File:
-    return File(f"#!{shell}\n{_PROLOGUE}{body}", 0o755)
+def _script(body: str) -> File:
+    return File(f"#!/bin/sh\n{_PROLOGUE}{body}", 0o755)
 
 
 def _postfix_directories(home: Path) -> dict[Path, Directory]:

@@ -20,6 +20,7 @@ from hactrl.engine.events import (
     AgentConnected,
     AgentLost,
     AgentReported,
+    GuardConnected,
     GuardLost,
     Held,
     LeaseAsked,
@@ -245,6 +246,14 @@ def test_a_failed_assume_is_answered_and_cleaned_up(
     assert controller.assume("mail", 3).outcome is Outcome.FAILED
     controller.next_holding(Holding.NOTHING)
     assert "exit status 3" in server.log.read_text()
+
+
+@pytest.mark.usefixtures("server")
+def test_a_guard_is_connected_before_it_has_anything_to_ask(controller: FakeController) -> None:
+    controller.next(GuardConnected, server="one", role="mail")
+    assert not controller.grants
+    assert controller.assume("mail", 3).outcome is Outcome.DONE
+    assert controller.grants
 
 
 def test_a_denied_lease_starts_nothing(controller: FakeController, server: FakeServer) -> None:
