@@ -13,20 +13,24 @@ Adapton: Composable, demand-driven incremental computation (2014).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache, wraps
+from inspect import isfunction
 from operator import attrgetter, is_
-from types import MethodType
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 from hactrl.engine.state import STATE_FIELDS, State
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-Question: TypeAlias = Callable[..., Any]
+
+#: A function of a state, and what else it is asked with.
+Question: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
 #: What is read where a mapping has no such entry.
 _MISSING = object()
+
+#: What has not been read yet.
+_UNREAD = object()
 
 #: In the place of a key: the whole field was read.
 _WHOLE = object()
@@ -43,130 +47,139 @@ def once(
         assert not named, "answers are kept by position"
         asked: object = state
         if isinstance(asked, Reading):
-            return cast("Result", asked.ask(question, arguments))
-        return cast("Result", _known(state, question, arguments).answer)
+            return cast("Result", asked.ask((question, arguments)))
+        return cast("Result", _known(state, (question, arguments)).answer)
 
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One thing that was read: the entry `key` of the field `of`, or all of it; or the answer
-    `found` to the question `of`, whose arguments are then the key."""
+class Read(NamedTuple):
+    """Of the field `name` the entry `key` was read, or all of it."""
 
-    of: str | Question
+    name: str
     key: Any
     found: object
 
     def same_in(self, state: State) -> bool:
-        if not isinstance(self.of, str):
-            return _known(state, self.of, self.key).answer is self.found
-        field = getattr(state, self.of)
+        field = getattr(state, self.name)
         return (field if self.key is _WHOLE else field.get(self.key, _MISSING)) is self.found
 
 
-@dataclass(slots=True)
-class Known:
-    """An answer, what it has read, in order, and the fields that this is part of. `seen` are their
-    values in a state for which it stood: where all are the same it stands, too."""
+class Asked(NamedTuple):
+    """Another question was asked."""
 
-    answer: Any
-    reads: tuple[Read, ...]
-    fields: frozenset[str]
-    seen: tuple[Any, ...]
+    question: Question
+    answer: object
+
+    def same_in(self, state: State) -> bool:
+        return _known(state, self.question).answer is self.answer
+
+
+class Known:
+    """An answer, what was read for it, in order, and the fields that this is part of. `seen` are
+    their values in a state for which it stood: where all are the same it stands, too."""
+
+    __slots__ = ("_fields_of", "_seen", "answer", "fields", "reads")
+
+    def __init__(
+        self, answer: Any, reads: list[Read | Asked], fields: frozenset[str], state: State
+    ) -> None:
+        self.answer = answer
+        self.reads = reads
+        self.fields = fields
+        self._fields_of = _getter(fields)
+        self._seen = self._fields_of(state)
 
     def stands_for(self, state: State) -> bool:
         """Would the same be read of this state? The order matters: a question that is only asked
         after something else was read need not have an answer where that is not so."""
-        values = _of_fields(self.fields)(state)
-        if not all(map(is_, values, self.seen)):
-            if not all(read.same_in(state) for read in self.reads):
-                return False
-            self.seen = values
+        values = self._fields_of(state)
+        if not all(map(is_, values, self._seen)):
+            for read in self.reads:
+                if not read.same_in(state):
+                    return False
+            self._seen = values
         return True
 
 
 @cache
-def _of_fields(names: frozenset[str]) -> Callable[[State], tuple[Any, ...]]:
+def _getter(names: frozenset[str]) -> Callable[[State], tuple[Any, ...]]:
     """Takes their values out of a state. One is there twice, for a single one would be no tuple."""
     return attrgetter("site", *sorted(names | {"site"}))
 
 
-def _known(state: State, question: Question, arguments: tuple[Any, ...]) -> Known:
-    key = (question, arguments)
-    found: Known | None = state.known.get(key)
+def _known(state: State, question: Question) -> Known:
+    found: Known | None = state.known.get(question)
     if found is None:
-        found = state.worked_out.get(key)
+        found = state.worked_out.get(question)
         if found is None or not found.stands_for(state):
-            found = state.worked_out[key] = _work_out(state, question, arguments, found)
-        state.known[key] = found
+            found = state.worked_out[question] = _work_out(state, question, found)
+        state.known[question] = found
     return found
 
 
-def _work_out(
-    state: State, question: Question, arguments: tuple[Any, ...], before: Known | None
-) -> Known:
+def _work_out(state: State, question: Question, before: Known | None) -> Known:
     reading = Reading(state)
-    answer = question(reading, *arguments)
+    function, arguments = question
+    answer = function(reading, *arguments)
     if before is not None and answer == before.answer:
         answer = before.answer
-    fields = frozenset(reading.fields)
-    return Known(answer, tuple(reading.reads), fields, _of_fields(fields)(state))
+    return Known(answer, reading.reads, frozenset(reading.fields), state)
 
 
 class Reading:
     """A state that notes what is read of it, once for each field, entry and question."""
 
     def __init__(self, state: State) -> None:
-        self.reads: list[Read] = []
+        self.reads: list[Read | Asked] = []
         self.fields: set[str] = set()
         self._state = state
-        self._asked: dict[object, Any] = {}
+        self._asked: dict[Question, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        """Of what is not noted yet; afterwards Python finds it by itself."""
-        found: Any
+        """Of a field that is not noted yet; afterwards Python finds it by itself."""
         if name not in STATE_FIELDS:
-            found = MethodType(getattr(State, name), self)  # it reads what it reads
+            raise AttributeError(f"a state has no {name} that can be read")
+        self.fields.add(name)
+        found = getattr(self._state, name)
+        if isinstance(found, dict):
+            found = _Entries(name, found, self.reads)
         else:
-            self.fields.add(name)
-            found = getattr(self._state, name)
-            if isinstance(found, dict):
-                found = _Entries(name, found, self.reads)
-            else:
-                self.reads.append(Read(name, _WHOLE, found))
+            self.reads.append(Read(name, _WHOLE, found))
         setattr(self, name, found)
         return found
 
-    def ask(self, question: Question, arguments: tuple[Any, ...]) -> Any:
+    def ask(self, question: Question) -> Any:
         """The answer to another question."""
-        key = (question, arguments)
-        try:
-            return self._asked[key]
-        except KeyError:
-            known = _known(self._state, question, arguments)
-        self.reads.append(Read(question, arguments, known.answer))
-        self.fields |= known.fields
-        self._asked[key] = known.answer
-        return known.answer
+        answer = self._asked.get(question, _UNREAD)
+        if answer is _UNREAD:
+            known = _known(self._state, question)
+            self._asked[question] = answer = known.answer
+            self.reads.append(Asked(question, answer))
+            self.fields |= known.fields
+        return answer
+
+
+for _name, _method in vars(State).items():
+    if isfunction(_method) and not _name.startswith("_"):
+        setattr(Reading, _name, _method)  # it reads what it reads
 
 
 class _Entries(Mapping[Any, Any]):
     """A field of the state, a mapping, of which is noted what is read."""
 
-    def __init__(self, name: str, mapping: Mapping[Any, Any], reads: list[Read]) -> None:
+    def __init__(self, name: str, mapping: Mapping[Any, Any], reads: list[Read | Asked]) -> None:
         self._name = name
         self._mapping = mapping
         self._reads = reads
         self._noted: dict[object, Any] = {}
 
     def _read(self, key: object) -> Any:
-        try:
-            return self._noted[key]
-        except KeyError:
+        found = self._noted.get(key, _UNREAD)
+        if found is _UNREAD:
             found = self._mapping if key is _WHOLE else self._mapping.get(key, _MISSING)
-        self._reads.append(Read(self._name, key, found))
-        self._noted[key] = found
+            self._reads.append(Read(self._name, key, found))
+            self._noted[key] = found
         return found
 
     def get(self, key: Any, default: Any = None) -> Any:

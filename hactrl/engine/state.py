@@ -364,8 +364,7 @@ class State:
             raise TypeError(f"a state has no {sorted(changes.keys() - STATE_FIELDS)}")
         new = object.__new__(State)
         new.__dict__.update(self.__dict__)
-        new.__dict__.pop("known", None)
-        new.__dict__.update(changes)
+        new.__dict__.update(changes, known={})
         return new
 
     def installed_on(self, switch: str) -> int:

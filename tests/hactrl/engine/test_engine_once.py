@@ -5,6 +5,7 @@ That every answer is the right one is a law that drawn sequences are held to: te
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -97,6 +98,18 @@ def test_what_a_method_of_the_state_reads_counts(state: State) -> None:
     asked = Asked(lambda state, switch: state.installed_on(switch))
     assert asked.ask(state, "outer") == 0
     assert asked.ask(state.changed(installed={"outer": 4}), "outer") == 4
+
+
+def test_the_collector_has_nothing_to_do_after_a_question(state: State) -> None:
+    well = once(lambda state: state.port_up(attachment) and "alpha" not in state.fenced)
+    attachment = next(iter(state.site.network.interfaces.values())).attachment
+    gc.collect()
+    gc.disable()
+    try:
+        assert well(state.changed(version=2))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_an_answer_that_comes_out_as_before_leaves_alone_who_has_read_it(state: State) -> None:
