@@ -5,14 +5,15 @@
                                └────── state ◄────────┤
                                                       └──► (version grew) compile ──► sessions
 
-Effects leave before rules are compiled, because what they start takes longest. Nothing here
-waits for anybody: every outlet queues or spawns.
+Effects that start something leave before rules are compiled, because that takes longest; what only
+writes down what was decided leaves when the rules are on their way. Nothing here waits for anybody:
+every outlet queues or spawns.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,16 @@ from hactrl.control.planning import plans
 from hactrl.control.present import Present
 from hactrl.control.rulebook import Rulebook
 from hactrl.engine.decide import decide
-from hactrl.engine.effects import EFFECTS, AnswerRequest, Effect, Record, Wake
+from hactrl.engine.effects import (
+    EFFECTS,
+    AnswerRequest,
+    Effect,
+    KeepHosts,
+    Record,
+    Remember,
+    StorePlacement,
+    Wake,
+)
 from hactrl.engine.events import (
     Event,
     HostSighted,
@@ -51,6 +61,14 @@ LOOK = 0.1
 ANSWER_TIMEOUT = 5.0
 #: Events that wait for the engine while sightings are still taken: half a second of its work.
 MOST_WAITING = 1_000
+
+
+#: Effects that write down what was decided.
+WRITTEN = (Record, Remember, KeepHosts)
+
+#: Turns of the hub in which a change of rules gets from the rulebook by sessions to connections. A
+#: change of many switches takes longer, and then others run between two of them anyway.
+ON_ITS_WAY = 3
 
 
 #: By the type of an effect who carries it out. None may block, each result comes back as an event.
@@ -172,7 +190,8 @@ class Runtime:
         now = self.clock()
         version = self.state.version
         self._present.state, effects = decide(self.state, event, now)
-        for effect in effects:
+        at_once, later = _in_two(effects)
+        for effect in at_once:
             self._carry_out(effect)
         if isinstance(event, SwitchLost):
             for rulebook in self.rulebooks:
@@ -181,6 +200,15 @@ class Runtime:
         if settles or self.state.version != version:
             for rulebook in self.rulebooks:
                 rulebook.outdate()
+            self._let_rules_go()
+        for effect in later:
+            self._carry_out(effect)
+
+    def _let_rules_go(self) -> None:
+        """Before anything is written down; no longer than until something else has happened."""
+        for _ in range(ON_ITS_WAY):
+            if not self._events.qsize():
+                hub.sleep(0)
 
     def _current(self) -> tuple[State, bool]:
         return self.state, self.looking_round
@@ -245,6 +273,15 @@ class Runtime:
     def _answer(self, answer: AnswerRequest) -> None:
         if answered := self._answers.get(answer.request):
             answered.send(answer)
+
+
+def _in_two(effects: Sequence[Effect]) -> tuple[Sequence[Effect], Sequence[Effect]]:
+    """Those that somebody waits for, and those that only write something down. Where a placement is
+    stored somebody waits for all: what the engine remembers is on disk before it."""
+    if any(isinstance(effect, StorePlacement) for effect in effects):
+        return effects, ()
+    at_once = [effect for effect in effects if not isinstance(effect, WRITTEN)]
+    return at_once, [effect for effect in effects if isinstance(effect, WRITTEN)]
 
 
 def look_round(probes: Iterable[Target]) -> float:

@@ -35,6 +35,7 @@ from hactrl.engine.effects import (
     Effect,
     FencePower,
     GrantLease,
+    KeepHosts,
     Obstacle,
     ProbeEagerly,
     Reason,
@@ -226,11 +227,39 @@ def test_a_record_goes_to_the_journal_with_the_time_of_its_event(
     assert controller.carried_out == [("Record", Record("port.up", ""))]
 
 
-def test_effects_leave_before_rules_are_compiled(controller: Controller) -> None:
+def test_what_starts_something_leaves_before_rules_are_compiled(controller: Controller) -> None:
     settle(controller)
     controller.log.clear()
     controller.tell(PortChanged(Attachment("outer", 3), False))  # where beta serves RELAY
     assert controller.log.index("ProbeEagerly") < controller.log.index("want")
+
+
+@pytest.mark.parametrize(
+    ("effects", "order"),
+    [
+        ([Record("port.down", "")], ["want", "want", "Record"]),
+        ([Remember(1, "{}")], ["want", "want", "Remember"]),
+        ([KeepHosts(())], ["want", "want", "KeepHosts"]),
+        (
+            [Remember(1, "{}"), StorePlacement(2, MAIL, "alpha", 2)],
+            ["Remember", "StorePlacement", "want", "want"],
+        ),
+    ],
+)
+def test_what_is_only_written_down_leaves_when_rules_have_been_handed_out(
+    controller: Controller,
+    monkeypatch: pytest.MonkeyPatch,
+    effects: list[Effect],
+    order: list[str],
+) -> None:
+    settle(controller)
+    controller.log.clear()
+    version = controller.runtime.state.version + 1
+    monkeypatch.setattr(
+        shell, "decide", lambda state, *_: (state.changed(version=version), tuple(effects))
+    )
+    controller.tell(Tick())
+    assert controller.log == order
 
 
 def test_an_alarm_replaces_the_one_before(
