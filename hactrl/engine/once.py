@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, wraps
 from inspect import isfunction
 from operator import attrgetter, is_
-from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 from hactrl.engine.state import STATE_FIELDS, State
 
@@ -26,13 +26,20 @@ Result = TypeVar("Result")
 #: A function of a state, and what else it is asked with.
 Question: TypeAlias = tuple[Callable[..., Any], tuple[Any, ...]]
 
-#: What is read where a mapping has no such entry.
-_MISSING = object()
+#: Where a mapping is: a field, or an entry of a field, and so on.
+Path: TypeAlias = tuple[Any, ...]
 
-#: What has not been read yet.
-_UNREAD = object()
+#: In order, what was read for an answer and what was found: the entry, or all, of what is at a
+#: path; or another question, and its answer.
+Notes: TypeAlias = dict[tuple[Path, Any] | Question, Any]
 
-#: In the place of a key: the whole field was read.
+#: What is read where a mapping has no such entry; where the entry is a mapping itself, of which is
+#: noted what is read; and what is looked through where no mapping is.
+_MISSING: Any = object()
+_MAPPING: Any = object()
+_NOTHING: Mapping[Any, Any] = {}
+
+#: In the place of a key: all of it was read.
 _WHOLE = object()
 
 
@@ -53,40 +60,16 @@ def once(
     return answer
 
 
-class Read(NamedTuple):
-    """Of the field `name` the entry `key` was read, or all of it."""
-
-    name: str
-    key: Any
-    found: object
-
-    def same_in(self, state: State) -> bool:
-        field = getattr(state, self.name)
-        return (field if self.key is _WHOLE else field.get(self.key, _MISSING)) is self.found
-
-
-class Asked(NamedTuple):
-    """Another question was asked."""
-
-    question: Question
-    answer: object
-
-    def same_in(self, state: State) -> bool:
-        return _known(state, self.question).answer is self.answer
-
-
 class Known:
     """An answer, what was read for it, in order, and the fields that this is part of. `seen` are
     their values in a state for which it stood: where all are the same it stands, too."""
 
-    __slots__ = ("_fields_of", "_seen", "answer", "fields", "reads")
+    __slots__ = ("_fields_of", "_notes", "_seen", "answer", "fields")
 
-    def __init__(
-        self, answer: Any, reads: list[Read | Asked], fields: frozenset[str], state: State
-    ) -> None:
+    def __init__(self, answer: Any, notes: Notes, fields: frozenset[str], state: State) -> None:
         self.answer = answer
-        self.reads = reads
         self.fields = fields
+        self._notes = notes
         self._fields_of = _getter(fields)
         self._seen = self._fields_of(state)
 
@@ -95,11 +78,26 @@ class Known:
         after something else was read need not have an answer where that is not so."""
         values = self._fields_of(state)
         if not all(map(is_, values, self._seen)):
-            for read in self.reads:
-                if not read.same_in(state):
+            for (of, key), found in self._notes.items():
+                if isinstance(of, tuple):
+                    same = _read(state, of, key) is found
+                else:
+                    same = _known(state, (of, key)).answer is found
+                if not same:
                     return False
             self._seen = values
         return True
+
+
+def _read(state: State, path: Path, key: object) -> object:
+    """What would be noted of this state."""
+    found = getattr(state, path[0])
+    for step in path[1:]:
+        found = found.get(step, _NOTHING)
+    if key is _WHOLE:
+        return found
+    entry = found.get(key, _MISSING)
+    return _MAPPING if isinstance(entry, dict) else entry
 
 
 @cache
@@ -124,17 +122,16 @@ def _work_out(state: State, question: Question, before: Known | None) -> Known:
     answer = function(reading, *arguments)
     if before is not None and answer == before.answer:
         answer = before.answer
-    return Known(answer, reading.reads, frozenset(reading.fields), state)
+    return Known(answer, reading.notes, frozenset(reading.fields), state)
 
 
 class Reading:
-    """A state that notes what is read of it, once for each field, entry and question."""
+    """A state that notes what is read of it."""
 
     def __init__(self, state: State) -> None:
-        self.reads: list[Read | Asked] = []
+        self.notes: Notes = {}
         self.fields: set[str] = set()
         self._state = state
-        self._asked: dict[Question, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         """Of a field that is not noted yet; afterwards Python finds it by itself."""
@@ -143,19 +140,18 @@ class Reading:
         self.fields.add(name)
         found = getattr(self._state, name)
         if isinstance(found, dict):
-            found = _Entries(name, found, self.reads)
+            found = _Entries((name,), found, self.notes)
         else:
-            self.reads.append(Read(name, _WHOLE, found))
+            self.notes[(name,), _WHOLE] = found
         setattr(self, name, found)
         return found
 
     def ask(self, question: Question) -> Any:
         """The answer to another question."""
-        answer = self._asked.get(question, _UNREAD)
-        if answer is _UNREAD:
+        answer = self.notes.get(question, _MISSING)
+        if answer is _MISSING:
             known = _known(self._state, question)
-            self._asked[question] = answer = known.answer
-            self.reads.append(Asked(question, answer))
+            self.notes[question] = answer = known.answer
             self.fields |= known.fields
         return answer
 
@@ -166,37 +162,38 @@ for _name, _method in vars(State).items():
 
 
 class _Entries(Mapping[Any, Any]):
-    """A field of the state, a mapping, of which is noted what is read."""
+    """A mapping in the state, of which is noted what is read; so it is with mappings in it."""
 
-    def __init__(self, name: str, mapping: Mapping[Any, Any], reads: list[Read | Asked]) -> None:
-        self._name = name
+    __slots__ = ("_mapping", "_notes", "_path")
+
+    def __init__(self, path: Path, mapping: Mapping[Any, Any], notes: Notes) -> None:
+        self._path = path
         self._mapping = mapping
-        self._reads = reads
-        self._noted: dict[object, Any] = {}
-
-    def _read(self, key: object) -> Any:
-        found = self._noted.get(key, _UNREAD)
-        if found is _UNREAD:
-            found = self._mapping if key is _WHOLE else self._mapping.get(key, _MISSING)
-            self._reads.append(Read(self._name, key, found))
-            self._noted[key] = found
-        return found
+        self._notes = notes
 
     def get(self, key: Any, default: Any = None) -> Any:
-        found = self._read(key)
+        found = self._mapping.get(key, _MISSING)
+        if isinstance(found, dict):
+            self._notes[self._path, key] = _MAPPING
+            return _Entries((*self._path, key), found, self._notes)
+        self._notes[self._path, key] = found
         return default if found is _MISSING else found
 
     def __getitem__(self, key: Any) -> Any:
-        found = self._read(key)
+        found = self.get(key, _MISSING)
         if found is _MISSING:
             raise KeyError(key)
         return found
 
     def __contains__(self, key: object) -> bool:
-        return self._read(key) is not _MISSING
+        return self.get(key, _MISSING) is not _MISSING
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._read(_WHOLE))
+        return iter(self._whole())
 
     def __len__(self) -> int:
-        return len(self._read(_WHOLE))
+        return len(self._whole())
+
+    def _whole(self) -> Mapping[Any, Any]:
+        self._notes[self._path, _WHOLE] = self._mapping
+        return self._mapping

@@ -14,7 +14,8 @@ from simulation import make_site
 
 from hactrl.engine.decide import initial
 from hactrl.engine.once import once
-from hactrl.engine.state import Fenced, Placement, State
+from hactrl.engine.state import Fenced, Health, Placement, State
+from hactrl.vocabulary import Verdict
 
 FENCE = Fenced(0.0, "")
 
@@ -67,6 +68,26 @@ def test_only_entries_of_a_mapping_that_were_read_count(state: State) -> None:
     assert asked.times == 1
     own = {**state.placements, "mail": Placement("beta", 3, 0.0)}
     assert asked.ask(state.changed(placements=own), "mail") == "beta"
+
+
+def test_so_it_is_with_a_mapping_in_a_mapping(state: State) -> None:
+    asked = Asked(lambda state, card: state.found("mail", "smtp", card))
+    well, ill = Health(Verdict.HEALTHY, "", 0.0), Health(Verdict.UNHEALTHY, "refused", 0.0)
+    state = state.with_found("mail", "smtp", "one", well)
+    assert asked.ask(state, "one") is well
+    state = state.with_found("mail", "smtp", "other", well)
+    assert asked.ask(state, "one") is well
+    assert asked.times == 1
+    assert asked.ask(state.with_found("mail", "smtp", "one", ill), "one") is ill
+    assert asked.ask(state.changed(health={}), "one") is None
+
+
+def test_that_a_mapping_is_in_a_mapping_counts(state: State) -> None:
+    asked = Asked(lambda state: "mail" in state.holders)
+    assert asked.ask(state) is True
+    assert asked.ask(state.changed(holders={"mail": {}})) is True
+    assert asked.times == 1
+    assert asked.ask(state.changed(holders={})) is False
 
 
 @pytest.mark.parametrize(
