@@ -67,7 +67,7 @@ from hactrl.engine.events import Event, Requested, Tick
 from hactrl.engine.facts import NOTE, expire_asks
 from hactrl.engine.outlook import outlook
 from hactrl.engine.requests import requested, settle_pending
-from hactrl.engine.roles import caution, failures, ownership
+from hactrl.engine.roles import caution, failures, leases, ownership
 from hactrl.engine.roles.candidates import (
     confirmed_at,
     failings,
@@ -166,7 +166,7 @@ def _look_round(turn: Turn) -> None:
         turn.moments.clear()
         settle_pending(turn)
         expire_asks(turn)
-        ownership.expire_leases(turn)
+        leases.expire_leases(turn)
         doubts.confirm(turn)
         learning.expire(turn)
         failures.expire(turn)

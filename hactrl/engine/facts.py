@@ -36,7 +36,7 @@ from hactrl.engine.events import (
     SwitchConnected,
     SwitchLost,
 )
-from hactrl.engine.roles import ledger, ownership
+from hactrl.engine.roles import leases, ledger, ownership
 from hactrl.engine.state import AgentState, Ask, AskKind, Health, SwitchState
 from hactrl.engine.turn import Turn, with_item, without
 from hactrl.vocabulary import EntryKind, Holding, Outcome, Proof
@@ -302,7 +302,7 @@ NOTE: Mapping[type, Callable[[Turn, Any], None]] = {
     PowerFenced: power_fenced,
     EpochStored: epoch_stored,
     Remembered: remembered,
-    LeaseAsked: ownership.answer_lease,
+    LeaseAsked: leases.answer_lease,
     HostSighted: learning.host_sighted,
     LinkHeard: learning.link_heard,
     AnswersCounted: answers.counted,

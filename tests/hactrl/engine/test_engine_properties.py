@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from simulation import SERVERS, Broken, Fault, World, make_site
 
 from hactrl.engine import decide, memory, outlook, sight
-from hactrl.engine.roles import ledger, ownership
+from hactrl.engine.roles import leases, ledger, ownership
 from hactrl.engine.roles.ownership import at_start
 from hactrl.engine.state import Holder, Placement, Whose
 from hactrl.site.model import Role
@@ -322,12 +322,12 @@ GUARDS = {
         "use the spool",
     ),
     "a lease must have ended": (
-        removed(ownership, "lease_over_at", lambda holder: (holder.expires or 9e9) - 2.5),
+        removed(leases, "lease_over_at", lambda holder: (holder.expires or 9e9) - 2.5),
         stopped_owner,
         "use the spool",
     ),
     "only who is entitled may renew": (
-        removed(ownership, "may_renew", lambda *_: True),
+        removed(leases, "may_renew", lambda *_: True),
         lambda seed: late_assume(seed, 4.0),
         "use the spool|took epoch",
     ),

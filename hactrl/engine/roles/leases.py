@@ -1,0 +1,81 @@
+"""Who is granted a lease, and when one has ended: LEASE, among the proofs of `ownership`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hactrl.engine.effects import GrantLease
+from hactrl.engine.events import LeaseAsked
+from hactrl.engine.roles.ownership import enter, prove
+from hactrl.engine.state import Holder, State, Step, Whose
+from hactrl.engine.turn import Turn
+from hactrl.vocabulary import Proof
+
+#: Seconds granted to a guard of a role whose `lease` is none: it need not ask at all.
+UNBOUND_LEASE = 3600.0
+
+
+def lease_over_at(holder: Holder) -> float | None:
+    """When the entry's lease, margin included, has ended for certain; None: never."""
+    return holder.expires
+
+
+def may_renew(state: State, role: str, server: str, epoch: int, boot: str = "") -> bool:
+    """A lease is renewed for who has the role or is being given it, and for nobody from whom it
+    is being taken.
+
+    A guard that does not say its boot, or whose server is entered with no boot, gets it by the
+    epoch alone: that can only make an entry last longer, because what takes the resource is never
+    the lease but ASSUME, which goes to one boot. For the same reason a guard of the placement's
+    server may ask at a higher epoch before its agent has told of that.
+    """
+    takeover = state.takeovers.get(role)
+    if takeover is not None and takeover.step in (Step.ASSUME, Step.SERVE, Step.STEER):
+        entitled = (takeover.target, takeover.epoch)
+    elif takeover is not None and takeover.step is Step.FENCE and takeover.target != server:
+        return False
+    else:
+        placement = state.placements[role]
+        if placement.server is None:
+            return False
+        entitled = (placement.server, placement.epoch)
+    before_its_agent = takeover is None and server not in state.agents and epoch > entitled[1]
+    if (server, entitled[1] if before_its_agent else epoch) != entitled or server in state.fenced:
+        return False
+    if not state.site.roles[role].needs_fence:
+        return True
+    holder = state.holders[role].get(server)
+    return holder is not None and holder.proof is None and grants_to(holder, boot)
+
+
+def grants_to(holder: Holder, boot: str) -> bool:
+    """Is the guard on the machine that was entered, as far as can be known?"""
+    return holder.whose is not Whose.BOOT or boot in ("", holder.boot)
+
+
+def answer_lease(turn: Turn, asked: LeaseAsked) -> None:
+    """Grant or refuse a renewal. The controller counts from answering."""
+    role = turn.state.site.roles.get(asked.role)
+    if role is None or not may_renew(turn.state, asked.role, asked.server, asked.epoch, asked.boot):
+        turn.do(GrantLease(asked.request, False, 0.0))
+        return
+    if role.needs_fence and role.lease is not None:
+        holder = turn.state.holders[asked.role].get(asked.server) or Holder(asked.epoch, None)
+        whose = Whose.UNKNOWN if holder.whose is Whose.NOBODY else holder.whose
+        renewed = replace(
+            holder,
+            epoch=max(holder.epoch, asked.epoch),
+            expires=turn.now + role.lease + turn.state.site.timers.lease_margin,
+            whose=whose,
+        )
+        enter(turn, asked.role, asked.server, renewed)
+    turn.do(GrantLease(asked.request, True, role.lease or UNBOUND_LEASE))
+
+
+def expire_leases(turn: Turn) -> None:
+    """Note the proofs that time alone has brought."""
+    for role, holders in turn.state.holders.items():
+        for server, holder in holders.items():
+            over = lease_over_at(holder)
+            if holder.proof is None and over is not None and turn.reached(over):
+                prove(turn, role, server, Proof.LEASE)
