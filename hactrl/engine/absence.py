@@ -1,7 +1,8 @@
 """A controller that did not run for a while (stopped, swapped out, a frozen machine) finds every
 deadline passed when it goes on. Nobody was late but itself: what it waits for gets the time back.
 
-Leases get none: they ran on, and so did everything that they prove.
+Leases get none: they ran on, and so did everything that they prove. But nobody could renew them,
+and agents have gone: so what has ended meanwhile counts when they can be back.
 """
 
 from __future__ import annotations
@@ -34,5 +35,5 @@ def note(turn: Turn) -> None:
         )
         for role, takeover in turn.state.takeovers.items()
     }
-    turn.update(asks=asks, takeovers=takeovers)
+    turn.update(asks=asks, takeovers=takeovers, running_since=turn.now)
     turn.record(EntryKind.CONTROLLER_ABSENT, seconds=missed)

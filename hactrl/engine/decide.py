@@ -124,6 +124,7 @@ def initial(
     state = State(
         site=site,
         started=now,
+        running_since=now,
         placements=placements,
         epochs=epochs,
         given=dict(epochs),

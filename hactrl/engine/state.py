@@ -305,6 +305,7 @@ class State:
     version: int = field(default=1, metadata=LEARNT)
     operation: int = field(default=0, metadata=LEARNT)
     started: float = field(default=0.0, metadata=LEARNT)
+    running_since: float = field(default=0.0, metadata=LEARNT)  # without an `absence`
     placements: Mapping[str, Placement] = field(default_factory=dict, metadata=STORED)
     # What made them necessary is seen again.
     takeovers: Mapping[str, Takeover] = field(default_factory=dict, metadata=LEARNT)

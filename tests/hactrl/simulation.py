@@ -953,14 +953,15 @@ class World:
         self.controller_frozen = self.controller_up
 
     def thaw_controller(self, _host: Host) -> None:
+        """What was sent to it is heard first, also of who has died since."""
         if not self.controller_frozen:
             return
         self.controller_frozen = False
         unheard, self.unheard = self.unheard, []
-        for host in self.hosts.values():
-            self.lose_connection(host)
         for event, incarnation in unheard:
             self.tell(event, incarnation)
+        for host in self.hosts.values():
+            self.lose_connection(host)
 
     def start_once(self) -> None:
         if not self.controller_up:

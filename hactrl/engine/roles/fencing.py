@@ -89,12 +89,14 @@ def _agent_fails(state: State, takeover: Takeover, server: str) -> bool:
 
 
 def _guard_fails(state: State, takeover: Takeover, server: str) -> bool:
-    """Its lease had not been renewed for long when the change began; later it is denied."""
+    """Its lease had not been renewed for long when the change began, although the controller was
+    there; later it is denied."""
     lease = state.site.roles[takeover.role].lease
     holder = state.holders[takeover.role][server]
     if lease is None or holder.expires is None:
         return False
     renewed = holder.expires - lease - state.site.timers.lease_margin
+    renewed = max(renewed, state.running_since)
     return renewed + lease * UNRENEWED <= takeover.started
 
 

@@ -15,6 +15,12 @@ from hactrl.vocabulary import Proof
 UNBOUND_LEASE = 3600.0
 
 
+#: Seconds from the end of an absence of the controller until the end of a lease counts of whoever
+#: is not there: agents that are well have connected again by then. Else a role would go to whoever
+#: is back first, and its owner would seem to be dead.
+RETURN = 3.0
+
+
 def lease_over_at(holder: Holder) -> float | None:
     """When the entry's lease, margin included, has ended for certain; None: never."""
     return holder.expires
@@ -56,7 +62,7 @@ def grants_to(holder: Holder, boot: str) -> bool:
 def answer_lease(turn: Turn, asked: LeaseAsked) -> None:
     """Grant or refuse a renewal. The controller counts from answering."""
     role = turn.state.site.roles.get(asked.role)
-    if role is None or not may_renew(turn.state, asked.role, asked.server, asked.epoch, asked.boot):
+    if role is None or not _renewable(turn, asked):
         turn.do(GrantLease(asked.request, False, 0.0))
         return
     if role.needs_fence and role.lease is not None:
@@ -72,10 +78,28 @@ def answer_lease(turn: Turn, asked: LeaseAsked) -> None:
     turn.do(GrantLease(asked.request, True, role.lease or UNBOUND_LEASE))
 
 
+def _renewable(turn: Turn, asked: LeaseAsked) -> bool:
+    """What has ended is renewed no more, proven or not: a controller that was stopped hears first
+    what guards sent it that have died since."""
+    holder = turn.state.holders.get(asked.role, {}).get(asked.server)
+    over = lease_over_at(holder) if holder is not None else None
+    ended = over is not None and turn.now >= over
+    return not ended and may_renew(turn.state, asked.role, asked.server, asked.epoch, asked.boot)
+
+
 def expire_leases(turn: Turn) -> None:
     """Note the proofs that time alone has brought."""
     for role, holders in turn.state.holders.items():
         for server, holder in holders.items():
-            over = lease_over_at(holder)
-            if holder.proof is None and over is not None and turn.reached(over):
+            if holder.proof is None and _is_over(turn, server, holder):
                 prove(turn, role, server, Proof.LEASE)
+
+
+def _is_over(turn: Turn, server: str, holder: Holder) -> bool:
+    """Has its lease ended, and could its agent be back since? See `RETURN`."""
+    over = lease_over_at(holder)
+    if over is None:
+        return False
+    agent = turn.state.agents.get(server)
+    there = agent is not None and agent.connected
+    return turn.reached(over if there else max(over, turn.state.running_since + RETURN))

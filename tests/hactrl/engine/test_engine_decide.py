@@ -356,7 +356,7 @@ def test_who_is_gone_only_by_the_end_of_its_lease_loses_its_power_too_if_that_wo
 ) -> None:
     """The end of a lease clears no mount guard: the new owner would wait for that."""
     engine = Engine()
-    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(60.0)
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(4.51)
     engine.ports("alpha", False).stored()
     assert dict(engine.recorded("ownership.proven")[-1].details)["proof"] == Proof.LEASE.value
     assert engine.last(FencePower).server == "alpha"

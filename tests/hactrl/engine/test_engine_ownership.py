@@ -35,7 +35,7 @@ from hactrl.engine.events import (
     SwitchConnected,
 )
 from hactrl.engine.memory import text
-from hactrl.engine.roles import ledger, ownership
+from hactrl.engine.roles import leases, ledger, ownership
 from hactrl.engine.state import Failure, Holder, State, Step, Whose
 from hactrl.vocabulary import Holding, Outcome, Proof, Verdict
 
@@ -276,7 +276,7 @@ def test_ever_higher_epochs_hold_a_move_up_three_times_at_most() -> None:
 def test_a_third_server_s_word_erases_nobody_s_proof() -> None:
     """Else the next owner would be told of a stronger proof than there is."""
     engine = Engine(make_site(servers=3, power=False))
-    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(60.0)
+    engine.tell(LeaseAsked("l", "alpha", MAIL, 3), AgentLost("alpha")).wait(4.51)
     assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
     engine.tell(AgentReported("gamma", Held(MAIL, Holding.HELD, 9)))
     assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
@@ -512,6 +512,43 @@ def test_a_controller_that_was_stopped_during_a_power_cut_brings_the_role_back(
     world.run_until(33.0)
     assert world.state.placements[MAIL].server == "beta"
     assert not world.state.takeovers
+
+
+def stopped(seconds: float) -> Engine:
+    """A controller goes on that was stopped just after it had granted alpha a lease; all agents
+    have given it up meanwhile."""
+    engine = Engine(make_site(lease=15.0)).tell(LeaseAsked("l", "alpha", MAIL, 3))
+    engine.effects.clear()
+    engine.now += seconds
+    return engine
+
+
+@pytest.mark.parametrize(("seconds", "granted"), [(15.4, True), (15.5, False), (60.0, False)])
+def test_a_stopped_controller_renews_nothing_that_has_ended_meanwhile(
+    seconds: float, granted: bool
+) -> None:
+    """What it hears first may be the question of a guard that has died since."""
+    engine = stopped(seconds).tell(LeaseAsked("late", "alpha", MAIL, 3))
+    assert engine.last(GrantLease).granted is granted
+
+
+def test_an_owner_that_is_back_soon_after_its_controller_gets_its_role_again() -> None:
+    engine = stopped(60.0).tell(AgentLost("alpha"), AgentLost("beta")).agent("beta")
+    assert engine.step() is None
+    engine.wait(leases.RETURN - 0.1).agent("alpha").stored()
+    assert [asked.server for asked in engine.asked(Verb.ASSUME)] == ["alpha"]
+    assert not engine.all(FencePower)
+
+
+def test_an_owner_that_does_not_come_back_is_left_soon_after_its_controller_s_return() -> None:
+    engine = stopped(60.0).tell(AgentLost("alpha")).wait(leases.RETURN).stored()
+    assert engine.asked(Verb.ASSUME)[-1].server == "beta"
+    assert engine.asked(Verb.ASSUME)[-1].proof is Proof.LEASE
+
+
+def test_what_nobody_could_renew_is_no_evidence_that_a_guard_is_dead() -> None:
+    engine = stopped(60.0).tell(AgentLost("alpha")).wait(leases.RETURN).stored()
+    assert not engine.all(FencePower)
 
 
 @pytest.mark.reported("B1")
