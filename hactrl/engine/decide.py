@@ -98,10 +98,13 @@ def initial(
     now: float,
     hosts: Iterable[Host] = (),
     remembered: str = "",
+    *,
+    lease_ends: Mapping[str, float] | None = None,
 ) -> State:
     """The state of a controller that starts. `stored`: server and epoch of each role's last
     placement, as far as the store knows any that the site still has; `hosts`: those that were
-    known; `remembered`: what `Remember` carried last.
+    known; `remembered`: what `Remember` carried last; `lease_ends`: what `leases.ends` said last,
+    as far as that is certain.
 
     Raises:
         ValueError: what was remembered cannot be read.
@@ -120,6 +123,7 @@ def initial(
                 _placed(role, last[0], last[1], now),
                 site.timers.lease_margin,
                 None if entered is None else entered.get(role.name, {}),
+                (lease_ends or {}).get(role.name),
             )
     state = State(
         site=site,

@@ -36,6 +36,7 @@ from hactrl.engine.effects import (
     StorePlacement,
 )
 from hactrl.engine.events import EpochStored, Noticed, Remembered
+from hactrl.engine.roles import leases
 from hactrl.engine.roles.ownership import forgetful
 from hactrl.health.client import ProberClient
 from hactrl.hub import LightQueue, Semaphore
@@ -48,6 +49,7 @@ from hactrl.rest import Api
 from hactrl.rest.hosts import own_names
 from hactrl.site.model import Site
 from hactrl.store.keeper import Keeper
+from hactrl.store.lease_ends import LeaseEnds, Run
 from hactrl.store.store import SqliteStore, StoreError
 from hactrl.switches.board import Listeners, Switchboard
 from hactrl.tokens import header_token, read_secret
@@ -83,9 +85,20 @@ class Assembly:
     def __init__(self, site: Site, clock: Callable[[], float], board: Switchboard) -> None:
         try:
             store = SqliteStore(site.controller.store)
+            floor, last = store.epoch_floor(), store.generation()
             self.generation_id = store.next_generation()
-            state = initial(site, store.placements(), clock(), store.hosts(), store.memory())
-            state = forgetful(state, store.epoch_floor())
+            run = Run(self.generation_id, floor)
+            self._lease_ends = LeaseEnds(site.controller.store, run, clock)
+            state = initial(
+                site,
+                store.placements(),
+                clock(),
+                store.hosts(),
+                store.memory(),
+                lease_ends=self._lease_ends.left_by(Run(last, floor)),
+            )
+            state = forgetful(state, floor)
+            self._lease_ends.note(leases.ends(state))
             tokens = read_tokens(Path(site.controller.agent_tokens))
             operator = operator_token(Path(site.controller.operator_token))
         except (StoreError, OSError, ValueError) as error:
@@ -106,7 +119,7 @@ class Assembly:
             FencePower: self._power.fence,
             StorePlacement: partial(hub.spawn_n, self._store_placement),
             Remember: partial(hub.spawn_n, self._remember),
-            GrantLease: self._agents.grant,
+            GrantLease: self._grant,
             ProbeEagerly: self._probe_eagerly,
             JudgeAnew: self._prober.judge_anew,
             AskHost: self.backbone.ask,
@@ -195,6 +208,12 @@ class Assembly:
                 details = (("why", str(error)),)
                 self.runtime.post(Noticed(EntryKind.STORE_UNWRITABLE, details=details))
             hub.sleep(JOURNAL_PAUSE)
+
+    def _grant(self, effect: GrantLease) -> None:
+        """The next controller must be able to know of a grant before anybody has it."""
+        if effect.granted:
+            self._lease_ends.note(leases.ends(self.runtime.state))
+        self._agents.grant(effect)
 
     def _probe_eagerly(self, effect: ProbeEagerly) -> None:
         seconds = effect.until - self._clock()

@@ -284,12 +284,17 @@ def _claim(path: str) -> socket.socket | None:
 
 
 def claim_name(path: str) -> bytes:
-    """Of the abstract socket: of a fixed length, because a file's name may be longer than that of a
-    socket."""
+    """Of the abstract socket."""
+    return b"\0hactrl-store-" + digest_of(path).encode()
+
+
+def digest_of(path: str) -> str:
+    """What tells a store from all others of this boot: of a fixed length, because a file's name may
+    be longer than that of a socket."""
     folder, name = os.path.split(path)
     found = os.stat(folder)
     what = f"{found.st_dev} {found.st_ino} ".encode() + os.fsencode(name)
-    return b"\0hactrl-store-" + sha256(what).hexdigest().encode()
+    return sha256(what).hexdigest()
 
 
 def _owner(name: bytes) -> int | None:

@@ -97,6 +97,9 @@ class Store(Protocol):
         """A number for the role requests of this run, above those of all runs before
         (`generation_id`, OpenFlow 1.3.5, section 6.3.7)."""
 
+    def generation(self) -> int:
+        """What `next_generation` has told last; 0 if it never has."""
+
     def epoch_floor(self) -> int:
         """Above all epochs that were given before the store was restored from a copy; 0 if it
         never was. See `hactrl.engine.roles.ownership.forgetful`."""
@@ -191,10 +194,16 @@ class SqliteStore:
         rows = self._write_now("generation not written", _GENERATION, (floor,))
         return int(rows[0][0])
 
+    def generation(self) -> int:
+        return self._number("generation")
+
     def epoch_floor(self) -> int:
+        return self._number("epoch_floor")
+
+    def _number(self, table: str) -> int:
         def read() -> int:
-            with self._explained("cannot read the epoch of its restoration"):
-                rows = self._placements.execute("SELECT value FROM epoch_floor").fetchall()
+            with self._explained(f"cannot read its {table}"):
+                rows = self._placements.execute(f"SELECT value FROM {table}").fetchall()
                 return int(rows[0][0]) if rows else 0
 
         return self._placer.run(read)

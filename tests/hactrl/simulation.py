@@ -61,6 +61,7 @@ from hactrl.engine.events import (
     SwitchLost,
     Tick,
 )
+from hactrl.engine.roles import leases
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import (
     Controller,
@@ -295,6 +296,7 @@ class World:
         self.last_wake = 0
         self.stored: dict[str, tuple[str, int]] = {}
         self.memory = ""
+        self.lease_ends: dict[str, float] = {}  # as the last controller has noted them
         self.copied = False  # the store is an old copy, not what the last controller has left
         self.old_guards = self.random.random() < 0.3  # which do not say their boot
         self.controller_frozen = False
@@ -337,7 +339,11 @@ class World:
         self.controller_frozen = False
         self.unheard = []
         before = self.state
-        self.state = engine.initial(self.site, dict(self.stored), self.now, (), self.memory)
+        noted = {} if self.copied else self.lease_ends
+        self.state = engine.initial(
+            self.site, dict(self.stored), self.now, (), self.memory, lease_ends=noted
+        )
+        self.lease_ends = leases.ends(self.state)
         if not self.copied:
             self.check_remembered(before)
         self.copied = False
@@ -768,6 +774,8 @@ class World:
         self.after(lease / 3, again)
 
     def grant(self, granted: GrantLease) -> None:
+        if granted.granted:
+            self.lease_ends = leases.ends(self.state)
         for host in self.hosts.values():
             if granted.request in host.copy.requests:
                 life = host.copy.life
@@ -945,7 +953,10 @@ class World:
             self.after(self.delay() + self.slowest, lambda s=switch: self.connect_switch(s))
 
     def restart_controller(self, _host: Host) -> None:
+        """Its process, or its machine, which forgets what was noted."""
         self.stop_controller()
+        if self.random.random() < 0.3:
+            self.lease_ends = {}
         self.after(self.random.choice((0.0, 0.5, 6.0)), self.start_once)
 
     def freeze_controller(self, _host: Host) -> None:

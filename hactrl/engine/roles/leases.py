@@ -21,6 +21,19 @@ UNBOUND_LEASE = 3600.0
 RETURN = 3.0
 
 
+def ends(state: State) -> dict[str, float]:
+    """By role, when the last lease that anybody may have been granted ends; nothing of roles
+    without one. What outlives the controller must say so before a grant leaves: then one that
+    starts need not count all as granted just now. See `hactrl.store.lease_ends`."""
+    margin = state.site.timers.lease_margin
+    found = {}
+    for role, holders in state.holders.items():
+        moments = [holder.expires for holder in holders.values() if holder.expires is not None]
+        if moments and len(moments) == len(holders):
+            found[role] = max(moments) - margin
+    return found
+
+
 def lease_over_at(holder: Holder) -> float | None:
     """When the entry's lease, margin included, has ended for certain; None: never."""
     return holder.expires

@@ -12,10 +12,11 @@ yet. A copy of its memory has the boot too: it is told apart only by never havin
 own connection, that it has the role.
 
 A controller that starts knows of no proof: every candidate is an entry, with the stored epoch,
-and every lease counts as granted just now. What the store says of the placement is therefore
-never needed for safety; it says only where to begin. Which boots were entered is stored before
-anybody is asked to assume (`entered`); a candidate whom the stored ledger does not name has only
-to say that it holds nothing.
+and every lease counts as granted just now, unless the one before has left word of when the last of
+them ends (`leases.ends`). What the store says of the placement is therefore never needed for
+safety; it says only where to begin. Which boots were entered is stored before anybody is asked to
+assume (`entered`); a candidate whom the stored ledger does not name has only to say that it holds
+nothing.
 
 What proves that an entry is gone:
 
@@ -64,12 +65,19 @@ Entered = Mapping[str, Mapping[str, str]]
 
 
 def at_start(
-    role: Role, placement: Placement, margin: float, known: Mapping[str, str] | None
+    role: Role,
+    placement: Placement,
+    margin: float,
+    known: Mapping[str, str] | None,
+    ends: float | None = None,
 ) -> dict[str, Holder]:
     """The entries of a role with this stored placement. `margin`: that of leases; `known`: what is
-    stored of `entered`, None where nothing is."""
+    stored of `entered`, None where nothing is; `ends`: what `leases.ends` said last, None where
+    that is not known."""
     server, epoch = placement.server, placement.epoch
-    expires = None if role.lease is None else placement.since + role.lease + margin
+    expires = None
+    if role.lease is not None:
+        expires = (placement.since + role.lease if ends is None else ends) + margin
     boots = known if known is not None else {server: ""} if server is not None else {}
 
     def entry(name: str) -> Holder:

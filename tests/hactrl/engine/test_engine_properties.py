@@ -186,6 +186,19 @@ def changed_mind(seed: int) -> Schedule:
     return Schedule(seed, 2, 4.0, True, "manual", 0.05, faults, "", False)
 
 
+def returning_controller(seed: int) -> Schedule:
+    """The owner is stopped, or cut off with its guard, and the controller starts anew about when
+    its lease ends."""
+    random = Random(seed)
+    start = random.uniform(FIRST, LAST)
+    faults = (
+        Fault("restart controller", 0, start, 0.0),
+        Fault(random.choice(("freeze", "kill agent")), 0, start + random.uniform(-1.0, 1.0), 9.0),
+        Fault("unplug all", 0, start + random.uniform(0.0, 6.0), 9.0),
+    )
+    return Schedule(seed, 2, 4.0, random.random() < 0.3, "manual", 0.05, faults, "", False)
+
+
 def schedules() -> st.SearchStrategy[Schedule]:
     tenths = st.integers(60, 195).map(lambda n: n / 10)
     fault = st.builds(
@@ -264,6 +277,7 @@ DANGERS = [
     stopped_owner,
     pytest.param(copied_owner, marks=pytest.mark.reported("B1")),
     stuck_power,
+    returning_controller,
     unseen,
     pytest.param(changed_mind, marks=pytest.mark.reported("A3")),
 ]
@@ -308,10 +322,10 @@ def removed(module: Any, name: str, replacement: Callable[..., Any]) -> Guard:
 
 
 def strangers_trusted(
-    role: Role, placement: Placement, margin: float, _known: object
+    role: Role, placement: Placement, margin: float, _known: object, ends: float | None
 ) -> dict[str, Holder]:
     """After a start, the first word of whoever bears the name is believed."""
-    entries = at_start(role, placement, margin, {})
+    entries = at_start(role, placement, margin, {}, ends)
     return {name: replace(entry, whose=Whose.NOBODY) for name, entry in entries.items()}
 
 
@@ -324,6 +338,11 @@ GUARDS = {
     "a lease must have ended": (
         removed(leases, "lease_over_at", lambda holder: (holder.expires or 9e9) - 2.5),
         stopped_owner,
+        "use the spool",
+    ),
+    "what was granted is noted": (
+        removed(leases, "ends", lambda state: dict.fromkeys(state.holders, 0.0)),
+        returning_controller,
         "use the spool",
     ),
     "only who is entitled may renew": (

@@ -15,14 +15,14 @@ from rest_fixture import SITE
 from running import secret
 from webob import Request
 
-from hactrl.engine.effects import Remember, StorePlacement
+from hactrl.engine.effects import GrantLease, Remember, StorePlacement
 from hactrl.engine.events import EpochStored, Event
 from hactrl.engine.roles.ownership import next_epoch
 from hactrl.explain import words
 from hactrl.shell import assembly as assembly_module
 from hactrl.shell.assembly import ASIDE, Assembly, StartError, few_at_a_time, operator_token
 from hactrl.site.model import Site
-from hactrl.store import keeper
+from hactrl.store import keeper, lease_ends
 from hactrl.store.copies import backup, restore
 from hactrl.store.store import SqliteStore, StoreError
 from hactrl.switches.board import Switchboard
@@ -110,7 +110,8 @@ def test_who_is_no_operator_is_journalled(site: Site) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setattr(lease_ends, "FOLDER", tmp_path)
     controller = replace(
         SITE.controller,
         store=str(tmp_path / "hactrl.sqlite"),
@@ -123,8 +124,8 @@ def site(tmp_path: Path) -> Site:
     return replace(SITE, controller=controller)
 
 
-def assembled(site: Site) -> Assembly:
-    return Assembly(site, lambda: 0.0, Switchboard(site.network.switches))
+def assembled(site: Site, now: float = 0.0) -> Assembly:
+    return Assembly(site, lambda: now, Switchboard(site.network.switches))
 
 
 @pytest.mark.reported("C8")
@@ -168,7 +169,7 @@ def test_a_store_that_is_damaged_is_one_line_at_the_start(site: Site) -> None:
     SqliteStore(path).close()
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("DROP TABLE generation")
-    with pytest.raises(StartError, match=f"{path}: generation not written: no such table"):
+    with pytest.raises(StartError, match=f"{path}: cannot read its generation: no such table"):
         assembled(site)
 
 
@@ -203,3 +204,46 @@ def test_a_controller_that_starts_from_a_restored_copy_gives_epochs_above_all_si
     state = assembled(site).runtime.state
     assert next_epoch(state, "smtp_pop") == 5001
     assert {holder.epoch for holder in state.holders["smtp_pop"].values()} == {5000}
+
+
+# Leases, as the controller that comes next knows of them.
+
+
+def ended(assembly: Assembly) -> Assembly:
+    """As by `kill -9`: its store is free, and nothing was told to anybody."""
+    assembly._keeper._store.close()
+    return assembly
+
+
+MARGIN = SITE.timers.lease_margin
+
+
+def lease_runs_until(assembly: Assembly) -> float | None:
+    return assembly.runtime.state.holders["smtp_pop"]["smtp_pop"].expires
+
+
+def test_a_controller_knows_when_the_leases_end_that_the_one_before_has_granted(site: Site) -> None:
+    """The first knows of none before, and counts from its start."""
+    first, second = ended(assembled(site)), ended(assembled(site, 0.5))
+    assert lease_runs_until(first) == lease_runs_until(second) == 15.0 + MARGIN
+
+
+def test_a_controller_that_starts_from_a_restored_copy_waits_for_a_whole_lease(
+    site: Site, tmp_path: Path
+) -> None:
+    store, copy = Path(site.controller.store), tmp_path / "copy"
+    ended(assembled(site))
+    backup(store, copy)
+    restore(copy, store)
+    assert lease_runs_until(assembled(site, 0.5)) == 15.5 + MARGIN
+
+
+def test_a_grant_is_written_down_before_it_leaves(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assembly, noted = assembled(site), list[str]()
+    monkeypatch.setattr(assembly._lease_ends, "note", lambda ends: noted.append(f"noted {ends}"))
+    monkeypatch.setattr(assembly._agents, "grant", lambda grant: noted.append(grant.request))
+    assembly._grant(GrantLease("granted", True, 15.0))
+    assembly._grant(GrantLease("refused", False, 0.0))
+    assert noted == ["noted {'smtp_pop': 15.0}", "granted", "refused"]
