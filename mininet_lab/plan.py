@@ -157,7 +157,9 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
 
     `private` macvlans never hear each other, so that two roles of one server talk over the
     switches, like everybody. The preferred card has the lower metric, and its routes are ignored
-    while its link is down. A prober's source is answered by the card that it stands for.
+    while its link is down. A prober's source is answered by the card that it stands for; everybody
+    else by the card that was asked, because the preferred one's switch may be cut off from users
+    to whom the switches have given another card.
     """
     into = f"ip -n {role.name}"
     lines = [
@@ -190,7 +192,28 @@ def role_script(site: Site, role: Role, server: str) -> list[str]:
             lines += [
                 f"{into} route add {route}" for route in _routes(site, on_segment, card, rank * 100)
             ]
-    return lines
+    return [*lines, *_answers(site, role, server)]
+
+
+def _answers(site: Site, role: Role, server: str) -> Iterator[str]:
+    """Shell lines that have a role answer by the card that it was asked at."""
+    inside, names = f"ip netns exec {role.name}", []
+    for on_segment in role.addresses:
+        cards = site.cards(role, server, on_segment.segment)
+        for card in cards:
+            names.append(device(card.name))
+            # This card first; the others behind it, for when its link is down.
+            behind = [other for other in cards if other != card]
+            for rank, way in enumerate((card, *behind), 1):
+                for route in _to_users(site, on_segment, way, rank * 100):
+                    yield f"ip -n {role.name} route add {route} table {_table(len(names))}"
+    yield f"{inside} nft '{answer_rules(names)}'"
+    yield from (f"{inside} {rule}" for rule in rules_by_mark(len(names)))
+
+
+def _table(mark: int) -> int:
+    """The number of the routes for what has this mark."""
+    return 100 + mark
 
 
 def file_server_script(segment: Segment, server: FileServer) -> list[str]:
@@ -219,22 +242,22 @@ def file_server_script(segment: Segment, server: FileServer) -> list[str]:
             for rank, way in enumerate((name, *others), 1):
                 lines += [
                     f"ip {family} route add {network} dev {way} src {address}"
-                    f" metric {rank * 100} table {100 + number}"
+                    f" metric {rank * 100} table {_table(number)}"
                     for network in segment.networks
                     for address in server.addresses
                     if network.version == address.version == version
                 ]
-    lines += rules_by_mark(server)
+    lines += rules_by_mark(len(server.interfaces))
     for family in ("-4", "-6"):
-        lines.append(f"ip {family} rule add from all lookup 101 priority 32767")
+        lines.append(f"ip {family} rule add from all lookup {_table(1)} priority 32767")
     return lines
 
 
-def rules_by_mark(server: FileServer) -> list[str]:
+def rules_by_mark(interfaces: int) -> list[str]:
     """Shell lines that have each mark looked up in the table of its interface."""
     return [
-        f"ip {family} rule add fwmark {number} lookup {100 + number}"
-        for number in range(1, len(server.interfaces) + 1)
+        f"ip {family} rule add fwmark {number} lookup {_table(number)}"
+        for number in range(1, interfaces + 1)
         for family in ("-4", "-6")
     ]
 
@@ -254,7 +277,7 @@ def answer_rules(cards: list[str]) -> str:
 }}"""
 
 
-def _routes(site: Site, on_segment: RoleAddress, card: Interface, metric: int) -> Iterator[str]:
+def _to_users(site: Site, on_segment: RoleAddress, card: Interface, metric: int) -> Iterator[str]:
     segment = site.network.segments[card.segment]
     name = device(card.name)
     for address in on_segment.addresses:
@@ -263,6 +286,13 @@ def _routes(site: Site, on_segment: RoleAddress, card: Interface, metric: int) -
         if segment.name == OUTER:
             router = next(r.ip for r in ROUTERS if r.version == address.version)
             yield f"default via {router} dev {name} src {address} metric {metric}"
+
+
+def _routes(site: Site, on_segment: RoleAddress, card: Interface, metric: int) -> Iterator[str]:
+    segment = site.network.segments[card.segment]
+    name = device(card.name)
+    yield from _to_users(site, on_segment, card, metric)
+    for address in on_segment.addresses:
         if segment.prober is None:
             continue
         for source in segment.prober.sources.get(card.name, ()):

@@ -68,11 +68,25 @@ def test_both_cards_of_a_segment_carry_the_role_with_its_own_mac(site: Site) -> 
 
 def test_the_preferred_card_has_the_lower_metric(site: Site) -> None:
     lines = script(site, "smtp_pop", "mailrelay")
-    routes = [line for line in lines if "route add 10.0.0.0/24" in line]
+    routes = [line for line in lines if "route add 10.0.0.0/24" in line and "table" not in line]
     assert [line.split(" dev ")[1].split()[0] for line in routes] == ["C-prime", "B"]
     metrics = [int(line.rsplit(" ", 1)[1]) for line in routes]
     assert metrics == sorted(metrics)
     assert len(set(metrics)) == 2
+
+
+def test_a_role_answers_by_the_card_that_it_was_asked_at_while_its_link_is_up(site: Site) -> None:
+    lines = script(site, "smtp_pop", "mailrelay")
+    (rules,) = [line for line in lines if " nft " in line]
+    asked = {"C-prime": 1, "B": 2, "D-prime": 3, "A": 4}
+    for card, mark in asked.items():
+        assert f'iifname "{card}" ct mark set {mark}' in rules
+        assert f"ip netns exec smtp_pop ip -6 rule add fwmark {mark} lookup {100 + mark}" in lines
+    ways = [line for line in lines if line.endswith("table 102") and "10.0.0.0/24" in line]
+    assert [way.split(" dev ")[1] for way in ways] == [
+        "B src 10.0.0.25 metric 100 table 102",
+        "C-prime src 10.0.0.25 metric 200 table 102",
+    ]
 
 
 def test_an_answer_to_a_probe_leaves_by_the_card_that_the_source_stands_for(site: Site) -> None:
