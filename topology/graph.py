@@ -20,6 +20,13 @@ def in_order(links: Iterable[Link]) -> list[Link]:
     return sorted(links, key=lambda link: (link.a.switch, link.a.port, link.b.switch, link.b.port))
 
 
+def host_ports(network: Network, switch: str, up: Set[int]) -> frozenset[int]:
+    """Of the ports of a switch that are up, those at which neither a switch, a server nor the
+    prober is: where hosts are, and users."""
+    others = up - network.named_ports_of[switch]
+    return frozenset(port for port in others if port < FIRST_RESERVED_PORT)
+
+
 @dataclass(frozen=True)
 class LiveGraph:
     """A network and what is known to be down in it. Never changes: a new state, a new graph.
@@ -99,5 +106,4 @@ class LiveGraph:
     def host_ports(self, switch: str) -> tuple[int, ...]:
         """The ports that are up and at which neither a switch, a server nor the prober is."""
         told = self.ports_up.get(switch, frozenset())
-        others = told - self.network.named_ports_of[switch]
-        return tuple(sorted(port for port in others if port < FIRST_RESERVED_PORT))
+        return tuple(sorted(host_ports(self.network, switch, told)))

@@ -181,6 +181,14 @@ class Network:
         ports |= {s.prober.attachment for s in self.segments.values() if s.prober}
         return _by_switch(self.switches, ports)
 
+    @cached_property
+    def links_of(self) -> dict[str, tuple[Link, ...]]:
+        """The links by the segment of their first end."""
+        found: dict[str, list[Link]] = {}
+        for link in self.links:
+            found.setdefault(self.switches[link.a.switch].segment, []).append(link)
+        return {segment: tuple(links) for segment, links in found.items()}
+
     def switches_of(self, segment: str) -> tuple[Switch, ...]:
         return tuple(s for s in self.switches.values() if s.segment == segment)
 

@@ -9,11 +9,11 @@ it does not matter in which order events came, or that the controller was starte
 them. The earliest moment at which a rule could answer otherwise becomes the next `Wake`.
 
 **What is watched.** A role's server fails (`candidates.failings`) when no card of it on one of
-the role's segments has a live port; when its agent says that a daemon of the role has ended;
-when a service answers on none of its live cards; when it is fenced; when it has lost what the
-role owns (released, rebooted, lease ended); or when the operator disabled it. Losing the agent,
-a switch or the prober (`sight`) is losing sight, not the server. One bad card only changes the
-order of cards.
+the role's segments has a live port, or all are cut off from users; when another server reaches
+more of them (`reach`); when its agent says that a daemon of the role has ended; when a service
+answers on none of its live cards; when it is fenced; when it has lost what the role owns (released,
+rebooted, lease ended); or when the operator disabled it. Losing the agent, a switch or the prober
+(`sight`) is losing sight, not the server. One bad card only changes the order of cards.
 
 **When it moves.** At once, to the server that would serve it best (`standing`), and only to one
 that would do better than its own: it stays where it is when nobody could. Then `State.waiting`
@@ -71,13 +71,19 @@ from hactrl.engine.roles import caution, failures, leases, ownership
 from hactrl.engine.roles.candidates import (
     confirmed_at,
     failings,
+    gives_users_more,
     holding,
     obstacles,
     obstacles_again,
     serving,
 )
 from hactrl.engine.roles.fencing import ask_release
-from hactrl.engine.roles.standing import Standing, standing_of_candidate, standing_of_owner
+from hactrl.engine.roles.standing import (
+    UNWANTED,
+    Standing,
+    standing_of_candidate,
+    standing_of_owner,
+)
 from hactrl.engine.roles.takeover import advance, start
 from hactrl.engine.state import Ask, AskKind, Placement, State
 from hactrl.engine.turn import Turn, with_item, without
@@ -201,7 +207,7 @@ def _consider(turn: Turn, role: Role) -> None:
     if live is not None and not turn.reached(confirmed_at(state, name, live)):
         return
     target, hindrances = _choose(turn, role, live, reasons)
-    planned = all(o.reason is Reason.SERVER_DISABLED for o in reasons)
+    planned = all(o.reason in UNWANTED for o in reasons)
     if target is None:
         _note_waiting(turn, name, tuple(dict.fromkeys((*reasons, *hindrances))))
     elif held_down(turn, name):
@@ -272,8 +278,11 @@ def _hindrances(turn: Turn, role: Role, server: str, now: Standing) -> tuple[Obs
     found = obstacles(state, name, server)
     looks = standing_of_candidate(state, name, server)
     if now is Standing.WELL:
+        live = state.placements[name].server
         if found or failures.failed_before(turn, name, server):
             return found or (Obstacle(Reason.FAILED_BEFORE, server),)
+        if live is not None and not gives_users_more(state, role, server, live):
+            return (Obstacle(Reason.NOT_BETTER, server),)
     elif looks <= now:
         return found or (Obstacle(Reason.NOT_BETTER, server),)
     elif failures.expected(turn, name, server) <= now:

@@ -282,6 +282,11 @@ def _forget_agent_asks(turn: Turn, server: str) -> None:
 
 
 def _put_switch(turn: Turn, name: str, switch: SwitchState) -> None:
+    before = turn.state.switches.get(name, SwitchState())
+    trunks = turn.state.site.network.trunk_ports_of[name]
+    same = trunks & before.ports_up == trunks & switch.ports_up
+    changed = before.trunks_changed if same else turn.now
+    switch = replace(switch, trunks_changed=changed)
     turn.update(switches=with_item(turn.state.switches, name, switch))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from hactrl.engine import sight
+from hactrl.engine import sight, split
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.roles.candidates import (
     best_verdict,
@@ -42,6 +42,7 @@ def unsettled(state: State, now: float) -> tuple[Obstacle, ...]:
             if not rules_current(state, name, state.version)
         ),
         *sight.obstacles(state, now),
+        *split.of_roles(state),
         *(obstacle for role in roles for obstacle in _unwatched(state, role, now)),
         *(obstacle for role in roles for obstacle in _sent_away(state, role)),
     ]

@@ -198,13 +198,14 @@ class Pending:
 
 @dataclass(frozen=True)
 class SwitchState:
-    """`ports_up` keeps its last value while the switch is away. `doubted` are the ports that the
-    switch says are down and that are still among `ports_up`; see `doubts`."""
+    """`ports_up` keeps its last value while the switch is away; `doubted` of these it says are down
+    (see `doubts`). `trunks_changed` is when it told last of a link to another switch."""
 
     connected: bool = False
     ports_up: frozenset[int] = frozenset()
     doubted: frozenset[int] = frozenset()
     doubt_ends: float = 0.0
+    trunks_changed: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,15 @@ Lacks = frozenset[Lack]
 
 def serves(site: Site, lacks: Lacks, role: str, server: str) -> bool:
     """Whether a server is able to serve a role where it stands: it and the role's daemons run,
-    and on each of the role's segments those users reach a card of it whose own switch runs."""
+    and on each of the role's segments all guests reach a card of it whose own switch runs: who
+    uses no way here is a user all the same."""
     if not _runs(lacks, role, server):
         return False
     network = _Network.of(site, lacks)
     return all(
         network.reaches(switch, server, segment)
         for segment in site.roles[role].segments
-        for switch in USERS.values()
+        for switch in {guest.attachment.switch for guest in places.GUESTS}
         if network.runs(switch) and site.network.switches[switch].segment == segment
     )
 

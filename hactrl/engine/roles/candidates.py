@@ -8,6 +8,8 @@ lists of the same small checks:
     disabled               x                            x
     fenced                 x              x             x
     no live interface      x              x             x
+    cut off from users     x              x             x
+    reaches fewer          x                            x
     agent missing          x (owns)       x (owns)
     former boot unproven   x (owns)       x (owns)
     role failed            x                            x
@@ -24,10 +26,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
-from hactrl.engine import sight
+from hactrl.engine import sight, split
 from hactrl.engine.effects import Obstacle, Reason
 from hactrl.engine.once import once
-from hactrl.engine.roles import ledger
+from hactrl.engine.roles import ledger, reach
 from hactrl.engine.state import AskKind, State
 from hactrl.site.model import Role, Service
 from hactrl.vocabulary import RANK, Holding, Verdict
@@ -38,6 +40,9 @@ Check: TypeAlias = Callable[[State, Role, str], Iterator[Obstacle]]
 #: What a probe finds at once and needs no confirmation: somebody answered, and said no; or was
 #: silent while others answered.
 CERTAIN = frozenset({"refused", "reset", "silent", "hangs"})
+
+#: What links between switches are the reason of.
+SPLIT = frozenset({Reason.CUT_OFF, Reason.REACHES_FEWER})
 
 
 def obstacles(state: State, role: str, server: str) -> tuple[Obstacle, ...]:
@@ -86,13 +91,19 @@ def confirmed_at(state: State, role: str, server: str) -> float:
     """When the present `failings` may be acted on (clock of `now`).
 
     Silence that only probes have seen, one after another, must last one probe interval, so that a
-    fault of the prober or of the whole segment has time to show on the other candidates too.
-    Everything else counts at once.
+    fault of the prober or of the whole segment has time to show on the other candidates too; and a
+    split until all switches have told of it. Everything else counts at once.
     """
-    reasons = failings(state, role, server)
-    if any(obstacle.reason is not Reason.SERVICE_UNHEALTHY for obstacle in reasons):
-        return 0.0
-    return probes_confirmed_at(state, role, server)
+    reasons = {obstacle.reason for obstacle in failings(state, role, server)}
+    moments = []
+    if reasons & SPLIT:
+        segments = state.site.roles[role].segments
+        moments.append(max(split.confirmed_at(state, segment) for segment in segments))
+    if Reason.SERVICE_UNHEALTHY in reasons:
+        moments.append(probes_confirmed_at(state, role, server))
+    if reasons - SPLIT - {Reason.SERVICE_UNHEALTHY}:
+        moments.append(0.0)
+    return min(moments, default=0.0)
 
 
 def probes_confirmed_at(state: State, role: str, server: str) -> float:
@@ -114,14 +125,15 @@ def probes_confirmed_at(state: State, role: str, server: str) -> float:
 
 
 def live_cards(state: State, role: Role, server: str, segment: str) -> tuple[Interface, ...]:
-    """The server's cards on a segment whose ports are up, the best first."""
+    """The server's cards on a segment whose ports are up and where users are, the best first."""
     return _live_cards(state, role.name, server, segment)
 
 
 @once
 def _live_cards(state: State, role: str, server: str, segment: str) -> tuple[Interface, ...]:
     cards = state.site.cards(state.site.roles[role], server, segment)
-    return tuple(card for card in cards if state.port_up(card.attachment))
+    up = (card for card in cards if state.port_up(card.attachment))
+    return tuple(card for card in up if reach.reaches_users(state, card))
 
 
 def probed_services(state: State, role: Role, server: str) -> tuple[Service, ...]:
@@ -230,8 +242,41 @@ def _being_cut(state: State, server: str) -> bool:
 
 def _no_live_interface(state: State, role: Role, server: str) -> Iterator[Obstacle]:
     for segment in role.segments:
-        if not live_cards(state, role, server, segment):
+        if live_cards(state, role, server, segment):
+            continue
+        cards = state.site.cards(role, server, segment)
+        at = {card.attachment.switch for card in cards if state.port_up(card.attachment)}
+        if at:
+            yield Obstacle(Reason.CUT_OFF, segment, " and ".join(sorted(at)))
+        else:
             yield Obstacle(Reason.NO_LIVE_INTERFACE, segment)
+
+
+def _reaches_fewer(state: State, role: Role, server: str) -> Iterator[Obstacle]:
+    """Than the server that has the role."""
+    live = state.placements[role.name].server
+    if live is not None and live != server:
+        yield from _missed(state, role, server, live)
+
+
+def _reaches_fewer_than_another(state: State, role: Role, server: str) -> Iterator[Obstacle]:
+    for other in role.servers:
+        if missed := tuple(_missed(state, role, server, other)):
+            yield from missed
+            return
+
+
+def gives_users_more(state: State, role: Role, server: str, live: str) -> bool:
+    """Would a move from `live` be worth it, if nothing but its reach spoke for that?"""
+    reasons = {obstacle.reason for obstacle in failings(state, role.name, live)}
+    return reasons != {Reason.REACHES_FEWER} or any(_missed(state, role, live, server))
+
+
+def _missed(state: State, role: Role, server: str, other: str) -> Iterator[Obstacle]:
+    """Where users are that only the other one reaches, of two that could both be reached."""
+    if not any(any(_no_live_interface(state, role, each)) for each in (server, other)):
+        for switch in reach.missed(state, role.name, server, other):
+            yield Obstacle(Reason.REACHES_FEWER, switch, other)
 
 
 def _agent_missing(state: State, role: Role, server: str) -> Iterator[Obstacle]:
@@ -307,6 +352,7 @@ TAKING: tuple[Check, ...] = (
     _disabled,
     _fenced,
     _no_live_interface,
+    _reaches_fewer,
     _agent_missing,
     _not_proven,
     _role_failed,
@@ -317,6 +363,7 @@ GOING_ON: tuple[Check, ...] = (
     _disabled,
     _fenced,
     _no_live_interface,
+    _reaches_fewer_than_another,
     _role_failed,
     _not_held,
     _services_failing,

@@ -54,14 +54,19 @@ _BY_REASON = {
     "slow": Standing.SLOW,
 }
 
-#: The operator's wish says nothing about how well a server serves.
-_WISHES = frozenset({Reason.SERVER_DISABLED})
+#: Why a role is unwanted where it is, however well it is served there: it moves as planned. The
+#: operator's wish says nothing about how well a server serves, and users that are cut off from it
+#: nothing about how well it serves the others.
+UNWANTED = frozenset({Reason.SERVER_DISABLED, Reason.REACHES_FEWER})
+
+#: What does not keep a server from having a role.
+_BEARABLE = frozenset({Reason.SERVICE_UNHEALTHY, Reason.REACHES_FEWER})
 
 
 @once
 def standing_of_owner(state: State, role: str, server: str) -> Standing:
     """How well the server that has the role plays it."""
-    reasons = {o.reason for o in failings(state, role, server)} - _WISHES
+    reasons = {o.reason for o in failings(state, role, server)} - UNWANTED
     if reasons - {Reason.SERVICE_UNHEALTHY, Reason.ROLE_FAILED}:
         return Standing.GONE
     if Reason.ROLE_FAILED in reasons:
@@ -77,7 +82,7 @@ def standing_of_owner(state: State, role: str, server: str) -> Standing:
 def standing_of_candidate(state: State, role: str, server: str) -> Standing:
     """How well a server could be expected to play a role that it has not, as far as can be seen
     now. GONE also where nothing can be seen."""
-    if any(o.reason is not Reason.SERVICE_UNHEALTHY for o in obstacles(state, role, server)):
+    if any(o.reason not in _BEARABLE for o in obstacles(state, role, server)):
         return Standing.GONE
     wanted = state.site.roles[role]
     if not wanted.needs_fence:

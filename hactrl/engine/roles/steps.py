@@ -44,7 +44,12 @@ from hactrl.engine.roles.fencing import (
     release_failed,
     strengthen,
 )
-from hactrl.engine.roles.standing import Standing, best_that_is_there, standing_of_owner
+from hactrl.engine.roles.standing import (
+    UNWANTED,
+    Standing,
+    best_that_is_there,
+    standing_of_owner,
+)
 from hactrl.engine.roles.target import (
     hindrances_of,
     is_another,
@@ -269,7 +274,7 @@ def _serves(turn: Turn, takeover: Takeover) -> Progress:
 
 
 #: What may pass while a new owner comes up.
-PASSING = frozenset({Reason.SERVICE_UNHEALTHY, Reason.SERVER_DISABLED})
+PASSING = frozenset({Reason.SERVICE_UNHEALTHY}) | UNWANTED
 
 
 def _serve_failed(turn: Turn, takeover: Takeover) -> Next:
