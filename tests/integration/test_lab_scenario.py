@@ -32,6 +32,14 @@ def test_a_takeover_under_mail_loses_nothing_and_writes_its_figures(tmp_path: Pa
     assert attached(workplace(tmp_path)) == ()
 
 
+def test_users_are_served_on_either_side_of_a_split_and_it_is_said(tmp_path: Path) -> None:
+    results = play_well(tmp_path, "run", "split", "--runs", "1")
+    written = json.loads((results / "split.json").read_text())
+    gaps = {c["case"]: c["values"] for c in written["cases"] if c["case"].endswith("gap")}
+    assert "i2 cut off, B' out, client3 to smtp_pop: longest gap" in gaps
+    assert all(0.0 < seconds < 2.0 for (seconds,) in gaps.values())
+
+
 def test_a_race_without_rivals_shows_a_link_repaired_and_writes_its_figures(tmp_path: Path) -> None:
     """How fast it was is not judged here: other tests may run beside."""
     chosen = ("--systems", "hactrl-fast", "--only", "link-switch,killed", "--runs", "1")
