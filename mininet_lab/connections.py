@@ -50,8 +50,9 @@ class Summary:
 
 
 def read(log: Path) -> list[Attempt]:
-    """Attempts in order of their ends."""
-    attempts = [Attempt(**json.loads(line)) for line in log.read_text().splitlines()]
+    """Attempts in order of their ends. What is being written just now is not one yet."""
+    whole, _, _ = log.read_text().rpartition("\n")
+    attempts = [Attempt(**json.loads(line)) for line in whole.splitlines()]
     return sorted(attempts, key=lambda attempt: attempt.ended)
 
 

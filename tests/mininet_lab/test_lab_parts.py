@@ -13,7 +13,7 @@ from rich.console import Console
 
 from mininet_lab import evaluations, scenarios
 from mininet_lab import results as results_files
-from mininet_lab.connections import Attempt, split_target, summarize
+from mininet_lab.connections import Attempt, read, split_target, summarize
 from mininet_lab.isolate import CHECKOUT, LabBusyError, Workplace
 from mininet_lab.loop_device import attached
 from mininet_lab.ovs import count_changes, flow_key
@@ -208,3 +208,10 @@ def test_the_readme_names_every_scenario_and_evaluation() -> None:
     wanted += [f"mininet_lab {name}" for name in own_commands]
     wanted += [f"mininet_lab evaluate {name} " for name in evaluations.names()]
     assert [command for command in (*wanted, "mininet_lab shell ") if command not in readme] == []
+
+
+def test_a_connection_that_is_being_written_down_is_not_read_yet(tmp_path: Path) -> None:
+    log = tmp_path / "connections.jsonl"
+    line = '{"began": 1.0, "ended": 1.5, "target": "10.0.0.80:80", "trouble": ""}\n'
+    log.write_text(line + line[:30])
+    assert read(log) == [Attempt(1.0, 1.5, "10.0.0.80:80")]
