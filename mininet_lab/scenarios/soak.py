@@ -142,7 +142,7 @@ def moves(history: Iterable[HistoryEntry], kind: str, since: float, offset: floa
 
 def show(story: Story, rounds: Sequence[Round], found: Found, seed: int) -> None:
     """Tables, and a file of results."""
-    results = Results("soak", seed)
+    results = Results(f"soak-{seed}", seed)
     by_kind(story, rounds, found, results)
     slowest(story, found)
     in_all(story, found, results)
