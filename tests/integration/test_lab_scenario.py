@@ -56,8 +56,8 @@ def test_a_race_without_rivals_shows_a_link_repaired_and_writes_its_figures(tmp_
 def test_a_short_soak_loses_nothing_and_is_seen_by_its_witness(tmp_path: Path) -> None:
     """Seed 14 begins with a frozen agent, and with an operator who moves the spool meanwhile."""
     results = play_well(tmp_path, "soak", "--minutes", "0.1", "--seed", "14")
-    written = json.loads((results / "soak.json").read_text())
-    assert (written["name"], written["seed"]) == ("soak", 14)
+    written = json.loads((results / "soak-14.json").read_text())
+    assert (written["name"], written["seed"]) == ("soak-14", 14)
     values = {case["case"]: case["values"] for case in written["cases"]}
     assert values["faults that struck"] == [2]
     assert values["double mounts"] == values["acknowledged mails lost"] == [0]
