@@ -113,6 +113,8 @@ def _is_over(turn: Turn, server: str, holder: Holder) -> bool:
     over = lease_over_at(holder)
     if over is None:
         return False
+    since = turn.state.running_since
     agent = turn.state.agents.get(server)
-    there = agent is not None and agent.connected
-    return turn.reached(over if there else max(over, turn.state.running_since + RETURN))
+    # One that was there before an absence may have gone meanwhile: its end is heard in its turn.
+    there = agent is not None and agent.connected and agent.since >= since
+    return turn.reached(over if there else max(over, since + RETURN))

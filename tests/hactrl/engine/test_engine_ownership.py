@@ -33,6 +33,7 @@ from hactrl.engine.events import (
     Requested,
     RequestKind,
     SwitchConnected,
+    Tick,
 )
 from hactrl.engine.memory import text
 from hactrl.engine.roles import leases, ledger, ownership
@@ -538,6 +539,24 @@ def test_an_owner_that_is_back_soon_after_its_controller_gets_its_role_again() -
     engine.wait(leases.RETURN - 0.1).agent("alpha").stored()
     assert [asked.server for asked in engine.asked(Verb.ASSUME)] == ["alpha"]
     assert not engine.all(FencePower)
+
+
+@pytest.mark.parametrize("heard", [Tick(), AgentLost("beta")])
+def test_an_agent_whose_end_is_not_heard_yet_is_not_back(heard: Event) -> None:
+    """The engine hears one after the other what has come meanwhile, and that it is late first."""
+    engine = stopped(60.0).tell(heard)
+    assert engine.state.holders[MAIL]["alpha"].proof is None
+    engine.tell(AgentLost("alpha"), AgentLost("beta")).agent("beta")
+    assert engine.step() is None
+    engine.wait(leases.RETURN - 0.1).agent("alpha").stored()
+    assert [asked.server for asked in engine.asked(Verb.ASSUME)] == ["alpha"]
+
+
+def test_an_agent_that_stayed_through_an_absence_proves_nothing_sooner_than_one_that_went() -> None:
+    engine = stopped(60.0).tell(Tick()).wait(leases.RETURN - 0.1)
+    assert engine.state.holders[MAIL]["alpha"].proof is None
+    engine.wait(0.1)
+    assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
 
 
 def test_an_owner_that_does_not_come_back_is_left_soon_after_its_controller_s_return() -> None:
