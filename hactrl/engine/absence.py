@@ -2,13 +2,16 @@
 deadline passed when it goes on. Nobody was late but itself: what it waits for gets the time back.
 
 Leases get none: they ran on, and so did everything that they prove. But nobody could renew them,
-and agents have gone: so what has ended meanwhile counts when they can be back.
+and agents have gone: so what has ended meanwhile counts when they can be back (`leases.RETURN`).
+A controller that misses time again before that gives them what it missed, and no more: else one on
+a machine that is too busy would never let a lease end.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from hactrl.engine.roles.leases import RETURN
 from hactrl.engine.turn import Turn
 from hactrl.vocabulary import EntryKind
 
@@ -35,5 +38,7 @@ def note(turn: Turn) -> None:
         )
         for role, takeover in turn.state.takeovers.items()
     }
-    turn.update(asks=asks, takeovers=takeovers, running_since=turn.now)
+    before = turn.state.running_since
+    since = before + missed if wake - before <= RETURN else turn.now
+    turn.update(asks=asks, takeovers=takeovers, running_since=since)
     turn.record(EntryKind.CONTROLLER_ABSENT, seconds=missed)

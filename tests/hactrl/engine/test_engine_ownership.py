@@ -559,6 +559,29 @@ def test_an_agent_that_stayed_through_an_absence_proves_nothing_sooner_than_one_
     assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
 
 
+def late(engine: Engine, seconds: float) -> Engine:
+    """It runs until it wants to look again, and is stopped then."""
+    assert engine.state.wake is not None
+    engine.now = engine.state.wake
+    return engine.wait(seconds)
+
+
+def test_a_controller_that_is_late_again_and_again_lets_a_lease_end() -> None:
+    """On a machine that is too busy."""
+    engine = stopped(60.0).tell(AgentLost("alpha"))
+    assert late(engine, 1.1).state.holders[MAIL]["alpha"].proof is Proof.LEASE
+
+
+def test_a_controller_that_is_late_again_gives_agents_what_it_missed() -> None:
+    engine = stopped(60.0).tell(AgentLost("alpha"))
+    engine.wait(1.0)
+    engine.state = replace(engine.state, wake=engine.now)
+    engine.wait(5.0).wait(leases.RETURN - 1.1)
+    assert engine.state.holders[MAIL]["alpha"].proof is None
+    engine.wait(0.2)
+    assert engine.state.holders[MAIL]["alpha"].proof is Proof.LEASE
+
+
 def test_an_owner_that_does_not_come_back_is_left_soon_after_its_controller_s_return() -> None:
     engine = stopped(60.0).tell(AgentLost("alpha")).wait(leases.RETURN).stored()
     assert engine.asked(Verb.ASSUME)[-1].server == "beta"
