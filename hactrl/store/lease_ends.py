@@ -161,7 +161,8 @@ def _opened(path: Path) -> int:
     descriptor = os.open(path, flags, 0o600)
     try:
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid()
+        if not ours or found.st_mode & 0o077 or found.st_nlink != 1:
             raise PermissionError("not a file of ours alone; remove it")
         os.posix_fallocate(descriptor, 0, ROOM)
     except OSError:

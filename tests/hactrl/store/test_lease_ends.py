@@ -193,6 +193,17 @@ def test_a_link_is_not_followed(machine: Machine) -> None:
     assert machine.start(SECOND).left_by(FIRST) == {}
 
 
+def test_a_file_with_another_name_is_not_written(machine: Machine) -> None:
+    """Whoever may make hard links to it (fs.protected_hardlinks=0) gives two stores one note."""
+    machine.start(FIRST).note(ENDS)
+    written = machine.file.read_bytes()
+    (machine.folder / "elsewhere").hardlink_to(machine.file)
+    controller = machine.start(SECOND)
+    controller.note({"mail": 130.0})
+    assert controller.left_by(FIRST) == {}
+    assert machine.file.read_bytes() == written
+
+
 def test_where_there_is_no_such_memory_grants_go_on(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
