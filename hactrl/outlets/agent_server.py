@@ -74,6 +74,10 @@ BESIDE_PATIENCE = 0.02
 """Seconds after another agent's answer to such a question, if that is sooner: the controller and
 the management network are not what is slow then."""
 
+READ_FIRST = 5
+"""Turns of the hub in which what has arrived while it was busy is read before that: one in which it
+is seen, and one for each message, of which the answer may not be the first."""
+
 OPEN_REQUESTS = 50
 """Lease requests of one guard that the engine has not answered; older ones are dropped."""
 
@@ -183,7 +187,8 @@ class AgentServer:
 
     def _give_up_ping(self, order: AskAgent) -> None:
         """A later answer is let through, and says nothing any more."""
-        hub.sleep(0)  # what has arrived while the hub was busy is read first
+        for _ in range(READ_FIRST):
+            hub.sleep(0)
         if order.operation in self._asked:
             self._answer(order, Outcome.TIMED_OUT)
 

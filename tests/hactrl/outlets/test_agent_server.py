@@ -198,8 +198,30 @@ def test_who_says_its_status_at_once_is_alive(server: AgentServer, events: Event
     peer = connected(server.port, HELLO)
     events.next()
     peer.send(Answer(1, "mail", Outcome.DONE, 4, ""))
-    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4))
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4, urgent=True))
     assert events.next() == AgentAnswered(1, "one", "mail", Outcome.DONE, 4)
+
+
+@pytest.mark.parametrize("before", [0, 2])
+def test_who_answers_while_the_controller_is_busy_is_alive(
+    server: AgentServer, events: Events, before: int
+) -> None:
+    """Nothing that the controller was late to read counts as silence, also behind heartbeats."""
+    peer = connected(server.port, HELLO)
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4, urgent=True))
+    assert peer.next() == Status(1, "mail")
+    words = [Heartbeat()] * before + [Answer(1, "mail", Outcome.DONE, 4, "")]
+    peer.socket.sendall(b"".join(TO_CONTROLLER.encode(word) for word in words))
+    busy(2 * agent_server.PING_PATIENCE)
+    assert events.next() == AgentAnswered(1, "one", "mail", Outcome.DONE, 4)
+
+
+def busy(seconds: float) -> None:
+    """The hub has no turn meanwhile."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
 
 
 def test_a_role_without_lease_is_assumed_without(server: AgentServer, events: Events) -> None:
