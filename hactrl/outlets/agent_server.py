@@ -183,10 +183,12 @@ class AgentServer:
         self._asked[order.operation] = (order, connection)
         connection.send(self._message(order))
         if order.urgent:
-            hub.spawn_after(PING_PATIENCE, self._give_up_ping, order)
+            hub.spawn_n(self._give_up_ping, order, PING_PATIENCE)
 
-    def _give_up_ping(self, order: AskAgent) -> None:
-        """A later answer is let through, and says nothing any more."""
+    def _give_up_ping(self, order: AskAgent, patience: float) -> None:
+        """A later answer is let through, and says nothing any more. This is begun in a greenlet
+        that comes after the one that sends the question: it is not sent before the hub is free."""
+        hub.sleep(patience)
         for _ in range(READ_FIRST):
             hub.sleep(0)
         if order.operation in self._asked:
@@ -196,7 +198,7 @@ class AgentServer:
         """One has answered; who was asked urgently too has little time left."""
         for order, _ in self._asked.values():
             if order.urgent:
-                hub.spawn_after(BESIDE_PATIENCE, self._give_up_ping, order)
+                hub.spawn_n(self._give_up_ping, order, BESIDE_PATIENCE)
 
     def grant(self, answer: GrantLease) -> None:
         """Carry out an effect. A guard that has gone meanwhile gets nothing."""

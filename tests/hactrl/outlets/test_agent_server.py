@@ -16,6 +16,7 @@ import eventlet
 import pytest
 from agent_peers import GUARD_HELLO, HELLO, PATIENT, SITE, Events, Peer, connected, serve
 from eventlet.green import socket
+from eventlet.patcher import original
 from running import secret
 
 from hactrl.agent.protocol import (
@@ -58,6 +59,9 @@ from hactrl.outlets.agent_server import NOTICES, AgentServer, read_tokens
 from hactrl.outlets.power import PowerFencer
 from hactrl.site.model import PowerFence
 from hactrl.vocabulary import Holding, Outcome, Proof
+
+#: Of the system: another test may have made green ones of the usual names.
+threading, system_socket = original("threading"), original("socket")
 
 
 @pytest.fixture
@@ -215,6 +219,27 @@ def test_who_answers_while_the_controller_is_busy_is_alive(
     peer.socket.sendall(b"".join(TO_CONTROLLER.encode(word) for word in words))
     busy(2 * agent_server.PING_PATIENCE)
     assert events.next() == AgentAnswered(1, "one", "mail", Outcome.DONE, 4)
+
+
+def test_who_could_not_be_asked_while_the_controller_was_busy_is_alive(
+    server: AgentServer, events: Events
+) -> None:
+    """The agent is a process of its own, and answers as soon as it hears the question."""
+    agent = threading.Thread(target=answers_at_once, args=(server.port,))
+    agent.start()
+    events.next()
+    server.ask(AskAgent(1, "one", Verb.STATUS, "mail", 4, urgent=True))
+    busy(2 * agent_server.PING_PATIENCE)
+    assert events.next() == AgentAnswered(1, "one", "mail", Outcome.DONE, 4)
+    agent.join()
+
+
+def answers_at_once(port: int) -> None:
+    with system_socket.create_connection(("127.0.0.1", port)) as sock, sock.makefile("rb") as lines:
+        sock.sendall(TO_CONTROLLER.encode(HELLO) + TO_CONTROLLER.encode(Heartbeat()))
+        while not isinstance(FROM_CONTROLLER.decode(lines.readline()), Status):
+            pass
+        sock.sendall(TO_CONTROLLER.encode(Answer(1, "mail", Outcome.DONE, 4, "")))
 
 
 def busy(seconds: float) -> None:
